@@ -1,0 +1,1 @@
+//! HTTP out: windows, rows and how complete they are.

@@ -1,0 +1,11 @@
+//! Avro schemas of every topic, the Confluent wire codec and the schema registry client.
+//!
+//! `avsc/` is the contract with every other publisher and reader; the structs here are the same records for our own code,
+//! held in step by a test. Every record on every topic is the [wire] format: a zero byte, the schema id, the Avro datum.
+
+pub mod avro;
+pub mod engine;
+pub mod flows;
+pub mod catalog;
+pub mod registry;
+pub mod wire;

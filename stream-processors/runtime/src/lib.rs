@@ -1,0 +1,1 @@
+//! Stages: consume, fold, commit.

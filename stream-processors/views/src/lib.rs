@@ -1,0 +1,151 @@
+//! Materialised views: tables derived from a view topic, in ScyllaDB ([`cql`]) or on local disk ([`local`]).
+//!
+//! Promise: for each row, ledger entry and progress entry the highest revision ever written is what is read, whatever the
+//! order and however often they are written. A view holds nothing that its topic does not: it can be dropped and rebuilt.
+//!
+//! One conformance suite runs against both stores.
+
+use futures::future::BoxFuture;
+use tidemark_schemas::engine::{Ledger, Progress};
+
+pub mod cql;
+pub mod local;
+
+/// A view: its table's name, columns and retention. Rows live under the partition key (tenant, window start, merge
+/// partition), ordered by the clustering columns, ascending by bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewSpec {
+    /// Table name: lower-case letters, digits and `_`, at most 48 bytes (CQL's rule). One per job version.
+    pub name: String,
+    /// Clustering columns, in order.
+    pub clustering: Vec<Column>,
+    /// The other columns.
+    pub values: Vec<Column>,
+    /// Milliseconds a row is kept, counted from the write of its first revision.
+    pub retention_ms: i64,
+}
+
+/// A column of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Name as in the Avro schema.
+    pub name: String,
+    /// Type.
+    pub kind: Kind,
+}
+
+/// Column types: Avro on one side, CQL on the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `string`, `text`.
+    Text,
+    /// `long`, `bigint`.
+    Long,
+    /// `decimal` of scale 0, `varint`.
+    Integer,
+}
+
+/// A column's value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// Of [`Kind::Text`].
+    Text(String),
+    /// Of [`Kind::Long`].
+    Long(i64),
+    /// Of [`Kind::Integer`].
+    Integer(i128),
+}
+
+/// Orders the versions of a row. `epoch` is 0 to 1023 and `offset` 0 to 2^40−1, so that the pair fits the write timestamp
+/// of a CQL store and stays below the microseconds of today, which ScyllaDB would refuse as too far in the future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Revision {
+    /// Grows when the partials are rebuilt.
+    pub epoch: i32,
+    /// Partials offset + 1 of the last change.
+    pub offset: i64,
+}
+
+impl Revision {
+    /// As a CQL write timestamp.
+    pub fn timestamp(self) -> i64 {
+        (i64::from(self.epoch) << 40) | self.offset
+    }
+}
+
+/// A row of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Partition key.
+    pub partition: RowPartition,
+    /// One value for each clustering column.
+    pub clustering: Vec<Value>,
+    /// One value for each other column.
+    pub values: Vec<Value>,
+    /// Which version of the row this is.
+    pub revision: Revision,
+}
+
+/// The partition key of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowPartition {
+    /// Whose data.
+    pub tenant: String,
+    /// Start of the window, milliseconds since the epoch.
+    pub window_start: i64,
+    /// Merge partition.
+    pub merge_partition: i32,
+}
+
+/// Which rows of one partition are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowQuery {
+    /// Partition key.
+    pub partition: RowPartition,
+    /// Equal values for the first clustering columns; empty for all rows.
+    pub prefix: Vec<Value>,
+    /// Only rows after this clustering key.
+    pub after: Option<Vec<Value>>,
+    /// At most so many rows, 1 to 100,000.
+    pub limit: usize,
+}
+
+/// Where views are kept. All methods may be called again after a failure: writes are idempotent by revision.
+pub trait ViewStore: Send + Sync {
+    /// Makes the view's tables if they are missing; refuses when one is there with other columns.
+    fn create<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Writes rows; on return all are acknowledged and durable.
+    fn put_rows<'a>(&'a self, view: &'a ViewSpec, rows: &'a [Row]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Writes ledger entries; durable on return.
+    fn put_ledger<'a>(&'a self, view: &'a ViewSpec, entries: &'a [Ledger]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Writes how far a merge partition has come; durable on return.
+    fn put_progress<'a>(&'a self, view: &'a ViewSpec, progress: &'a Progress) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Rows of one partition in clustering order.
+    fn rows<'a>(&'a self, view: &'a ViewSpec, query: &'a RowQuery) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
+
+    /// Ledger entries of the windows that start in `[from, to)`, by window start and merge partition.
+    fn ledger<'a>(&'a self, view: &'a ViewSpec, from: i64, to: i64) -> BoxFuture<'a, Result<Vec<Ledger>, Error>>;
+
+    /// The newest entry of each merge partition, by merge partition.
+    fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>>;
+}
+
+/// Why a view store refused or failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The store did not answer or could not take the write; another try may help.
+    #[error("view store unavailable: {0}")]
+    Unavailable(String),
+    /// The table or value contradicts the view spec; another try does not help.
+    #[error("view {view}: {reason}")]
+    Invalid {
+        /// Which view.
+        view: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
