@@ -38,4 +38,6 @@ schemas! {
     SEALED_OUT = "tidemark.engine.SealedOut", "engine/SealedOut.avsc";
     /// A record that could not be read.
     DEAD_LETTER = "tidemark.engine.DeadLetter", "engine/DeadLetter.avsc";
+    /// What a gateway answered.
+    ANSWER = "tidemark.gateway.Answer", "gateway/Answer.avsc";
 }

@@ -39,6 +39,8 @@ avro_record! {
         pub window_start: i64,
         /// Partition of the partials topic that holds this key.
         pub merge_partition: i32,
+        /// Append time of the first partial of the window here; retention counts from it.
+        pub opened_at: i64,
         /// Flow records folded.
         pub records: i64,
         /// Sum of bytes sent.

@@ -4,8 +4,10 @@
 //! held in step by a test. Every record on every topic is the [wire] format: a zero byte, the schema id, the Avro datum.
 
 pub mod avro;
+pub mod catalog;
 pub mod engine;
 pub mod flows;
-pub mod catalog;
+pub mod gateway;
 pub mod registry;
+pub mod resolve;
 pub mod wire;

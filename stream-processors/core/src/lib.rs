@@ -1,1 +1,17 @@
 //! Windows, watermarks, lateness, accumulators and the two folds: pure, no I/O, no clock.
+//!
+//! Everything here is a plain function of facts that are passed in: records with their offsets and append times, markers,
+//! the time. The [`driver`] runs a whole job on nothing but this crate.
+//!
+//! Times are milliseconds since the Unix epoch, UTC. Windows are half-open `[start, end)`.
+
+pub mod driver;
+pub mod job;
+pub mod merge;
+pub mod partial;
+pub mod session;
+pub mod table;
+pub mod watermark;
+pub mod window;
+
+pub use job::{Accumulator, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};

@@ -1,1 +1,3 @@
 //! The built-in jobs.
+
+pub mod flows;

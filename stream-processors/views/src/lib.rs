@@ -5,30 +5,39 @@
 //!
 //! One conformance suite runs against both stores.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use tidemark_schemas::engine::{Ledger, Progress};
 
+mod check;
 pub mod cql;
 pub mod local;
+
+/// Milliseconds since the Unix epoch. Passed in, so that tests move it by hand.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// A view: its table's name, columns and retention. Rows live under the partition key (tenant, window start, merge
 /// partition), ordered by the clustering columns, ascending by bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewSpec {
-    /// Table name: lower-case letters, digits and `_`, at most 48 bytes (CQL's rule). One per job version.
+    /// Table name: a lower-case letter, then lower-case letters, digits and `_`, at most 48 bytes (CQL's rule); not
+    /// `ledger` or `progress`. One per job version.
     pub name: String,
     /// Clustering columns, in order.
     pub clustering: Vec<Column>,
     /// The other columns.
     pub values: Vec<Column>,
-    /// Milliseconds a row is kept, counted from the write of its first revision.
+    /// Milliseconds a row is kept, counted from [`Row::written_at`], and a ledger entry, counted from `opened_at`: a
+    /// window's rows and entries go together. A second to 20 years (CQL's bound). Progress is kept for ever.
     pub retention_ms: i64,
 }
 
 /// A column of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// Name as in the Avro schema.
+    /// Name as in the Avro schema: a letter, then letters, digits and `_`, at most 48 bytes; not `tenant`,
+    /// `window_start`, `merge_partition`, `epoch`, `revision` or `written_at`, which every view has.
     pub name: String,
     /// Type.
     pub kind: Kind,
@@ -45,6 +54,17 @@ pub enum Kind {
     Integer,
 }
 
+impl Kind {
+    /// The CQL type.
+    pub fn cql(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Long => "bigint",
+            Self::Integer => "varint",
+        }
+    }
+}
+
 /// A column's value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
@@ -54,6 +74,17 @@ pub enum Value {
     Long(i64),
     /// Of [`Kind::Integer`].
     Integer(i128),
+}
+
+impl Value {
+    /// Which type it is of.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Text(_) => Kind::Text,
+            Self::Long(_) => Kind::Long,
+            Self::Integer(_) => Kind::Integer,
+        }
+    }
 }
 
 /// Orders the versions of a row. `epoch` is 0 to 1023 and `offset` 0 to 2^40−1, so that the pair fits the write timestamp
@@ -82,8 +113,12 @@ pub struct Row {
     pub clustering: Vec<Value>,
     /// One value for each other column.
     pub values: Vec<Value>,
-    /// Which version of the row this is.
+    /// Which version of the row this is. Equal revisions have equal contents: which of two that differ stays is undefined
+    /// (a CQL store keeps the greater value of each column).
     pub revision: Revision,
+    /// Append time of the first partial of the row's window in its merge partition, milliseconds: the ledger's `opened_at`,
+    /// and so the same in all revisions. Retention counts from it; a row past its retention is not written.
+    pub written_at: i64,
 }
 
 /// The partition key of a row.
@@ -104,31 +139,53 @@ pub struct RowQuery {
     pub partition: RowPartition,
     /// Equal values for the first clustering columns; empty for all rows.
     pub prefix: Vec<Value>,
-    /// Only rows after this clustering key.
+    /// Only rows after this clustering key; all clustering columns are given.
     pub after: Option<Vec<Value>>,
     /// At most so many rows, 1 to 100,000.
     pub limit: usize,
 }
 
-/// Where views are kept. All methods may be called again after a failure: writes are idempotent by revision.
+/// Where views are kept. All methods may be called again after a failure: writes are idempotent by revision. Partition and
+/// clustering keys hold at most 30,000 bytes of text together. The futures need a tokio runtime.
 pub trait ViewStore: Send + Sync {
     /// Makes the view's tables if they are missing; refuses when one is there with other columns.
     fn create<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Writes rows; on return all are acknowledged and durable.
-    fn put_rows<'a>(&'a self, view: &'a ViewSpec, rows: &'a [Row]) -> BoxFuture<'a, Result<(), Error>>;
+    fn put_rows<'a>(
+        &'a self,
+        view: &'a ViewSpec,
+        rows: &'a [Row],
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Writes ledger entries; durable on return.
-    fn put_ledger<'a>(&'a self, view: &'a ViewSpec, entries: &'a [Ledger]) -> BoxFuture<'a, Result<(), Error>>;
+    fn put_ledger<'a>(
+        &'a self,
+        view: &'a ViewSpec,
+        entries: &'a [Ledger],
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Writes how far a merge partition has come; durable on return.
-    fn put_progress<'a>(&'a self, view: &'a ViewSpec, progress: &'a Progress) -> BoxFuture<'a, Result<(), Error>>;
+    fn put_progress<'a>(
+        &'a self,
+        view: &'a ViewSpec,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Rows of one partition in clustering order.
-    fn rows<'a>(&'a self, view: &'a ViewSpec, query: &'a RowQuery) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
+    fn rows<'a>(
+        &'a self,
+        view: &'a ViewSpec,
+        query: &'a RowQuery,
+    ) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
 
     /// Ledger entries of the windows that start in `[from, to)`, by window start and merge partition.
-    fn ledger<'a>(&'a self, view: &'a ViewSpec, from: i64, to: i64) -> BoxFuture<'a, Result<Vec<Ledger>, Error>>;
+    fn ledger<'a>(
+        &'a self,
+        view: &'a ViewSpec,
+        from: i64,
+        to: i64,
+    ) -> BoxFuture<'a, Result<Vec<Ledger>, Error>>;
 
     /// The newest entry of each merge partition, by merge partition.
     fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>>;

@@ -1,4 +1,13 @@
-//! Schema registries: the Confluent REST API as a client, and what the embedded one decides.
+//! Schema registries: the Confluent REST API as a client ([`HttpRegistry`]), what the embedded one decides
+//! ([`Subjects`]), and the rules of compatibility that both and release checks share ([`compat`]).
+
+pub mod check;
+pub mod compat;
+mod embedded;
+mod http;
+
+pub use embedded::{Event, MAX_SUBJECT_BYTES, MAX_VERSIONS, Refusal, Subjects, Version};
+pub use http::HttpRegistry;
 
 /// Where schemas are registered and looked up. Answers are cached: an id never changes its schema.
 pub trait Registry: Send + Sync {
@@ -10,7 +19,7 @@ pub trait Registry: Send + Sync {
 }
 
 /// Why the registry refused or failed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It did not answer; another try may help.
     #[error("schema registry unavailable: {0}")]

@@ -1,0 +1,223 @@
+//! Answers given to requests with an Idempotency-Key, as the topic `tidemark.gateway.answers` tells them.
+//!
+//! An entry is written in the same commit as the events, so neither is ever there without the other, whatever dies when.
+//! An answer is a function of body, time of receipt and first event id: only the last two are kept, and the answer is
+//! computed again from the repeated body. Memory is 64 bytes or so per key and bounded by their number. Keys are held by
+//! their 128-bit hash.
+//!
+//! Every gateway follows the topic, so an answer given by one is replayed by the others as soon as they have read it. Two
+//! gateways that take the same key within that time (a fraction of a second) both accept it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidemark_schemas::avro::{Avro, Reader};
+use tidemark_schemas::gateway::Answer;
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// How long an answer is replayed: 24 hours.
+pub const ANSWERS_KEPT_MS: i64 = 24 * 3_600_000;
+
+/// An answer given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// Hash of the request that it was given to.
+    pub(crate) request: u128,
+    pub(crate) received_at: i64,
+    pub(crate) first_id: Uuid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    InFlight(u128),
+    Done(Given),
+}
+
+/// What a key means for a request.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// Not seen before: the request may go ahead.
+    New(Claim),
+    /// Answered before.
+    Replay(Given),
+    /// The same request is under way.
+    InFlight,
+    /// The key belongs to another request.
+    Other,
+    /// No room for more keys.
+    Full,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<u128, Entry>,
+    /// Done entries by time of receipt, roughly oldest first.
+    order: VecDeque<(i64, u128)>,
+    /// Next offset of the topic to read.
+    position: i64,
+    last_commit: Option<Uuid>,
+}
+
+/// The answers of the last 24 hours.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    gateway: String,
+    entries_max: usize,
+    inner: Mutex<Inner>,
+}
+
+/// A key taken for a request under way; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    answers: Arc<Answers>,
+    hash: u128,
+    pub(crate) key: String,
+    pub(crate) given: Given,
+}
+
+impl Claim {
+    /// The commit with this answer is durable.
+    pub(crate) fn done(self) {
+        self.answers.lock().learn(self.hash, self.given);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut inner = self.answers.lock();
+        if matches!(inner.entries.get(&self.hash), Some(Entry::InFlight(_))) {
+            inner.entries.remove(&self.hash);
+        }
+    }
+}
+
+impl Answers {
+    pub(crate) fn new(gateway: &str, entries_max: usize) -> Self {
+        Self { gateway: gateway.to_owned(), entries_max, inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change leaves the maps whole, so a panic elsewhere while holding the lock is no reason to stop.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes `key` for a request, or says why not. `given` is what its answer would be.
+    pub(crate) fn begin(self: &Arc<Self>, tenant: &str, key: &str, given: Given) -> Begin {
+        let hash = key_hash(tenant, key);
+        let mut inner = self.lock();
+        inner.expire(given.received_at);
+        match inner.entries.get(&hash) {
+            Some(Entry::InFlight(request)) if *request == given.request => Begin::InFlight,
+            Some(Entry::Done(first)) if first.request == given.request => Begin::Replay(*first),
+            Some(_) => Begin::Other,
+            None if inner.entries.len() >= self.entries_max => Begin::Full,
+            None => {
+                inner.entries.insert(hash, Entry::InFlight(given.request));
+                Begin::New(Claim { answers: Arc::clone(self), hash, key: key.to_owned(), given })
+            }
+        }
+    }
+
+    /// Takes in a record of the topic.
+    pub(crate) fn read(&self, datum: &[u8], now: i64) -> Result<(), tidemark_schemas::avro::Error> {
+        let mut reader = Reader::new(datum);
+        let answer = Answer::get(&mut reader)?;
+        reader.finish()?;
+        let first_id = Uuid::parse_str(answer.first_id).unwrap_or_default();
+        if answer.tenant.is_empty() {
+            if answer.key == self.gateway {
+                self.lock().last_commit = Some(first_id);
+            }
+        } else if answer.received_at.saturating_add(ANSWERS_KEPT_MS) > now {
+            let request = answer.request_hash.try_into().map_or(0, u128::from_be_bytes);
+            let given = Given { request, received_at: answer.received_at, first_id };
+            self.lock().learn(key_hash(answer.tenant, answer.key), given);
+        }
+        Ok(())
+    }
+
+    /// Next offset of the topic to read: all before it are known.
+    pub(crate) fn position(&self) -> i64 {
+        self.lock().position
+    }
+
+    pub(crate) fn reached(&self, position: i64) {
+        self.lock().position = position;
+    }
+
+    /// The last commit of this gateway that the topic tells of.
+    pub(crate) fn last_commit(&self) -> Option<Uuid> {
+        self.lock().last_commit
+    }
+
+    /// Keys remembered and under way.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+}
+
+impl Inner {
+    fn learn(&mut self, hash: u128, given: Given) {
+        if self.entries.insert(hash, Entry::Done(given)) != Some(Entry::Done(given)) {
+            self.order.push_back((given.received_at, hash));
+        }
+    }
+
+    fn expire(&mut self, now: i64) {
+        while let Some(&(received_at, hash)) = self.order.front() {
+            if received_at.saturating_add(ANSWERS_KEPT_MS) > now {
+                return;
+            }
+            self.order.pop_front();
+            let expired = matches!(self.entries.get(&hash), Some(Entry::Done(given)) if given.received_at == received_at);
+            if expired {
+                self.entries.remove(&hash);
+            }
+        }
+    }
+}
+
+fn key_hash(tenant: &str, key: &str) -> u128 {
+    let mut bytes = Vec::with_capacity(tenant.len() + key.len() + 4);
+    crate::batch::put_key(tenant, key, &mut bytes);
+    xxh3_128(&bytes)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn given(request: u128, received_at: i64) -> Given {
+        Given { request, received_at, first_id: Uuid::nil() }
+    }
+
+    fn claim(answers: &Arc<Answers>, key: &str, given: Given) -> Claim {
+        match answers.begin("t", key, given) {
+            Begin::New(claim) => claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_taken_given_back_and_answered() {
+        let answers = Arc::new(Answers::new("g", 10));
+        let first = claim(&answers, "a", given(1, 0));
+        assert!(matches!(answers.begin("t", "a", given(1, 5)), Begin::InFlight));
+        assert!(matches!(answers.begin("t", "a", given(2, 5)), Begin::Other));
+        drop(first);
+        claim(&answers, "a", given(2, 6)).done();
+        assert!(matches!(answers.begin("t", "a", given(2, 7)), Begin::Replay(g) if g.received_at == 6));
+        assert!(matches!(answers.begin("t", "a", given(3, 7)), Begin::Other));
+        drop(claim(&answers, "a", given(3, 6 + ANSWERS_KEPT_MS)));
+        assert_eq!((answers.len(), answers.lock().order.len()), (0, 0));
+    }
+
+    #[test]
+    fn keys_are_bounded() {
+        let answers = Arc::new(Answers::new("g", 2));
+        let _held = [claim(&answers, "a", given(1, 0)), claim(&answers, "b", given(1, 0))];
+        assert!(matches!(answers.begin("t", "c", given(1, 0)), Begin::Full));
+    }
+}

@@ -1,0 +1,130 @@
+//! Avro object container files: header with the writer's schema, then blocks of records, plain or deflated.
+
+use std::io::Read;
+
+use tidemark_schemas::avro::Reader;
+
+use crate::batch::Collector;
+use crate::body::BODY_MAX;
+use crate::problem::{Kind, Problem};
+use crate::writer_schema::{Schema, Values, block_count, long, take};
+
+const MAGIC: &[u8] = b"Obj\x01";
+/// Fields without which no record can be a flow.
+const REQUIRED: [&str; 5] = ["src_app", "dest_app", "vpc_id", "bytes_tx", "bytes_rx"];
+
+struct Header<'a> {
+    schema: Schema,
+    deflated: bool,
+    sync: &'a [u8],
+}
+
+/// Reads every record of a file. One that cannot be decoded refuses the whole: what follows it cannot be found.
+pub(crate) fn read(body: &[u8], records: &mut Collector<'_>) -> Result<(), Problem> {
+    let mut bytes = Reader::new(body);
+    let header = header(&mut bytes)?;
+    let lacks = header.schema.lacks(&REQUIRED);
+    if !lacks.is_empty() {
+        let detail = format!("the writer's schema lacks {}; a flow needs these fields", lacks.join(", "));
+        return Err(Problem::new(Kind::WriterSchema, detail));
+    }
+    let mut values = Values::new(&header.schema);
+    let mut room = BODY_MAX;
+    for number in 1.. {
+        if bytes.left().is_empty() {
+            break;
+        }
+        let place = |why: String| malformed(&format!("block {number}: {why}"));
+        let (count, data) = block(&mut bytes, header.sync).map_err(place)?;
+        if header.deflated {
+            let data = inflate(data, &mut room).map_err(place)?;
+            read_block(&data, count, &mut values, records)?.map_err(place)?;
+        } else {
+            read_block(data, count, &mut values, records)?.map_err(place)?;
+        }
+    }
+    Ok(())
+}
+
+fn malformed(why: &str) -> Problem {
+    let detail = format!("not an Avro object container file: {why}; nothing was accepted, send the whole file");
+    Problem::new(Kind::MalformedBody, detail)
+}
+
+fn header<'a>(bytes: &mut Reader<'a>) -> Result<Header<'a>, Problem> {
+    let in_header = |why: String| malformed(&format!("header: {why}"));
+    if take(bytes, 4).map_err(in_header)? != MAGIC {
+        return Err(malformed("header: the first four bytes are not \"Obj\" and 1"));
+    }
+    let (mut schema, mut codec): (Option<&[u8]>, &[u8]) = (None, b"null");
+    loop {
+        let count = block_count(bytes).map_err(in_header)?;
+        if count == 0 {
+            break;
+        }
+        for _ in 0..count {
+            let key = bytes.bytes().map_err(|error| in_header(error.to_string()))?;
+            let value = bytes.bytes().map_err(|error| in_header(error.to_string()))?;
+            match key {
+                b"avro.schema" => schema = Some(value),
+                b"avro.codec" => codec = value,
+                _ => {}
+            }
+        }
+    }
+    let sync = take(bytes, 16).map_err(in_header)?;
+    let schema = schema.ok_or_else(|| malformed("header: no avro.schema"))?;
+    let schema = Schema::parse(schema).map_err(|why| Problem::new(Kind::WriterSchema, why))?;
+    Ok(Header { schema, deflated: deflated(codec)?, sync })
+}
+
+fn deflated(codec: &[u8]) -> Result<bool, Problem> {
+    match codec {
+        b"null" => Ok(false),
+        b"deflate" => Ok(true),
+        other => {
+            let name = String::from_utf8_lossy(other.get(..32).unwrap_or(other)).into_owned();
+            let detail = format!("the file's codec is {name:?}; taken are null and deflate");
+            Err(Problem::new(Kind::UnsupportedMediaType, detail))
+        }
+    }
+}
+
+fn block<'a>(bytes: &mut Reader<'a>, sync: &[u8]) -> Result<(i64, &'a [u8]), String> {
+    let count = long(bytes)?;
+    if count < 0 {
+        return Err(format!("a count of {count}"));
+    }
+    let size = long(bytes)?;
+    let data = take(bytes, size)?;
+    if take(bytes, 16)? != sync {
+        return Err("its sync marker differs from the header's".to_owned());
+    }
+    Ok((count, data))
+}
+
+fn inflate(data: &[u8], room: &mut usize) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    let limit = u64::try_from(*room).unwrap_or(u64::MAX).saturating_add(1);
+    let read = flate2::read::DeflateDecoder::new(data).take(limit).read_to_end(&mut out);
+    read.map_err(|error| format!("cannot be inflated: {error}"))?;
+    *room = room.checked_sub(out.len()).ok_or(format!("the file is larger than {BODY_MAX} bytes when inflated"))?;
+    Ok(out)
+}
+
+/// The outer error ends the request, the inner one is about the block.
+fn read_block(
+    data: &[u8],
+    count: i64,
+    values: &mut Values<'_>,
+    records: &mut Collector<'_>,
+) -> Result<Result<(), String>, Problem> {
+    let mut bytes = Reader::new(data);
+    for at in 0..count {
+        match values.record(&mut bytes) {
+            Ok(draft) => records.add(Ok(draft), None)?,
+            Err(why) => return Ok(Err(format!("record {at}: {why}"))),
+        }
+    }
+    Ok(bytes.finish().map_err(|error| error.to_string()))
+}

@@ -1,0 +1,290 @@
+//! The publisher thread: takes all requests that wait, writes them in one commit, answers them.
+//!
+//! Every commit also writes the gateway's own record with the commit's id. When a commit ends without a definite answer, a new
+//! producer under the same id settles it for good (it is finished or aborted, never later), the answers topic is read to its
+//! end, and the own record there tells whether the commit happened: it is then acknowledged, else written again. So a
+//! request's outcome stays unknown only as long as the log cannot be reached.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SecondsFormat};
+use tidemark_log::{At, Error as LogError, Outgoing, Producer, Sink, TopicPartition};
+use tidemark_schemas::gateway::Answer;
+use tidemark_schemas::{catalog, wire};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::answers::{Claim, Given};
+use crate::batch::{Batch, put_key};
+use crate::flow::TENANT;
+use crate::trace::Trace;
+use crate::{ANSWERS_TOPIC, FLOWS_TOPIC, SchemaIds, Shared, answers_topic};
+
+/// A commit takes no more requests once it holds so many bytes of values.
+const COMMIT_BYTES_MAX: usize = 16 << 20;
+/// How often the partition count is asked for.
+const PARTITIONS_EVERY: Duration = Duration::from_secs(10);
+/// How long the answers topic is waited for at a time.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// The events of a request on their way into the log.
+pub(crate) struct Job {
+    pub(crate) batch: Batch,
+    /// The request's Idempotency-Key, if it has one.
+    pub(crate) claim: Option<Claim>,
+    pub(crate) trace: Trace,
+    /// When it is no longer worth writing.
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<Result<(), NotStored>>,
+}
+
+/// The log did not take a request's events, for sure, and this is why.
+#[derive(Debug)]
+pub(crate) struct NotStored(pub(crate) String);
+
+/// The publisher thread, until the queue is closed and empty.
+pub(crate) fn run(shared: &Shared, queue: &Receiver<Job>) {
+    let mut publisher = Publisher { shared, connection: None };
+    publisher.connect(None);
+    while let Ok(first) = queue.recv() {
+        let jobs = gather(first, queue);
+        shared.metrics.queued(-(jobs.len() as i64));
+        shared.queued_bytes.fetch_sub(bytes(&jobs), Ordering::Relaxed);
+        publisher.publish(jobs);
+    }
+}
+
+/// Takes what waits, up to the bound of a commit.
+fn gather(first: Job, queue: &Receiver<Job>) -> Vec<Job> {
+    let mut jobs = vec![first];
+    while bytes(&jobs) < COMMIT_BYTES_MAX {
+        let Ok(job) = queue.try_recv() else { break };
+        jobs.push(job);
+    }
+    jobs
+}
+
+fn bytes(jobs: &[Job]) -> usize {
+    jobs.iter().map(|job| job.batch.bytes()).sum()
+}
+
+struct Connection {
+    producer: Box<dyn Producer>,
+    /// Of the flows topic, and when that was asked.
+    partitions: u32,
+    asked: Instant,
+}
+
+struct Publisher<'s> {
+    shared: &'s Shared,
+    connection: Option<Connection>,
+}
+
+impl Publisher<'_> {
+    /// Writes the jobs in one commit and answers them, whatever it takes.
+    fn publish(&mut self, mut jobs: Vec<Job>) {
+        let mut backoff = BACKOFF_FIRST;
+        loop {
+            jobs = refuse_expired(jobs);
+            let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return };
+            let commit = Uuid::now_v7();
+            let Err(error) = self.commit(&jobs, commit) else { return self.settle(jobs) };
+            tracing::warn!(%error, "a commit failed");
+            self.shared.metrics.commit_failed();
+            // A definite failure is worth another try until the deadline; in doubt, nothing else is done before it is settled.
+            let definite = matches!(error, LogError::Retriable(_));
+            let connected = self.connect(definite.then_some(deadline));
+            if !definite && connected && self.shared.answers.last_commit() == Some(commit) {
+                return self.settle(jobs);
+            }
+            let known = definite || connected;
+            if self.shared.pause(backoff) && (!connected || backoff > BACKOFF_FIRST) {
+                // Stopping: one more try was enough. Callers whose outcome is not known are told so as their jobs are dropped.
+                return if known { refuse(jobs, &error.to_string()) };
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    fn settle(&self, jobs: Vec<Job>) {
+        self.shared.metrics.accepted(jobs.iter().map(|job| job.batch.len()).sum());
+        for job in jobs {
+            if let Some(claim) = job.claim {
+                claim.done();
+            }
+            // The caller may have gone: its events are there all the same.
+            let _ = job.reply.send(Ok(()));
+        }
+    }
+
+    fn commit(&mut self, jobs: &[Job], commit: Uuid) -> Result<(), LogError> {
+        let not_connected = || LogError::Retriable("the log cannot be reached".to_owned());
+        let connection = self.connection.as_mut().ok_or_else(not_connected)?;
+        let schemas = self.shared.schemas.get().copied().ok_or_else(not_connected)?;
+        let started = Instant::now();
+        let asked_again = connection.ask_partitions(self.shared);
+        let partitions = connection.partitions;
+        let id = &self.shared.config.id;
+        let result = asked_again.and_then(|()| {
+            connection.producer.commit(&mut |sink| write(sink, jobs, partitions, schemas, id, commit))
+        });
+        match &result {
+            Ok(()) => self.shared.metrics.committed(started.elapsed()),
+            Err(error) => {
+                self.connection = None;
+                self.shared.set_reason("log", Some(format!("the log failed: {error}; trying again")));
+            }
+        }
+        result
+    }
+
+    /// Makes a producer and waits until every answer before it is known. Tries until that works, until `until` or until the
+    /// gateway stops; says whether it works.
+    fn connect(&mut self, until: Option<Instant>) -> bool {
+        let mut backoff = BACKOFF_FIRST;
+        loop {
+            match connect(self.shared) {
+                Ok(connection) => {
+                    self.connection = Some(connection);
+                    self.shared.set_reason("log", None);
+                    return true;
+                }
+                Err(reason) => self.shared.set_reason("log", Some(reason)),
+            }
+            let expired = until.is_some_and(|until| Instant::now() + backoff > until);
+            if expired || self.shared.pause(backoff) {
+                return false;
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+}
+
+impl Connection {
+    fn ask_partitions(&mut self, shared: &Shared) -> Result<(), LogError> {
+        if self.asked.elapsed() < PARTITIONS_EVERY {
+            return Ok(());
+        }
+        self.asked = Instant::now();
+        // Without an answer the known count still holds: partitions are never taken away.
+        match shared.log.partitions(FLOWS_TOPIC) {
+            Ok(Some(partitions)) => self.partitions = partitions.max(1),
+            Ok(None) => return Err(LogError::Retriable(no_topic())),
+            Err(error) => tracing::warn!(%error, "the partition count of {FLOWS_TOPIC} could not be asked for"),
+        }
+        Ok(())
+    }
+}
+
+fn no_topic() -> String {
+    format!("there is no topic {FLOWS_TOPIC}; create the topics first")
+}
+
+/// One try to get ready; the error is a reason for people.
+fn connect(shared: &Shared) -> Result<Connection, String> {
+    let schemas = register(shared).map_err(|error| format!("schemas cannot be registered: {error}"))?;
+    let in_log = |error: LogError| format!("the log failed: {error}; trying again");
+    shared.log.create_topics(&[answers_topic()]).map_err(in_log)?;
+    let partitions = shared.log.partitions(FLOWS_TOPIC).map_err(in_log)?.ok_or_else(no_topic)?.max(1);
+    // The producer first: making it ends whatever its predecessor left open, so the end of the topic is settled after it.
+    let producer = shared.log.producer(&shared.config.id).map_err(in_log)?;
+    let answers = TopicPartition::new(ANSWERS_TOPIC, 0);
+    let end = shared.log.offsets(&[answers], At::End).map_err(in_log)?.first().copied().unwrap_or(0);
+    let _ = shared.schemas.set(schemas);
+    while shared.answers.position() < end {
+        shared.set_reason("log", Some("earlier answers are being read".to_owned()));
+        if shared.pause(FOLLOW_PAUSE) {
+            return Err("the gateway is stopping".to_owned());
+        }
+    }
+    Ok(Connection { producer, partitions, asked: Instant::now() })
+}
+
+fn register(shared: &Shared) -> Result<SchemaIds, tidemark_schemas::registry::Error> {
+    if let Some(schemas) = shared.schemas.get() {
+        return Ok(*schemas);
+    }
+    let subject = |topic: &str| format!("{topic}-value");
+    let flow = shared.registry.register(&subject(FLOWS_TOPIC), catalog::FLOW_OBSERVED.avsc)?;
+    let answer = shared.registry.register(&subject(ANSWERS_TOPIC), catalog::ANSWER.avsc)?;
+    Ok(SchemaIds { flow, answer })
+}
+
+/// Everything of one commit: the events, the answers and the gateway's own record.
+fn write(
+    sink: &mut dyn Sink,
+    jobs: &[Job],
+    partitions: u32,
+    schemas: SchemaIds,
+    gateway: &str,
+    commit: Uuid,
+) -> Result<(), LogError> {
+    for job in jobs {
+        write_events(sink, &job.batch, partitions, &job.trace)?;
+        if let Some(claim) = &job.claim {
+            write_answer(sink, schemas.answer, TENANT, &claim.key, Some(claim.given), claim.given.first_id)?;
+        }
+    }
+    write_answer(sink, schemas.answer, "", gateway, None, commit)
+}
+
+fn write_events(sink: &mut dyn Sink, batch: &Batch, partitions: u32, trace: &Trace) -> Result<(), LogError> {
+    let trace = trace.header();
+    let mut id = Uuid::encode_buffer();
+    for (event, value) in batch.iter() {
+        let time = DateTime::from_timestamp_millis(event.observed_at).unwrap_or_default();
+        let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let headers: [(&str, &[u8]); 6] = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", event.id.hyphenated().encode_lower(&mut id).as_bytes()),
+            ("ce_source", b"tidemark/gateway"),
+            ("ce_type", FLOWS_TOPIC.as_bytes()),
+            ("ce_time", time.as_bytes()),
+            ("traceparent", trace.as_bytes()),
+        ];
+        let partition = u32::try_from(event.hash % u64::from(partitions)).unwrap_or(0);
+        sink.send(Outgoing { topic: FLOWS_TOPIC, partition, key: None, value: Some(value), headers: &headers })?;
+    }
+    Ok(())
+}
+
+fn write_answer(
+    sink: &mut dyn Sink,
+    schema: u32,
+    tenant: &str,
+    key: &str,
+    given: Option<Given>,
+    id: Uuid,
+) -> Result<(), LogError> {
+    let (mut record_key, mut value, mut text) = (Vec::new(), Vec::new(), Uuid::encode_buffer());
+    let request = given.map(|given| given.request.to_be_bytes());
+    put_key(tenant, key, &mut record_key);
+    let answer = Answer {
+        tenant,
+        key,
+        request_hash: request.as_ref().map_or(&[], <[u8; 16]>::as_slice),
+        received_at: given.map_or(0, |given| given.received_at),
+        first_id: id.hyphenated().encode_lower(&mut text),
+    };
+    wire::put(schema, &answer, &mut value);
+    let (key, value) = (Some(record_key.as_slice()), Some(value.as_slice()));
+    sink.send(Outgoing { topic: ANSWERS_TOPIC, partition: 0, key, value, headers: &[] })
+}
+
+fn refuse_expired(jobs: Vec<Job>) -> Vec<Job> {
+    let now = Instant::now();
+    let (kept, expired): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.deadline > now);
+    refuse(expired, "the log did not take them in time");
+    kept
+}
+
+fn refuse(jobs: Vec<Job>, why: &str) {
+    for job in jobs {
+        drop(job.claim); // before the answer, so that a repeat at once finds the key free
+        let _ = job.reply.send(Err(NotStored(why.to_owned())));
+    }
+}

@@ -1,0 +1,152 @@
+//! Errors as RFC 9457 problem documents: what happened, why, what to do.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tidemark_views::Error as ViewError;
+use utoipa::ToSchema;
+
+/// An `application/problem+json` answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind of problem: `urn:tidemark:problem:` and a word.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in a few words, always the same for the kind.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// The query parameter at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// Of `not-ready`: every check that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}
+
+/// Why the service is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reason {
+    /// Name of the check.
+    pub check: String,
+    /// What it found.
+    pub reason: String,
+}
+
+/// Seconds after which a caller who met a passing problem may come again.
+const RETRY_AFTER_S: &str = "1";
+
+impl Problem {
+    fn new(status: StatusCode, word: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:tidemark:problem:{word}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            parameter: None,
+            fix: None,
+            reasons: vec![],
+        }
+    }
+
+    /// 400: a query parameter that cannot be used.
+    pub fn parameter(name: &str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "bad query parameter", detail);
+        problem.parameter = Some(name.to_owned());
+        problem.fix = Some(fix.into());
+        problem
+    }
+
+    /// 422: the question is well put and too big for one answer.
+    pub fn too_big(detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too-big", "too much for one answer", detail);
+        problem.fix = Some(fix.into());
+        problem
+    }
+
+    /// 404: no such path.
+    pub fn not_found(path: &str) -> Self {
+        let mut problem = Self::new(StatusCode::NOT_FOUND, "not-found", "no such path", format!("nothing is at {path}"));
+        problem.fix = Some("see /v1/openapi.json for what there is".to_owned());
+        problem
+    }
+
+    /// 405: the path is there, the method is not.
+    pub fn method_not_allowed(method: &str, path: &str) -> Self {
+        let detail = format!("{path} does not take {method}");
+        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed", detail);
+        problem.fix = Some("use a method of the Allow header".to_owned());
+        problem
+    }
+
+    /// 503: some check failed.
+    pub fn not_ready(reasons: Vec<Reason>) -> Self {
+        let detail = format!("{} of the checks failed", reasons.len());
+        Self { reasons, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "not ready", detail) }
+    }
+
+    /// 503: as many streams are open as are allowed.
+    pub fn too_many_streams(limit: usize) -> Self {
+        let detail = format!("{limit} live streams are open, which is the limit");
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "too many live streams", detail);
+        problem.fix = Some("close one, or ask /v1/hours and /v1/progress again from time to time".to_owned());
+        problem
+    }
+
+    /// A bare error answer of the router as a document; `None` for a status that has none.
+    pub fn bare(status: StatusCode, method: &str, path: &str) -> Option<Self> {
+        match status {
+            StatusCode::NOT_FOUND => Some(Self::not_found(path)),
+            StatusCode::METHOD_NOT_ALLOWED => Some(Self::method_not_allowed(method, path)),
+            _ => None,
+        }
+    }
+
+    /// The document as JSON.
+    pub fn body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl From<ViewError> for Problem {
+    fn from(error: ViewError) -> Self {
+        let detail = error.to_string();
+        tracing::warn!(error = detail, "the view store failed a query");
+        match error {
+            ViewError::Unavailable(_) => {
+                let mut problem = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "views-unavailable",
+                    "the view store is not available",
+                    detail,
+                );
+                problem.fix = Some("try again; nothing is lost, the view catches up by itself".to_owned());
+                problem
+            }
+            ViewError::Invalid { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "views-invalid", "the view cannot be read", detail)
+            }
+        }
+    }
+}
+
+/// The media type of problem documents.
+pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, self.body()).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, MEDIA_TYPE);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response
+    }
+}

@@ -1,0 +1,402 @@
+//! The structs and the .avsc files are the same records: apache-avro reads by the .avsc what our codec wrote, field by
+//! field with names, and writes the very bytes that our codec reads.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
+use proptest::prelude::*;
+use tidemark_schemas::avro::{Avro, Reader};
+use tidemark_schemas::catalog::{self, Schema};
+use tidemark_schemas::engine::*;
+use tidemark_schemas::flows::*;
+use tidemark_schemas::gateway::Answer;
+
+/// A field as apache-avro sees it, logical types taken off.
+trait AsValue {
+    fn value(&self) -> Value;
+}
+
+macro_rules! plain {
+    ($($ty:ty, $v:ident => $e:expr;)*) => { $(impl AsValue for $ty { fn value(&self) -> Value { let $v = self; $e } })* };
+}
+
+plain! {
+    i32, v => Value::Int(*v);
+    i64, v => Value::Long(*v);
+    bool, v => Value::Boolean(*v);
+    &str, v => Value::String((*v).to_owned());
+    String, v => Value::String(v.clone());
+    &[u8], v => Value::Bytes(v.to_vec());
+    LateReason, v => match v {
+        LateReason::Amended => Value::Enum(0, "AMENDED".to_owned()),
+        LateReason::Held => Value::Enum(1, "HELD".to_owned()),
+    };
+    i128, v => {
+        let mut out = vec![];
+        v.put(&mut out);
+        Value::Bytes(Reader::new(&out).bytes().unwrap().to_vec())
+    };
+}
+
+impl<T: AsValue> AsValue for Option<T> {
+    fn value(&self) -> Value {
+        match self {
+            None => Value::Union(0, Box::new(Value::Null)),
+            Some(v) => Value::Union(1, Box::new(v.value())),
+        }
+    }
+}
+
+impl<T: AsValue> AsValue for Vec<T> {
+    fn value(&self) -> Value {
+        Value::Array(self.iter().map(AsValue::value).collect())
+    }
+}
+
+/// The destructuring names every field, so that one added to a struct does not compile until it stands here.
+macro_rules! records {
+    ($($ty:ident $(<$lt:lifetime>)? { $($field:ident),* $(,)? })*) => {
+        $(impl AsValue for $ty $(<$lt>)? {
+            fn value(&self) -> Value {
+                let $ty { $($field),* } = self;
+                Value::Record(vec![$((stringify!($field).to_owned(), $field.value())),*])
+            }
+        })*
+    };
+}
+
+records! {
+    FlowObserved<'_> { tenant, src_app, dest_app, vpc_id, observed_at, bytes_tx, bytes_rx, event_id }
+    FlowHourly<'_> { tenant, src_app, dest_app, vpc_id, window_start, merge_partition, opened_at, records, bytes_tx, bytes_rx, epoch, revision }
+    Partial<'_> { fingerprint, topic, partition, windows }
+    PartialWindow<'_> { start, first_offset, last_offset, late, held, rows }
+    PartialRow<'_> { key, records, accumulator }
+    Marker { fingerprint, at, sources, partition_counts }
+    SourceMark { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered }
+    TopicPartitions { topic, partitions }
+    Ledger {
+        window_start, window_end, merge_partition, rows, records, late, held, sealed_out, amended, sealed, opened_at,
+        closed_at, updated_at, sources, epoch, revision,
+    }
+    SourceRange { topic, partition, first_offset, last_offset }
+    Progress { fingerprint, merge_partition, merge_partitions, watermark, as_of, sources, partition_counts, epoch, revision }
+    SourceProgress { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered }
+    RowState<'_> { window_start, key, records, accumulator, revision }
+    LateRecord<'_> { topic, partition, offset, event_time, window_start, window_end, watermark, grace_ms, reason, value }
+    SealedOut<'_> { topic, partition, first_offset, last_offset, window_start, window_end, key, records, accumulator }
+    DeadLetter<'_> { topic, partition, offset, appended_at, rule, detail, key, value }
+    Answer<'_> { tenant, key, request_hash, received_at, first_id }
+}
+
+/// Takes logical types off.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::TimestampMillis(n) => Value::Long(n),
+        Value::Uuid(id) => Value::String(id.to_string()),
+        Value::Decimal(d) => Value::Bytes(Vec::<u8>::try_from(&d).unwrap()),
+        Value::Union(i, v) => Value::Union(i, Box::new(plain(*v))),
+        Value::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
+        Value::Record(fields) => {
+            Value::Record(fields.into_iter().map(|(n, v)| (n, plain(v))).collect())
+        }
+        other => other,
+    }
+}
+
+fn in_step<'a, T: Avro<'a> + AsValue + PartialEq + Debug>(
+    schema: Schema,
+    ours: &T,
+    bytes: &'a mut Vec<u8>,
+) -> &'static str {
+    let avsc = apache_avro::Schema::parse_str(schema.avsc).unwrap();
+    assert_eq!(avsc.name().unwrap().fullname(None), schema.name);
+    ours.put(bytes);
+    let bytes: &'a [u8] = bytes;
+    let mut left = bytes;
+    let theirs = GenericDatumReader::builder(&avsc)
+        .build()
+        .unwrap()
+        .read_value(&mut left)
+        .unwrap();
+    assert!(
+        left.is_empty(),
+        "{}: the struct has fields that the .avsc lacks",
+        schema.name
+    );
+    assert_eq!(plain(theirs.clone()), ours.value(), "{}", schema.name);
+    let written = GenericDatumWriter::builder(&avsc)
+        .build()
+        .unwrap()
+        .write_value_to_vec(theirs)
+        .unwrap();
+    assert_eq!(written, bytes, "{}", schema.name);
+    let mut reader = Reader::new(bytes);
+    assert_eq!(T::get(&mut reader).unwrap(), *ours);
+    reader.finish().unwrap();
+    schema.name
+}
+
+#[test]
+fn every_struct_is_its_avsc() {
+    let mut seen = BTreeSet::new();
+    let mut check = |name: &'static str| assert!(seen.insert(name));
+    let counts = || {
+        vec![
+            TopicPartitions {
+                topic: "a.b".into(),
+                partitions: 4,
+            },
+            TopicPartitions {
+                topic: "c".into(),
+                partitions: 1,
+            },
+        ]
+    };
+    check(in_step(catalog::FLOW_OBSERVED, &flow(), &mut vec![]));
+    check(in_step(catalog::FLOW_HOURLY, &hourly(), &mut vec![]));
+    check(in_step(catalog::PARTIAL, &partial(), &mut vec![]));
+    let marker = Marker {
+        fingerprint: -7,
+        at: 1_700_000_000_000,
+        sources: marks(),
+        partition_counts: counts(),
+    };
+    check(in_step(catalog::MARKER, &marker, &mut vec![]));
+    check(in_step(catalog::LEDGER, &ledger(), &mut vec![]));
+    check(in_step(catalog::PROGRESS, &progress(counts()), &mut vec![]));
+    let row = RowState {
+        window_start: 1,
+        key: b"key",
+        records: 2,
+        accumulator: b"sum",
+        revision: 3,
+    };
+    check(in_step(catalog::ROW_STATE, &row, &mut vec![]));
+    for reason in [LateReason::Held, LateReason::Amended] {
+        in_step(catalog::LATE_RECORD, &late(reason), &mut vec![]);
+    }
+    check(catalog::LATE_RECORD.name);
+    check(in_step(catalog::SEALED_OUT, &sealed_out(), &mut vec![]));
+    check(in_step(catalog::DEAD_LETTER, &dead_letter(), &mut vec![]));
+    check(in_step(catalog::ANSWER, &answer(), &mut vec![]));
+    assert_eq!(
+        seen,
+        catalog::ALL.iter().map(|s| s.name).collect(),
+        "each schema of the catalog has a struct checked here"
+    );
+}
+
+#[test]
+fn a_flow_is_read_without_copying() {
+    let (mut bytes, flow) = (vec![], flow());
+    flow.put(&mut bytes);
+    let read = FlowObserved::get(&mut Reader::new(&bytes)).unwrap();
+    assert_eq!(read, flow);
+    let within = |s: &str| bytes.as_ptr_range().contains(&s.as_ptr());
+    assert!(
+        [
+            read.tenant,
+            read.src_app,
+            read.dest_app,
+            read.vpc_id,
+            read.event_id
+        ]
+        .into_iter()
+        .all(within)
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_flow_is_in_step(src in ".{1,20}", dest in ".{1,20}", at: i64, tx in 0..1i64 << 53, rx in 0..1i64 << 53) {
+        let flow = FlowObserved { src_app: &src, dest_app: &dest, observed_at: at, bytes_tx: tx, bytes_rx: rx, ..flow() };
+        in_step(catalog::FLOW_OBSERVED, &flow, &mut vec![]);
+    }
+
+    #[test]
+    fn any_sum_is_in_step(tx: i128, rx: i64, records: i64) {
+        let hourly = FlowHourly { bytes_tx: tx, bytes_rx: rx.into(), records, ..hourly() };
+        in_step(catalog::FLOW_HOURLY, &hourly, &mut vec![]);
+    }
+}
+
+fn flow() -> FlowObserved<'static> {
+    FlowObserved {
+        tenant: "acme",
+        src_app: "web-\u{fc}",
+        dest_app: "10.0.0.1:443",
+        vpc_id: "vpc-1",
+        observed_at: 1_700_000_000_123,
+        bytes_tx: 1 << 53,
+        bytes_rx: 77,
+        event_id: "0192f5d2-5b6c-7000-8000-000000000001",
+    }
+}
+
+fn hourly() -> FlowHourly<'static> {
+    FlowHourly {
+        tenant: "acme",
+        src_app: "web",
+        dest_app: "db",
+        vpc_id: "vpc-1",
+        window_start: 1_700_000_000_000,
+        merge_partition: 11,
+        records: 12,
+        bytes_tx: i128::from(i64::MAX) * 3,
+        bytes_rx: -129,
+        opened_at: 15,
+        epoch: 13,
+        revision: 14,
+    }
+}
+
+fn partial() -> Partial<'static> {
+    let row = |records| PartialRow {
+        key: b"k\x00",
+        records,
+        accumulator: &[0xff, 2],
+    };
+    let window = |start, rows| PartialWindow {
+        start,
+        first_offset: 5,
+        last_offset: 6,
+        late: 7,
+        held: 8,
+        rows,
+    };
+    let windows = vec![
+        window(3_600_000, vec![row(1), row(2)]),
+        window(-3_600_000, vec![]),
+    ];
+    Partial {
+        fingerprint: i64::MIN,
+        topic: "flows.observed",
+        partition: 9,
+        windows,
+    }
+}
+
+fn marks() -> Vec<SourceMark> {
+    let mark = |partition, watermark, idle_at| SourceMark {
+        topic: "flows.observed".into(),
+        partition,
+        next_offset: 20,
+        watermark,
+        idle_at,
+        records: 21,
+        late: 22,
+        held: 23,
+        filtered: 24,
+        dead_lettered: 25,
+    };
+    vec![mark(0, None, Some(26)), mark(1, Some(27), None)]
+}
+
+fn ledger() -> Ledger {
+    let source = |partition| SourceRange {
+        topic: "flows.observed".into(),
+        partition,
+        first_offset: 31,
+        last_offset: 32,
+    };
+    Ledger {
+        window_start: 40,
+        window_end: 41,
+        merge_partition: 42,
+        rows: 43,
+        records: 44,
+        late: 45,
+        held: 46,
+        sealed_out: 47,
+        amended: true,
+        sealed: false,
+        opened_at: 48,
+        closed_at: Some(49),
+        updated_at: 50,
+        sources: vec![source(0), source(1)],
+        epoch: 51,
+        revision: 52,
+    }
+}
+
+fn progress(partition_counts: Vec<TopicPartitions>) -> Progress {
+    let source = SourceProgress {
+        topic: "flows.observed".into(),
+        partition: 60,
+        next_offset: 61,
+        watermark: Some(62),
+        idle_at: Some(63),
+        records: 64,
+        late: 65,
+        held: 66,
+        filtered: 67,
+        dead_lettered: 68,
+    };
+    Progress {
+        fingerprint: 70,
+        merge_partition: 71,
+        merge_partitions: 72,
+        watermark: None,
+        as_of: 73,
+        sources: vec![source],
+        partition_counts,
+        epoch: 74,
+        revision: 75,
+    }
+}
+
+fn late(reason: LateReason) -> LateRecord<'static> {
+    LateRecord {
+        topic: "flows.observed",
+        partition: 80,
+        offset: 81,
+        event_time: 82,
+        window_start: 83,
+        window_end: 84,
+        watermark: 85,
+        grace_ms: 86,
+        reason,
+        value: &[0, 0, 0, 0, 1, 9],
+    }
+}
+
+fn sealed_out() -> SealedOut<'static> {
+    SealedOut {
+        topic: "flows.observed",
+        partition: 90,
+        first_offset: 91,
+        last_offset: 92,
+        window_start: 93,
+        window_end: 94,
+        key: b"key",
+        records: 95,
+        accumulator: b"sum",
+    }
+}
+
+fn dead_letter() -> DeadLetter<'static> {
+    DeadLetter {
+        topic: "flows.observed",
+        partition: 100,
+        offset: 101,
+        appended_at: 102,
+        rule: "bad_magic",
+        detail: "magic byte is 0x7b",
+        key: None,
+        value: Some(b"{}"),
+    }
+}
+
+fn answer() -> Answer<'static> {
+    Answer {
+        tenant: "acme",
+        key: "retry-1",
+        request_hash: &[7; 16],
+        received_at: 110,
+        first_id: "0192f5d2-5b6c-7000-8000-000000000002",
+    }
+}

@@ -1,0 +1,3 @@
+//! The parts of the one binary, `tidemark`.
+
+pub mod registry;

@@ -1,0 +1,254 @@
+//! A test driver: records in, rows out, the clock moved by hand, no broker. It runs the folds that production runs and
+//! keeps a whole log in memory, so that a test can cut it into commits and crash between them as it likes.
+
+use crate::job::{Accumulator, Job, Reject};
+use crate::merge::{self, MergeFold};
+use crate::partial::{PartialFold, Position, Verdict};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidemark_schemas::avro::{Avro, Reader};
+use tidemark_schemas::engine::{Ledger, Marker, Partial, Progress, RowState, SourceMark, TopicPartitions};
+
+/// A record on a source partition of the driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// Append time.
+    pub appended_at: i64,
+    /// Avro datum of the source schema.
+    pub datum: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Partial(Vec<u8>),
+    Marker(Vec<u8>),
+}
+
+/// A partition of the partials topic with the merge fold that reads it and what that fold has committed.
+struct Merge<A> {
+    log: Vec<(i64, Entry)>,
+    next: usize,
+    fold: MergeFold<A>,
+    changelog: BTreeMap<(i64, Vec<u8>), (Vec<u8>, i64, i64)>,
+    progress: Option<Progress>,
+}
+
+/// A row as the view would hold it: window start and key give records and sum.
+pub type Rows<A> = BTreeMap<(i64, Vec<u8>), (i64, A)>;
+
+/// Runs one job over one source topic.
+pub struct Driver<J: Job> {
+    job: Arc<J>,
+    sources: Vec<Vec<SourceRecord>>,
+    committed: Vec<Position>,
+    folds: Vec<PartialFold<J::Accumulator>>,
+    merges: Vec<Merge<J::Accumulator>>,
+    rows: Rows<J::Accumulator>,
+    ledgers: BTreeMap<(i64, i32), Ledger>,
+    verdicts: BTreeMap<(usize, i64), Verdict>,
+    rejects: BTreeMap<(usize, i64), Reject>,
+    sealed_out: i64,
+}
+
+impl<J: Job> Driver<J> {
+    /// With empty source partitions.
+    pub fn new(job: Arc<J>, partitions: usize) -> Self {
+        let spec = job.spec();
+        let folds = (0..partitions).map(|p| PartialFold::new(spec, "source", p as u32, Position::default())).collect();
+        let merges = (0..spec.merge_partitions).map(|m| Merge {
+            log: Vec::new(),
+            next: 0,
+            fold: MergeFold::new(spec, m, 1),
+            changelog: BTreeMap::new(),
+            progress: None,
+        });
+        let merges = merges.collect();
+        Self {
+            sources: vec![Vec::new(); partitions],
+            committed: vec![Position::default(); partitions],
+            folds,
+            merges,
+            rows: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            rejects: BTreeMap::new(),
+            sealed_out: 0,
+            job,
+        }
+    }
+
+    /// Appends a record to a source partition.
+    pub fn push(&mut self, partition: usize, appended_at: i64, datum: Vec<u8>) {
+        if let Some(source) = self.sources.get_mut(partition) {
+            source.push(SourceRecord { appended_at, datum });
+        }
+    }
+
+    /// Folds at most `records` of a partition, without committing.
+    pub fn read(&mut self, partition: usize, records: usize) {
+        let (Some(source), Some(fold)) = (self.sources.get(partition), self.folds.get_mut(partition)) else { return };
+        let from = usize::try_from(fold.position().next_offset).unwrap_or(usize::MAX);
+        for (at, record) in source.iter().enumerate().skip(from).take(records) {
+            let offset = at as i64;
+            match self.job.read(&record.datum) {
+                Ok(sample) => {
+                    let verdict = fold.fold(offset, record.appended_at, &sample);
+                    self.verdicts.insert((partition, offset), verdict);
+                }
+                Err(reject) => {
+                    fold.reject(offset);
+                    self.rejects.insert((partition, offset), reject);
+                }
+            }
+        }
+    }
+
+    /// Notes a partition as idle if it is read to its end.
+    pub fn idle(&mut self, partition: usize, at: i64) {
+        let (Some(source), Some(fold)) = (self.sources.get(partition), self.folds.get_mut(partition)) else { return };
+        if fold.position().next_offset == source.len() as i64 {
+            fold.mark_idle(at);
+        }
+    }
+
+    /// Commits some partitions as one member would: their partials, then markers, and their positions.
+    pub fn commit(&mut self, partitions: &[usize], now: i64) {
+        let mut marks: Vec<SourceMark> = Vec::new();
+        for &partition in partitions {
+            let (Some(fold), Some(committed)) = (self.folds.get_mut(partition), self.committed.get_mut(partition)) else { continue };
+            let merges = &mut self.merges;
+            let sent = fold.partials(|merge_partition, datum| -> Result<(), std::convert::Infallible> {
+                if let Some(merge) = merges.get_mut(merge_partition as usize) {
+                    merge.log.push((now, Entry::Partial(datum.to_vec())));
+                }
+                Ok(())
+            });
+            let Ok(()) = sent;
+            marks.push(fold.mark());
+            *committed = fold.position();
+            fold.committed();
+        }
+        let counts = vec![TopicPartitions { topic: "source".into(), partitions: self.sources.len() as i32 }];
+        let marker = Marker { fingerprint: self.job.spec().fingerprint(), at: now, sources: marks, partition_counts: counts };
+        let mut datum = Vec::new();
+        marker.put(&mut datum);
+        for merge in &mut self.merges {
+            merge.log.push((now, Entry::Marker(datum.clone())));
+        }
+    }
+
+    /// The member that owns a partition dies: what it folded since the last commit is gone.
+    pub fn crash(&mut self, partition: usize) {
+        if let (Some(fold), Some(&position)) = (self.folds.get_mut(partition), self.committed.get(partition)) {
+            *fold = PartialFold::new(self.job.spec(), "source", partition as u32, position);
+        }
+    }
+
+    /// Merges all partials committed so far into the rows.
+    ///
+    /// # Errors
+    /// What stops a merge stage.
+    pub fn merge(&mut self) -> Result<(), merge::Error> {
+        (0..self.merges.len()).try_for_each(|merge_partition| self.merge_some(merge_partition, usize::MAX))
+    }
+
+    /// Reads at most `entries` of one merge partition and commits.
+    ///
+    /// # Errors
+    /// What stops a merge stage.
+    pub fn merge_some(&mut self, merge_partition: usize, entries: usize) -> Result<(), merge::Error> {
+        let Some(merge) = self.merges.get_mut(merge_partition) else { return Ok(()) };
+        for (offset, (appended_at, entry)) in merge.log.iter().enumerate().skip(merge.next).take(entries) {
+            fold_entry(&mut merge.fold, offset as i64, *appended_at, entry, &mut self.sealed_out)?;
+        }
+        merge.next = merge.next.saturating_add(entries).min(merge.log.len());
+        for row in merge.fold.touched_rows() {
+            let mut sum = Vec::new();
+            row.cell.sum.put(&mut sum);
+            let key = (row.window_start, row.key.to_vec());
+            merge.changelog.insert(key.clone(), (sum, row.cell.records, row.cell.revision));
+            self.rows.insert(key, (row.cell.records, row.cell.sum.clone()));
+        }
+        for (start, key) in merge.fold.removed_rows() {
+            merge.changelog.remove(&(start, key.to_vec()));
+        }
+        for ledger in merge.fold.touched_ledgers() {
+            self.ledgers.insert((ledger.window_start, ledger.merge_partition), ledger.clone());
+        }
+        merge.progress = Some(merge.fold.progress());
+        merge.fold.committed();
+        Ok(())
+    }
+
+    /// The member that owns a merge partition dies: its state is restored from the changelog.
+    ///
+    /// # Errors
+    /// A changelog that is not of this job.
+    pub fn crash_merge(&mut self, merge_partition: usize) -> Result<(), merge::Error> {
+        let Some(merge) = self.merges.get_mut(merge_partition) else { return Ok(()) };
+        merge.fold = MergeFold::new(self.job.spec(), merge_partition as u32, 1);
+        for ((window_start, key), (accumulator, records, revision)) in &merge.changelog {
+            let row = RowState { window_start: *window_start, key, records: *records, accumulator, revision: *revision };
+            let corrupt = |reason| merge::Error::Accumulator { offset: *revision, reason };
+            merge.fold.restore_row(&row).map_err(corrupt)?;
+        }
+        for ledger in self.ledgers.values().filter(|ledger| ledger.merge_partition == merge_partition as i32) {
+            merge.fold.restore_ledger(ledger.clone());
+        }
+        if let Some(progress) = merge.progress.clone().filter(|progress| progress.revision > 0) {
+            merge.fold.restore_progress(progress)?;
+        }
+        merge.fold.restored();
+        Ok(())
+    }
+
+    /// The view's rows.
+    pub fn rows(&self) -> &Rows<J::Accumulator> {
+        &self.rows
+    }
+
+    /// Ledger entries by window start and merge partition.
+    pub fn ledgers(&self) -> impl Iterator<Item = &Ledger> {
+        self.ledgers.values()
+    }
+
+    /// What became of each record: by partition and offset.
+    pub fn verdicts(&self) -> &BTreeMap<(usize, i64), Verdict> {
+        &self.verdicts
+    }
+
+    /// Records that could not be read.
+    pub fn rejects(&self) -> &BTreeMap<(usize, i64), Reject> {
+        &self.rejects
+    }
+
+    /// Records that came after their window was sealed.
+    pub fn sealed_out(&self) -> i64 {
+        self.sealed_out
+    }
+
+    /// The lowest watermark of all merge partitions.
+    pub fn watermark(&self) -> Option<i64> {
+        self.merges.iter().map(|merge| merge.fold.watermark()).min().flatten()
+    }
+}
+
+fn fold_entry<A: Accumulator>(
+    merge: &mut MergeFold<A>,
+    offset: i64,
+    appended_at: i64,
+    entry: &Entry,
+    sealed_out: &mut i64,
+) -> Result<(), merge::Error> {
+    let corrupt = |reason| merge::Error::Accumulator { offset, reason };
+    match entry {
+        Entry::Partial(datum) => {
+            let partial = Partial::get(&mut Reader::new(datum)).map_err(corrupt)?;
+            merge.fold_partial(offset, appended_at, &partial, |row| *sealed_out += row.records)
+        }
+        Entry::Marker(datum) => {
+            let marker = Marker::get(&mut Reader::new(datum)).map_err(corrupt)?;
+            merge.fold_marker(offset, appended_at, &marker)
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a job is: its specification, and the code that reads a record and adds it up.
+
+use tidemark_schemas::avro;
+
+/// State that records are added to. Merging is bitwise commutative and associative, so that the order of arrival, the
+/// split over partitions and the place of commits change nothing.
+pub trait Accumulator: Clone + Default + PartialEq + std::fmt::Debug + Send + 'static {
+    /// Adds `other` to `self`.
+    fn merge(&mut self, other: &Self);
+    /// Appends the Avro form.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Reads the Avro form.
+    fn get(reader: &mut avro::Reader<'_>) -> Result<Self, avro::Error>;
+}
+
+/// What one record says to a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample<'a, A> {
+    /// Event time.
+    pub event_time: i64,
+    /// The key fields, Avro-encoded one after the other.
+    pub key: &'a [u8],
+    /// What the record adds.
+    pub add: A,
+    /// False when the job's `where` takes the record out: it moves the watermark and is counted, nothing else.
+    pub wanted: bool,
+}
+
+/// Why a record cannot be counted: it goes to the dead-letter topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Short name of the rule, for example `negative`.
+    pub rule: &'static str,
+    /// What was found, for people.
+    pub detail: String,
+}
+
+/// One row of the view, before it is encoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewRow<'a, A> {
+    /// The key fields, Avro-encoded one after the other.
+    pub key: &'a [u8],
+    /// Start of the window.
+    pub window_start: i64,
+    /// Merge partition that holds the key.
+    pub merge_partition: u32,
+    /// Append time of the first partial of the window here.
+    pub opened_at: i64,
+    /// Records folded.
+    pub records: i64,
+    /// Their sum.
+    pub accumulator: &'a A,
+    /// Grows when partials are rebuilt.
+    pub epoch: i32,
+    /// Last folded partials offset + 1.
+    pub revision: i64,
+}
+
+/// A windowed aggregation.
+pub trait Job: Send + Sync + 'static {
+    /// What it sums up.
+    type Accumulator: Accumulator;
+
+    /// Its specification.
+    fn spec(&self) -> &JobSpec;
+
+    /// Reads a datum of the source schema.
+    fn read<'a>(&self, datum: &'a [u8]) -> Result<Sample<'a, Self::Accumulator>, Reject>;
+
+    /// Appends the datum of the view schema.
+    fn put_row(&self, row: &ViewRow<'_, Self::Accumulator>, out: &mut Vec<u8>);
+}
+
+/// What becomes of late records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// Folded, and the window is marked amended.
+    Amend,
+    /// Not folded.
+    Hold,
+}
+
+/// A job's specification. Two jobs with the same fingerprint give the same rows from the same records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSpec {
+    /// Name, for example `flows.hourly`; letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// Grows with every change of meaning.
+    pub version: u32,
+    /// Source topics.
+    pub sources: Vec<String>,
+    /// Field of the source schema that is the event time.
+    pub time: String,
+    /// Fields of the source schema that make up the key, tenant first.
+    pub key: Vec<String>,
+    /// The aggregates and their accumulator formats, for people and for the fingerprint.
+    pub aggregates: Vec<String>,
+    /// Length of the tumbling window, milliseconds.
+    pub window_ms: i64,
+    /// How long after its end a window waits for stragglers, in event time.
+    pub grace_ms: i64,
+    /// What becomes of late records.
+    pub late: LatePolicy,
+    /// How long a window can still change: it is sealed once the watermark has passed end + grace + `amend_for_ms` *and*
+    /// so much append time has gone by since its first partial.
+    pub amend_for_ms: i64,
+    /// A partition is idle after so much silence.
+    pub idle_after_ms: i64,
+    /// A record whose event time is further ahead of its append time is dead-lettered.
+    pub max_future_ms: i64,
+    /// M: partitions of the partials topic, 1 to 1,000.
+    pub merge_partitions: u32,
+    /// How long view rows are kept, from the write of the first revision.
+    pub retention_ms: i64,
+}
+
+/// A rule that a specification breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("job {job}: {field} {rule}")]
+pub struct Invalid {
+    /// Name of the job.
+    pub job: String,
+    /// Field of the specification.
+    pub field: &'static str,
+    /// What the field must be.
+    pub rule: &'static str,
+}
+
+impl JobSpec {
+    /// Checks every field.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let name_ok = |name: &str| {
+            !name.is_empty() && name.len() <= 100 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        let rules = [
+            (name_ok(&self.name), "name", "must be 1 to 100 letters, digits, '.', '_' or '-'"),
+            (self.version >= 1, "version", "must be at least 1"),
+            (!self.sources.is_empty(), "source", "must name at least one topic"),
+            (!self.key.is_empty(), "key", "must name at least one field"),
+            (self.window_ms >= 1, "window", "must be at least 1 ms"),
+            (self.grace_ms >= 0, "grace", "must not be negative"),
+            (self.amend_for_ms >= 0, "amend_for", "must not be negative"),
+            (self.idle_after_ms >= 1, "idle_after", "must be at least 1 ms"),
+            (self.max_future_ms >= 0, "max_future", "must not be negative"),
+            ((1..=1000).contains(&self.merge_partitions), "merge_partitions", "must be 1 to 1000"),
+            (self.retention_ms >= self.amend_for_ms, "retention", "must be at least amend_for, else rows vanish that can still change"),
+        ];
+        match rules.into_iter().find(|(ok, ..)| !ok) {
+            None => Ok(()),
+            Some((_, field, rule)) => Err(Invalid { job: self.name.clone(), field, rule }),
+        }
+    }
+
+    /// Hash of everything that changes the meaning of partials and rows; on every partial and marker. `idle_after` is in
+    /// it for the watermarks, `amend_for` for sealing; retention is not.
+    pub fn fingerprint(&self) -> i64 {
+        let meaning = format!(
+            "{}|{:?}|{}|{:?}|{:?}|{}|{}|{:?}|{}|{}|{}|{}|xxh3",
+            self.name,
+            self.sources,
+            self.time,
+            self.key,
+            self.aggregates,
+            self.window_ms,
+            self.grace_ms,
+            self.late,
+            self.amend_for_ms,
+            self.idle_after_ms,
+            self.max_future_ms,
+            self.merge_partitions,
+        );
+        crate::table::hash(format!("{meaning}|v{}", self.version).as_bytes()) as i64
+    }
+
+    /// `tidemark.<job>.v<version>.<role>`: the name of an internal topic, and of the stage's consumer group.
+    pub fn internal(&self, role: &str) -> String {
+        format!("tidemark.{}.v{}.{role}", self.name, self.version)
+    }
+
+    /// `view.<job>.v<version>`: the view topic.
+    pub fn view_topic(&self) -> String {
+        format!("view.{}.v{}", self.name, self.version)
+    }
+
+    /// The view's table: the name with everything but letters and digits turned into `_`, and the version.
+    pub fn view_table(&self) -> String {
+        let name: String = self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+        format!("{name}_v{}", self.version)
+    }
+}

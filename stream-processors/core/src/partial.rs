@@ -1,0 +1,400 @@
+//! The first fold: records of one source partition into `(window, key) → accumulator`, emptied at every commit.
+//!
+//! Nothing survives a commit but the [`Position`], which travels as offset metadata. Lateness is decided here, by this
+//! partition's own watermark, so that a replay from the same position decides the same at any speed.
+
+use crate::job::{Accumulator, JobSpec, LatePolicy, Sample};
+use crate::table::{self, Table};
+use crate::window::{self, Window};
+use tidemark_schemas::avro::{self, Avro, put_bytes, put_long};
+use tidemark_schemas::engine::SourceMark;
+
+/// A partial record is ended once its datum is larger; what is left goes into the next one.
+pub const PARTIAL_BYTES_MAX: usize = 512 * 1024;
+
+/// What a source partition's next record is decided by: committed together with the offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// Next offset to read.
+    pub next_offset: i64,
+    /// Highest event time of any accepted record.
+    pub watermark: Option<i64>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Folded.
+    OnTime,
+    /// Taken out by `where`.
+    Filtered,
+    /// Late for `window`, by the watermark before it; folded under [`LatePolicy::Amend`], not under [`LatePolicy::Hold`].
+    Late {
+        /// Its window.
+        window: Window,
+        /// Of its partition, before it.
+        watermark: i64,
+    },
+    /// Its event time is more than `max_future` ahead of its append time: to be dead-lettered. The watermark stays.
+    FarFuture,
+}
+
+#[derive(Debug, Clone)]
+struct Cell<A> {
+    records: i64,
+    sum: A,
+}
+
+/// What a window and merge partition got in this commit.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    offsets: Option<(i64, i64)>,
+    late: i64,
+    held: i64,
+}
+
+#[derive(Debug)]
+struct OpenWindow<A> {
+    start: i64,
+    table: Table<Cell<A>>,
+    shares: Vec<Share>,
+}
+
+/// The partial fold of one source partition.
+#[derive(Debug)]
+pub struct PartialFold<A> {
+    topic: String,
+    partition: u32,
+    window_ms: i64,
+    grace_ms: i64,
+    max_future_ms: i64,
+    late: LatePolicy,
+    merge_partitions: u32,
+    fingerprint: i64,
+    position: Position,
+    idle_at: Option<i64>,
+    counts: Counts,
+    windows: Vec<OpenWindow<A>>,
+    spare: Vec<Table<Cell<A>>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    records: i64,
+    late: i64,
+    held: i64,
+    filtered: i64,
+    dead_lettered: i64,
+}
+
+impl<A: Accumulator> PartialFold<A> {
+    /// Begins at a committed position.
+    pub fn new(spec: &JobSpec, topic: &str, partition: u32, position: Position) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            partition,
+            window_ms: spec.window_ms,
+            grace_ms: spec.grace_ms,
+            max_future_ms: spec.max_future_ms,
+            late: spec.late,
+            merge_partitions: spec.merge_partitions,
+            fingerprint: spec.fingerprint(),
+            position,
+            idle_at: None,
+            counts: Counts::default(),
+            windows: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Records read since the last commit.
+    pub fn records(&self) -> i64 {
+        self.counts.records
+    }
+
+    /// Memory that the open windows take, bytes.
+    pub fn bytes(&self) -> usize {
+        self.windows.iter().map(|window| window.table.bytes() + window.shares.len() * size_of::<Share>()).sum()
+    }
+
+    /// Folds a record in. Offsets must grow.
+    #[inline]
+    pub fn fold(&mut self, offset: i64, appended_at: i64, sample: &Sample<'_, A>) -> Verdict {
+        self.seen(offset);
+        if sample.event_time > appended_at.saturating_add(self.max_future_ms) {
+            self.counts.dead_lettered += 1;
+            return Verdict::FarFuture;
+        }
+        let before = self.position.watermark;
+        self.position.watermark = before.max(Some(sample.event_time));
+        if !sample.wanted {
+            self.counts.filtered += 1;
+            return Verdict::Filtered;
+        }
+        let window = window::tumbling(sample.event_time, self.window_ms);
+        let late = before.filter(|_| window::is_late(window.end, self.grace_ms, before));
+        self.add(offset, window, late.is_some(), sample);
+        match late {
+            None => Verdict::OnTime,
+            Some(watermark) => Verdict::Late { window, watermark },
+        }
+    }
+
+    /// Counts a record that could not be read at all.
+    pub fn reject(&mut self, offset: i64) {
+        self.seen(offset);
+        self.counts.dead_lettered += 1;
+    }
+
+    #[inline]
+    fn seen(&mut self, offset: i64) {
+        self.position.next_offset = offset + 1;
+        self.counts.records += 1;
+        self.idle_at = None;
+    }
+
+    #[inline]
+    fn add(&mut self, offset: i64, window: Window, late: bool, sample: &Sample<'_, A>) {
+        let hash = table::hash(sample.key);
+        let merge_partition = table::merge_partition(hash, self.merge_partitions) as usize;
+        let held = late && self.late == LatePolicy::Hold;
+        if late {
+            *if held { &mut self.counts.held } else { &mut self.counts.late } += 1;
+        }
+        let open = self.open(window.start);
+        if let Some(share) = open.shares.get_mut(merge_partition) {
+            let (first, _) = share.offsets.unwrap_or((offset, offset));
+            share.offsets = Some((first, offset));
+            share.late += i64::from(late && !held);
+            share.held += i64::from(held);
+        }
+        if held {
+            return;
+        }
+        let at = open.table.position(hash, sample.key, || Cell { records: 0, sum: A::default() });
+        if let Some(cell) = open.table.get_mut(at) {
+            cell.records += 1;
+            cell.sum.merge(&sample.add);
+        }
+    }
+
+    /// The open window at `start`, moved to the front: neighbours in time mostly share a window.
+    #[inline]
+    fn open(&mut self, start: i64) -> &mut OpenWindow<A> {
+        match self.windows.iter().position(|window| window.start == start) {
+            Some(0) => {}
+            Some(at) => self.windows.swap(0, at),
+            None => {
+                let table = self.spare.pop().unwrap_or_default();
+                let shares = vec![Share::default(); self.merge_partitions as usize];
+                self.windows.push(OpenWindow { start, table, shares });
+                let last = self.windows.len() - 1;
+                self.windows.swap(0, last);
+            }
+        }
+        #[expect(clippy::indexing_slicing, reason = "every arm leaves the window at the front")]
+        &mut self.windows[0]
+    }
+
+    /// Notes that the partition was found read to its end at `asked_at` after `idle_after` of silence.
+    pub fn mark_idle(&mut self, asked_at: i64) {
+        self.idle_at = Some(asked_at);
+    }
+
+    /// Notes that control markers were read past: the position may grow without records.
+    pub fn skip_to(&mut self, next_offset: i64) {
+        self.position.next_offset = self.position.next_offset.max(next_offset);
+    }
+
+    /// What the commit's markers say of this partition.
+    pub fn mark(&self) -> SourceMark {
+        SourceMark {
+            topic: self.topic.clone(),
+            partition: self.partition as i32,
+            next_offset: self.position.next_offset,
+            watermark: self.position.watermark,
+            idle_at: self.idle_at,
+            records: self.counts.records,
+            late: self.counts.late,
+            held: self.counts.held,
+            filtered: self.counts.filtered,
+            dead_lettered: self.counts.dead_lettered,
+        }
+    }
+
+    /// Hands the touched partials over as data of `Partial.avsc`, each with its merge partition.
+    pub fn partials<E>(&self, mut send: impl FnMut(u32, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        let groups: Vec<Vec<Vec<u32>>> = self.windows.iter().map(|window| self.by_merge_partition(window)).collect();
+        for merge_partition in 0..self.merge_partitions {
+            let mut writer = PartialWriter::new(self, merge_partition, &mut send);
+            for (window, rows) in self.windows.iter().zip(&groups) {
+                let rows = rows.get(merge_partition as usize).map_or(&[][..], Vec::as_slice);
+                writer.window(window, rows)?;
+            }
+            writer.end()?;
+        }
+        Ok(())
+    }
+
+    fn by_merge_partition(&self, window: &OpenWindow<A>) -> Vec<Vec<u32>> {
+        let mut groups = vec![Vec::new(); self.merge_partitions as usize];
+        for (at, (_, entry)) in window.table.iter().enumerate() {
+            if let Some(group) = groups.get_mut(table::merge_partition(entry.hash(), self.merge_partitions) as usize) {
+                group.push(at as u32);
+            }
+        }
+        groups
+    }
+
+    /// Forgets what has been committed; the position stays.
+    pub fn committed(&mut self) {
+        self.counts = Counts::default();
+        for mut window in self.windows.drain(..) {
+            window.table.clear();
+            self.spare.push(window.table);
+        }
+        self.spare.truncate(4);
+    }
+}
+
+/// Puts `Partial` data together by hand: straight from the tables, split at [`PARTIAL_BYTES_MAX`]. The late counts of a
+/// window stand in its first part only, so that they are counted once.
+struct PartialWriter<'w, A, F> {
+    fold: &'w PartialFold<A>,
+    merge_partition: u32,
+    send: &'w mut F,
+    datum: Vec<u8>,
+    rows: Vec<u8>,
+    windows: i64,
+    body: Vec<u8>,
+    accumulator: Vec<u8>,
+}
+
+impl<'w, A: Accumulator, E, F: FnMut(u32, &[u8]) -> Result<(), E>> PartialWriter<'w, A, F> {
+    fn new(fold: &'w PartialFold<A>, merge_partition: u32, send: &'w mut F) -> Self {
+        let buffer = Vec::new;
+        Self { fold, merge_partition, send, datum: buffer(), rows: buffer(), windows: 0, body: buffer(), accumulator: buffer() }
+    }
+
+    fn window(&mut self, window: &OpenWindow<A>, rows: &[u32]) -> Result<(), E> {
+        let Some(share) = window.shares.get(self.merge_partition as usize) else { return Ok(()) };
+        let Some(offsets) = share.offsets else { return Ok(()) };
+        let (mut late, mut held) = (share.late, share.held);
+        let mut rows = rows.iter();
+        loop {
+            let room = PARTIAL_BYTES_MAX.saturating_sub(self.body.len());
+            let (count, all) = self.take_rows(window, &mut rows, room);
+            put_long(&mut self.body, window.start);
+            put_long(&mut self.body, offsets.0);
+            put_long(&mut self.body, offsets.1);
+            put_long(&mut self.body, std::mem::take(&mut late));
+            put_long(&mut self.body, std::mem::take(&mut held));
+            if count > 0 {
+                put_long(&mut self.body, count);
+                self.body.extend_from_slice(&self.rows);
+            }
+            put_long(&mut self.body, 0);
+            self.windows += 1;
+            if self.body.len() >= PARTIAL_BYTES_MAX {
+                self.end()?;
+            }
+            if all {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Encodes rows until `room` is used up; how many, and whether that was all.
+    fn take_rows(&mut self, window: &OpenWindow<A>, rows: &mut std::slice::Iter<'_, u32>, room: usize) -> (i64, bool) {
+        self.rows.clear();
+        let mut count = 0;
+        while self.rows.len() < room {
+            let Some(&at) = rows.next() else { return (count, true) };
+            let Some((key, entry)) = window.table.get(at as usize) else { continue };
+            self.accumulator.clear();
+            entry.value.sum.put(&mut self.accumulator);
+            put_bytes(&mut self.rows, key);
+            put_long(&mut self.rows, entry.value.records);
+            put_bytes(&mut self.rows, &self.accumulator);
+            count += 1;
+        }
+        (count, rows.as_slice().is_empty())
+    }
+
+    fn end(&mut self) -> Result<(), E> {
+        if self.windows == 0 {
+            return Ok(());
+        }
+        self.datum.clear();
+        self.fold.fingerprint.put(&mut self.datum);
+        put_bytes(&mut self.datum, self.fold.topic.as_bytes());
+        put_long(&mut self.datum, i64::from(self.fold.partition));
+        put_long(&mut self.datum, self.windows);
+        self.datum.extend_from_slice(&self.body);
+        put_long(&mut self.datum, 0);
+        self.windows = 0;
+        self.body.clear();
+        (self.send)(self.merge_partition, &self.datum)
+    }
+}
+
+/// A position as offset metadata: `<fingerprint, 16 hex digits> <watermark or ->`, at most 37 bytes.
+pub fn metadata(fingerprint: i64, watermark: Option<i64>) -> String {
+    let watermark = watermark.map_or("-".to_owned(), |watermark| watermark.to_string());
+    format!("{fingerprint:016x} {watermark}")
+}
+
+/// Why offset metadata cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// Written by another version of the job.
+    #[error("the offset was committed by another version of this job (fingerprint {found}, expected {expected:016x}); give the changed job a new version")]
+    Fingerprint {
+        /// What the metadata says.
+        found: String,
+        /// What this job has.
+        expected: i64,
+    },
+    /// Not in our form.
+    #[error("offset metadata {0:?} was not written by this platform; the group was moved by another tool: reset it with a new job version")]
+    Form(String),
+}
+
+/// Reads [`metadata`] back.
+pub fn parse_metadata(text: &str, fingerprint: i64) -> Result<Option<i64>, MetadataError> {
+    let form = || MetadataError::Form(text.to_owned());
+    let (found, watermark) = text.split_once(' ').ok_or_else(form)?;
+    if found != format!("{fingerprint:016x}") {
+        return Err(MetadataError::Fingerprint { found: found.to_owned(), expected: fingerprint });
+    }
+    if watermark == "-" { Ok(None) } else { watermark.parse().map(Some).map_err(|_| form()) }
+}
+
+/// Reads an accumulator that fills its bytes.
+pub fn read_accumulator<A: Accumulator>(bytes: &[u8]) -> Result<A, avro::Error> {
+    let mut reader = avro::Reader::new(bytes);
+    let accumulator = A::get(&mut reader)?;
+    reader.finish()?;
+    Ok(accumulator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_comes_back_and_fits() {
+        for watermark in [None, Some(0), Some(i64::MIN), Some(i64::MAX)] {
+            let text = metadata(-5, watermark);
+            assert!(text.len() <= 64);
+            assert_eq!(parse_metadata(&text, -5), Ok(watermark));
+        }
+        assert!(matches!(parse_metadata(&metadata(6, None), 5), Err(MetadataError::Fingerprint { .. })));
+        assert!(matches!(parse_metadata("hello", 5), Err(MetadataError::Form(_))));
+    }
+}

@@ -1,0 +1,107 @@
+//! Windows: which ones an event time falls into. All are aligned to the epoch.
+
+/// A window `[start, end)`, milliseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// First millisecond in it.
+    pub start: i64,
+    /// First millisecond after it.
+    pub end: i64,
+}
+
+/// The tumbling window of `size` ms that `time` falls into. Before the epoch too: −1 ms lies in `[−size, 0)`.
+///
+/// Size 3,600,000 and time 7,200,001 give `[7,200,000, 10,800,000)`. `size` is at least 1.
+#[inline]
+pub fn tumbling(time: i64, size: i64) -> Window {
+    let start = time - time.rem_euclid(size);
+    Window { start, end: start + size }
+}
+
+/// A record is late for a window iff `end + grace ≤ watermark`, the watermark being that of its own source partition
+/// before it. Without a watermark nothing is late.
+///
+/// End 3,600,000 and grace 600,000: late from watermark 4,200,000 on, on time at 4,199,999.
+#[inline]
+pub fn is_late(end: i64, grace: i64, watermark: Option<i64>) -> bool {
+    watermark.is_some_and(|watermark| end.saturating_add(grace) <= watermark)
+}
+
+/// Windows of `size` ms that start every `hop` ms, so that a time falls into several of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hopping {
+    /// Length of a window, at least `hop`.
+    pub size: i64,
+    /// Distance of two starts, at least 1.
+    pub hop: i64,
+}
+
+impl Hopping {
+    /// Every window that `time` falls into, earliest first.
+    pub fn windows(self, time: i64) -> impl Iterator<Item = Window> {
+        let Self { size, hop } = self;
+        let last = time - time.rem_euclid(hop);
+        let before = (size - 1 - time.rem_euclid(hop)).div_euclid(hop);
+        (0..=before).rev().map(move |n| Window { start: last - n * hop, end: last - n * hop + size })
+    }
+
+    /// Length of a pane: records are folded once, into the pane, and windows are put together from whole panes.
+    pub fn pane(self) -> i64 {
+        gcd(self.size, self.hop)
+    }
+
+    /// Every window that the pane starting at `pane_start` is part of, earliest first.
+    pub fn windows_of_pane(self, pane_start: i64) -> impl Iterator<Item = Window> {
+        self.windows(pane_start)
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOUND: std::ops::Range<i64> = -4_000_000_000_000..4_000_000_000_000;
+
+    proptest! {
+        #[test]
+        fn a_time_lies_in_its_tumbling_window(time in BOUND, size in 1..100_000_000i64) {
+            let window = tumbling(time, size);
+            prop_assert!(window.start <= time && time < window.end);
+            prop_assert_eq!(window.start.rem_euclid(size), 0);
+            prop_assert_eq!(tumbling(window.end, size).start, window.end);
+        }
+
+        #[test]
+        fn hopping_windows_are_exactly_those_that_hold_the_time(time in BOUND, hop in 1..5_000i64, times in 1..20i64, rest in 0..5_000i64) {
+            let hopping = Hopping { size: hop * times + rest % hop, hop };
+            let got: Vec<_> = hopping.windows(time).collect();
+            let first = time - hopping.size - hop;
+            let want: Vec<_> = (0..=2 * (times + 2))
+                .map(|n| first - first.rem_euclid(hop) + n * hop)
+                .filter(|start| *start <= time && time < start + hopping.size)
+                .map(|start| Window { start, end: start + hopping.size })
+                .collect();
+            prop_assert_eq!(got, want);
+        }
+
+        #[test]
+        fn panes_make_up_the_windows(time in BOUND, hop in 1..500i64, times in 1..10i64, rest in 0..500i64) {
+            let hopping = Hopping { size: hop * times + rest % hop, hop };
+            let pane = tumbling(time, hopping.pane());
+            let of_pane: Vec<_> = hopping.windows_of_pane(pane.start).collect();
+            prop_assert_eq!(hopping.windows(time).collect::<Vec<_>>(), of_pane);
+        }
+    }
+
+    #[test]
+    fn lateness_begins_at_end_plus_grace() {
+        assert!(!is_late(3_600_000, 600_000, None));
+        assert!(!is_late(3_600_000, 600_000, Some(4_199_999)));
+        assert!(is_late(3_600_000, 600_000, Some(4_200_000)));
+    }
+}

@@ -1,0 +1,259 @@
+//! The way of a commit: gathered without a lock, given its offsets under the lock, then made durable by a leader that
+//! writes and syncs for everybody who waits (group commit).
+//!
+//! Only what is durable is read by anybody, so a crash takes nothing back that somebody has seen.
+
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard};
+
+use super::Inner;
+use super::batch::Encoder;
+use super::state::{Accepted, State, TopicNumber, no_partition, no_topic};
+use super::storage::StoredOffset;
+use super::topic::compacts;
+use crate::{Error, GroupOffset, Outgoing, Produce, Sink, TopicPartition};
+
+/// Most bytes of a record, its headers included: Kafka's default for a message.
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// A stored batch is closed beyond it, so that readers take a partition in small bites.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Most bytes of the metadata of an offset: Kafka's limit is 4,096 with its own framing.
+const METADATA_BYTES_MAX: usize = 4_000;
+
+/// The records of one commit, by partition.
+struct Gathering<'i> {
+    inner: &'i Inner,
+    parts: Vec<Part>,
+    places: HashMap<(TopicNumber, u32), usize>,
+    topics: Vec<Known>,
+}
+
+struct Part {
+    topic: TopicNumber,
+    partition: u32,
+    batches: Vec<Encoder>,
+}
+
+/// A topic as it was when this commit first wrote to it.
+struct Known {
+    name: Arc<str>,
+    number: TopicNumber,
+    partitions: u32,
+    keyed: bool,
+}
+
+impl Sink for Gathering<'_> {
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
+        check_size(&record)?;
+        let part = self.part(&record)?;
+        if part.batches.last().is_none_or(|b| b.len() >= BATCH_BYTES) {
+            part.batches.push(Encoder::new());
+        }
+        if let Some(batch) = part.batches.last_mut() {
+            batch.push(record.key, record.value, record.headers);
+        }
+        Ok(())
+    }
+}
+
+impl Gathering<'_> {
+    fn part(&mut self, record: &Outgoing<'_>) -> Result<&mut Part, Error> {
+        let known = self.known(record.topic)?;
+        let (number, partitions, keyed) = (known.number, known.partitions, known.keyed);
+        if record.partition >= partitions {
+            return Err(no_partition(&TopicPartition::new(record.topic, record.partition), partitions));
+        }
+        if keyed && record.key.is_none() {
+            let topic = record.topic;
+            return Err(Error::Invalid(format!("a record for {topic} has no key: a compacted topic keeps records by key")));
+        }
+        let place = (number, record.partition);
+        let index = *self.places.entry(place).or_insert(self.parts.len());
+        if index == self.parts.len() {
+            self.parts.push(Part { topic: number, partition: record.partition, batches: Vec::new() });
+        }
+        // Always there: the index was looked up or made above.
+        self.parts.get_mut(index).ok_or_else(|| no_topic(record.topic))
+    }
+
+    /// A commit writes to few topics, so a linear search beats a hash of the name for each record.
+    fn known(&mut self, name: &str) -> Result<&Known, Error> {
+        let index = match self.topics.iter().position(|t| *t.name == *name) {
+            Some(index) => index,
+            None => {
+                let state = self.inner.lock();
+                let number = state.topics.number(name).ok_or_else(|| no_topic(name))?;
+                let topic = state.topics.at(number).ok_or_else(|| no_topic(name))?;
+                let (partitions, keyed) = (topic.spec.partitions, compacts(topic.spec.cleanup));
+                self.topics.push(Known { name: topic.name.clone(), number, partitions, keyed });
+                self.topics.len() - 1
+            }
+        };
+        self.topics.get(index).ok_or_else(|| no_topic(name))
+    }
+}
+
+fn check_size(record: &Outgoing<'_>) -> Result<(), Error> {
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers;
+    if bytes > RECORD_BYTES_MAX {
+        let topic = record.topic;
+        return Err(Error::Invalid(format!("a record for {topic} has {bytes} bytes: at most {RECORD_BYTES_MAX} fit")));
+    }
+    Ok(())
+}
+
+/// Refuses offsets that cannot be kept.
+pub(crate) fn check_offsets(offsets: &[GroupOffset]) -> Result<(), Error> {
+    for GroupOffset { partition, offset, metadata } in offsets {
+        if *offset < 0 {
+            return Err(Error::Invalid(format!("offset {offset} of {partition} is negative")));
+        }
+        if metadata.len() > METADATA_BYTES_MAX {
+            let bytes = metadata.len();
+            return Err(Error::Invalid(format!(
+                "the metadata of {partition} has {bytes} bytes: at most {METADATA_BYTES_MAX} fit"
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Inner {
+    /// Commits the records of `produce` and the offsets of `group`, if `allowed` says so under the lock that gives the
+    /// offsets. Returns once durable.
+    pub(crate) fn commit(
+        &self,
+        produce: Produce<'_>,
+        group: &str,
+        offsets: &[GroupOffset],
+        allowed: impl FnOnce(&mut State) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        check_offsets(offsets)?;
+        let mut gathering =
+            Gathering { inner: self, parts: Vec::new(), places: HashMap::new(), topics: Vec::new() };
+        produce(&mut gathering)?;
+        let parts = gathering.parts;
+        let now = (self.clock)();
+        let mut state = self.lock();
+        allowed(&mut state)?;
+        let mut accepted = Accepted::default();
+        for offset in offsets {
+            accepted.offsets.push(stored_offset(&state, group, offset)?);
+        }
+        self.check_failed(&state)?;
+        for part in parts {
+            append(&mut state, part, now, &mut accepted);
+        }
+        let ticket = accept(&mut state, accepted);
+        self.wait_durable(state, ticket).map(drop)
+    }
+
+    /// Nothing was accepted yet, so the failure is definite.
+    pub(crate) fn check_failed(&self, state: &State) -> Result<(), Error> {
+        match &state.queue.failed {
+            Some(why) => Err(Error::Retriable(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the first `ticket` commits are durable, writing them if nobody else does.
+    pub(crate) fn wait_durable<'i>(
+        &'i self,
+        mut state: MutexGuard<'i, State>,
+        ticket: u64,
+    ) -> Result<MutexGuard<'i, State>, Error> {
+        loop {
+            if state.queue.durable >= ticket {
+                return Ok(state);
+            }
+            if let Some(why) = &state.queue.failed {
+                return Err(Error::Indefinite(why.clone()));
+            }
+            state = match state.queue.led {
+                true => self.wait(state, None),
+                false => self.lead(state),
+            };
+        }
+    }
+
+    fn lead<'i>(&'i self, mut state: MutexGuard<'i, State>) -> MutexGuard<'i, State> {
+        state.queue.led = true;
+        let work = std::mem::take(&mut state.queue.pending);
+        let ticket = state.queue.accepted;
+        drop(state);
+        let mut lead = Lead { inner: self, outcome: Err("the thread that wrote to the log panicked".to_owned()) };
+        lead.outcome = self.write(work).map(|ends| (ticket, ends));
+        drop(lead);
+        self.lock()
+    }
+
+    fn write(&self, work: Vec<Accepted>) -> Result<Vec<(TopicNumber, u32, i64)>, String> {
+        let mut write = self.storage.write();
+        let mut ends = Vec::new();
+        for accepted in work {
+            for (topic, partition, last, stored) in accepted.batches {
+                write.put_batch(topic, partition, last, stored);
+                ends.push((topic, partition, last + 1));
+            }
+            accepted.offsets.iter().for_each(|offset| write.put_offset(offset));
+        }
+        write.apply()?;
+        self.storage.sync()?;
+        Ok(ends)
+    }
+}
+
+/// Ends a leader's turn whatever happens, lest everybody else waits for ever.
+struct Lead<'i> {
+    inner: &'i Inner,
+    outcome: Result<(u64, Vec<(TopicNumber, u32, i64)>), String>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        state.queue.led = false;
+        match &self.outcome {
+            Ok((ticket, ends)) => {
+                state.queue.durable = *ticket;
+                for &(topic, partition, end) in ends {
+                    if let Some(partition) = state.topics.partition_mut(topic, partition) {
+                        partition.durable = partition.durable.max(end);
+                    }
+                }
+            }
+            Err(why) => state.queue.failed = Some(why.clone()),
+        }
+        self.inner.changed.notify_all();
+    }
+}
+
+/// The form of an offset on disk.
+pub(crate) fn stored_offset(state: &State, group: &str, offset: &GroupOffset) -> Result<StoredOffset, Error> {
+    let (number, _) = state.topics.find(&offset.partition)?;
+    Ok((group.to_owned(), number, offset.partition.partition, offset.offset, offset.metadata.clone()))
+}
+
+/// Gives the records of one partition their offsets and time.
+fn append(state: &mut State, part: Part, now: i64, accepted: &mut Accepted) {
+    let Some(partition) = state.topics.partition_mut(part.topic, part.partition) else { return };
+    partition.append_time = partition.append_time.max(now);
+    for batch in part.batches {
+        let span = batch.records().saturating_sub(1);
+        let last = partition.next + i64::from(span);
+        partition.next = last + 1;
+        accepted.batches.push((part.topic, part.partition, last, batch.seal(partition.append_time, 0, span)));
+    }
+}
+
+/// Queues a commit; returns its ticket.
+pub(crate) fn accept(state: &mut State, accepted: Accepted) -> u64 {
+    for (group, topic, partition, offset, metadata) in &accepted.offsets {
+        let group = state.offsets.entry(group.clone()).or_default();
+        group.insert((*topic, *partition), (*offset, metadata.clone()));
+    }
+    state.queue.pending.push(accepted);
+    state.queue.accepted += 1;
+    state.queue.accepted
+}

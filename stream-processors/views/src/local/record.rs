@@ -1,0 +1,131 @@
+//! Values as they are stored: Avro's binary encoding, in the order of the view's columns.
+
+use tidemark_schemas::avro::{self, Avro, Reader};
+use tidemark_schemas::engine::{Ledger, Progress};
+
+use crate::{Column, Kind, Revision, Row, Value, ViewSpec};
+
+/// What is read of a row before its values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    pub(super) written_at: i64,
+    pub(super) revision: Revision,
+}
+
+pub(super) fn put_row(row: &Row) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    row.written_at.put(&mut out);
+    row.revision.epoch.put(&mut out);
+    row.revision.offset.put(&mut out);
+    for value in &row.values {
+        match value {
+            Value::Text(text) => text.put(&mut out),
+            Value::Long(long) => long.put(&mut out),
+            Value::Integer(integer) => integer.put(&mut out),
+        }
+    }
+    out
+}
+
+pub(super) fn head(reader: &mut Reader<'_>) -> Result<Head, avro::Error> {
+    let written_at = Avro::get(reader)?;
+    let revision = Revision {
+        epoch: Avro::get(reader)?,
+        offset: Avro::get(reader)?,
+    };
+    Ok(Head {
+        written_at,
+        revision,
+    })
+}
+
+pub(super) fn values(
+    columns: &[Column],
+    mut reader: Reader<'_>,
+) -> Result<Vec<Value>, avro::Error> {
+    let read = |column: &Column| {
+        Ok(match column.kind {
+            Kind::Text => Value::Text(Avro::get(&mut reader)?),
+            Kind::Long => Value::Long(Avro::get(&mut reader)?),
+            Kind::Integer => Value::Integer(Avro::get(&mut reader)?),
+        })
+    };
+    let values = columns.iter().map(read).collect::<Result<_, _>>()?;
+    reader.finish()?;
+    Ok(values)
+}
+
+/// A record of the engine, whole.
+pub(super) fn read<T: for<'a> Avro<'a>>(datum: &[u8]) -> Result<T, avro::Error> {
+    let mut reader = Reader::new(datum);
+    let value = T::get(&mut reader)?;
+    reader.finish()?;
+    Ok(value)
+}
+
+pub(super) fn write<T: for<'a> Avro<'a>>(value: &T) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    value.put(&mut out);
+    out
+}
+
+pub(super) fn ledger_revision(datum: &[u8]) -> Result<Revision, avro::Error> {
+    read::<Ledger>(datum).map(|entry| Revision {
+        epoch: entry.epoch,
+        offset: entry.revision,
+    })
+}
+
+pub(super) fn progress_revision(datum: &[u8]) -> Result<Revision, avro::Error> {
+    read::<Progress>(datum).map(|entry| Revision {
+        epoch: entry.epoch,
+        offset: entry.revision,
+    })
+}
+
+pub(super) fn row_revision(datum: &[u8]) -> Result<Revision, avro::Error> {
+    head(&mut Reader::new(datum)).map(|head| head.revision)
+}
+
+/// A view's spec as it is kept: names and CQL types, then the retention.
+pub(super) fn put_spec(view: &ViewSpec) -> Vec<u8> {
+    let mut out = Vec::new();
+    for columns in [&view.clustering, &view.values] {
+        columns
+            .iter()
+            .map(|c| format!("{} {}", c.name, c.kind.cql()))
+            .collect::<Vec<_>>()
+            .put(&mut out);
+    }
+    view.retention_ms.put(&mut out);
+    out
+}
+
+/// `None` when the bytes are no spec.
+pub(super) fn spec(name: &str, datum: &[u8]) -> Option<ViewSpec> {
+    let mut reader = Reader::new(datum);
+    let clustering = columns(Avro::get(&mut reader).ok()?)?;
+    let values = columns(Avro::get(&mut reader).ok()?)?;
+    let retention_ms = Avro::get(&mut reader).ok()?;
+    reader.finish().ok()?;
+    Some(ViewSpec {
+        name: name.to_owned(),
+        clustering,
+        values,
+        retention_ms,
+    })
+}
+
+fn columns(texts: Vec<&str>) -> Option<Vec<Column>> {
+    let column = |text: &str| {
+        let (name, cql) = text.split_once(' ')?;
+        let kind = [Kind::Text, Kind::Long, Kind::Integer]
+            .into_iter()
+            .find(|kind| kind.cql() == cql)?;
+        Some(Column {
+            name: name.to_owned(),
+            kind,
+        })
+    };
+    texts.into_iter().map(column).collect()
+}

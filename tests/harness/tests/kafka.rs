@@ -1,0 +1,67 @@
+//! The broker: starts, answers, is killed and paused, restarts with its data.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tidemark_harness::{Kafka, kafka, kafka_tool, unique};
+
+const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
+
+fn end_offset(bootstrap: &str, topic: &str) -> Result<i64, rdkafka::error::KafkaError> {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    consumer.fetch_watermarks(topic, 0, Duration::from_secs(10)).map(|(_, high)| high)
+}
+
+#[test]
+fn keeps_its_data_over_kill_and_pause() {
+    let mut own = Kafka::start(&[("num.partitions", "3")]).unwrap();
+    own.tool(TOPICS, &["--create", "--topic", "t", "--partitions", "1"]).unwrap();
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", own.bootstrap())
+        .set("transactional.id", "harness")
+        .create()
+        .unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::to("t").key("k").payload("v")).map_err(|(e, _)| e).unwrap();
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    drop(producer);
+    // The record and the transaction's end marker.
+    assert_eq!(end_offset(own.bootstrap(), "t").unwrap(), 2);
+
+    let before = own.pid().unwrap();
+    own.kill();
+    assert!(own.pid().is_none());
+    assert!(std::net::TcpStream::connect(own.bootstrap()).is_err(), "still listening after kill");
+    own.restart().unwrap();
+    assert_ne!(own.pid().unwrap(), before);
+    assert_eq!(end_offset(own.bootstrap(), "t").unwrap(), 2);
+    let offsets = own.tool(OFFSETS, &["--topic", "t"]).unwrap();
+    assert_eq!(offsets.trim(), "t:0:2");
+
+    own.pause();
+    let paused = Instant::now();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| end_offset(own.bootstrap(), "t"));
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!asked.is_finished(), "a paused broker answered");
+        own.resume();
+        assert_eq!(asked.join().unwrap().unwrap(), 2);
+    });
+    assert!(paused.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn is_shared_and_has_kafkas_own_tools() {
+    assert_eq!(kafka(), kafka());
+    let topic = unique("tools");
+    kafka_tool(&kafka(), TOPICS, &["--create", "--topic", &topic, "--partitions", "2"]).unwrap();
+    let list = kafka_tool(&kafka(), TOPICS, &["--list"]).unwrap();
+    assert!(list.lines().any(|l| l == topic), "{list}");
+    let failed = kafka_tool(&kafka(), TOPICS, &["--describe", "--topic", "absent"]).unwrap_err().to_string();
+    assert!(failed.contains("absent"), "{failed}");
+}
