@@ -1,3 +1,14 @@
-//! The parts of the one binary, `tidemark`.
+//! The parts of the one binary, `tidemark`: what each command does with the libraries.
 
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod logging;
+pub mod open;
+pub mod ops;
 pub mod registry;
+pub mod replica;
+pub mod schemas;
+pub mod serve;
+pub mod server;
+pub mod topics;

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,8 +20,10 @@ use tidemark_schemas::registry::Registry;
 use tokio::sync::Semaphore;
 
 pub mod answers;
+mod ask;
 mod batch;
 mod body;
+mod commit;
 mod container;
 mod draft;
 mod flow;
@@ -32,15 +34,17 @@ mod number;
 mod openapi;
 mod problem;
 mod publisher;
+mod receive;
 mod routes;
 mod rule;
 mod trace;
+mod values;
 mod writer_schema;
 
 pub use metrics::Metrics;
 pub use openapi::openapi;
 pub use problem::{ERRORS_LISTED_MAX, Problem, RecordError};
-pub use routes::router;
+pub use routes::{method_not_allowed, router};
 
 use answers::Answers;
 use publisher::Job;
@@ -144,7 +148,9 @@ impl Shared {
 
     /// Sleeps, but not longer than until the gateway is stopped; says whether it is.
     pub(crate) fn pause(&self, time: Duration) -> bool {
-        let waited = self.stopped.wait_timeout_while(self.state(), time, |state| !state.stopping);
+        let waited = self
+            .stopped
+            .wait_timeout_while(self.state(), time, |state| !state.stopping);
         waited.map_or(true, |(state, _)| state.stopping)
     }
 
@@ -188,13 +194,18 @@ impl Gateway {
             metrics: Metrics::default(),
             schemas: OnceLock::new(),
             queued_bytes: AtomicUsize::new(0),
-            state: Mutex::new(State { stopping: false, reasons }),
+            state: Mutex::new(State {
+                stopping: false,
+                reasons,
+            }),
             stopped: Condvar::new(),
         });
         let (sender, queue) = sync_channel(QUEUE_REQUESTS_MAX);
         let (publishes, follows) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
-            spawn("gateway-publisher", move || publisher::run(&publishes, &queue))?,
+            spawn("gateway-publisher", move || {
+                publisher::run(&publishes, &queue)
+            })?,
             spawn("gateway-answers", move || follower::run(&follows))?,
         ];
         Ok(Arc::new(Self {
@@ -209,10 +220,16 @@ impl Gateway {
     /// Takes no more requests, publishes those that wait (once: a log that fails now is not waited for) and ends the threads.
     /// Blocks until then. A second call does nothing.
     pub fn stop(&self) {
-        self.shared.set_reason("stopping", Some("the gateway is stopping".to_owned()));
+        self.shared
+            .set_reason("stopping", Some("the gateway is stopping".to_owned()));
         self.shared.state().stopping = true;
         self.shared.stopped.notify_all();
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -224,7 +241,11 @@ impl Gateway {
     /// Whether requests can be taken, else why not.
     pub fn ready(&self) -> Result<(), Vec<String>> {
         let state = self.shared.state();
-        if state.reasons.is_empty() { Ok(()) } else { Err(state.reasons.values().cloned().collect()) }
+        if state.reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(state.reasons.values().cloned().collect())
+        }
     }
 
     /// What was counted so far.
@@ -232,22 +253,22 @@ impl Gateway {
         &self.shared.metrics
     }
 
-    /// Hands a job to the publisher, or gives it back when too much waits already.
-    pub(crate) fn enqueue(&self, job: Job) -> Result<(), Job> {
+    /// Hands a job to the publisher; says whether there was room. A job that is not taken is dropped, its key given back.
+    pub(crate) fn enqueue(&self, job: Job) -> bool {
         let bytes = job.batch.bytes();
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = queue.as_ref() else { return Err(job) };
+        let Some(queue) = queue.as_ref() else {
+            return false;
+        };
         let waiting = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let sent = if waiting > QUEUE_BYTES_MAX { Err(TrySendError::Full(job)) } else { queue.try_send(job) };
-        match sent {
-            Ok(()) => self.shared.metrics.queued(1),
-            Err(_) => {
-                self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            }
+        // Counted before it is sent: the publisher may be quicker to take it off again.
+        self.shared.metrics.queued(1);
+        let taken = waiting <= QUEUE_BYTES_MAX && queue.try_send(job).is_ok();
+        if !taken {
+            self.shared.metrics.queued(-1);
+            self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
-        sent.map_err(|error| match error {
-            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
-        })
+        taken
     }
 }
 
@@ -258,5 +279,8 @@ impl Drop for Gateway {
 }
 
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|source| Error::Thread { name, source })
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|source| Error::Thread { name, source })
 }

@@ -4,7 +4,8 @@ use serde::Serialize;
 use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
 
 use crate::problem::{Problem, RecordError};
-use crate::routes::{self, Accepted};
+use crate::receive::Accepted;
+use crate::routes;
 
 /// Describes the gateway's paths and types, to be merged with those of the query API.
 pub fn openapi() -> utoipa::openapi::OpenApi {

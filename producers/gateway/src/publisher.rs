@@ -9,16 +9,14 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, SecondsFormat};
-use tidemark_log::{At, Error as LogError, Outgoing, Producer, Sink, TopicPartition};
-use tidemark_schemas::gateway::Answer;
-use tidemark_schemas::{catalog, wire};
+use tidemark_log::{At, Error as LogError, Producer, TopicPartition};
+use tidemark_schemas::catalog;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::answers::{Claim, Given};
-use crate::batch::{Batch, put_key};
-use crate::flow::TENANT;
+use crate::answers::Claim;
+use crate::batch::Batch;
+use crate::commit::write;
 use crate::trace::Trace;
 use crate::{ANSWERS_TOPIC, FLOWS_TOPIC, SchemaIds, Shared, answers_topic};
 
@@ -48,12 +46,17 @@ pub(crate) struct NotStored(pub(crate) String);
 
 /// The publisher thread, until the queue is closed and empty.
 pub(crate) fn run(shared: &Shared, queue: &Receiver<Job>) {
-    let mut publisher = Publisher { shared, connection: None };
+    let mut publisher = Publisher {
+        shared,
+        connection: None,
+    };
     publisher.connect(None);
     while let Ok(first) = queue.recv() {
         let jobs = gather(first, queue);
         shared.metrics.queued(-(jobs.len() as i64));
-        shared.queued_bytes.fetch_sub(bytes(&jobs), Ordering::Relaxed);
+        shared
+            .queued_bytes
+            .fetch_sub(bytes(&jobs), Ordering::Relaxed);
         publisher.publish(jobs);
     }
 }
@@ -88,11 +91,16 @@ impl Publisher<'_> {
     /// Writes the jobs in one commit and answers them, whatever it takes.
     fn publish(&mut self, mut jobs: Vec<Job>) {
         let mut backoff = BACKOFF_FIRST;
+        let mut last_error = "too much was waiting".to_owned();
         loop {
-            jobs = refuse_expired(jobs);
-            let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return };
+            jobs = refuse_expired(jobs, &last_error);
+            let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else {
+                return;
+            };
             let commit = Uuid::now_v7();
-            let Err(error) = self.commit(&jobs, commit) else { return self.settle(jobs) };
+            let Err(error) = self.commit(&jobs, commit) else {
+                return self.settle(jobs);
+            };
             tracing::warn!(%error, "a commit failed");
             self.shared.metrics.commit_failed();
             // A definite failure is worth another try until the deadline; in doubt, nothing else is done before it is settled.
@@ -104,14 +112,19 @@ impl Publisher<'_> {
             let known = definite || connected;
             if self.shared.pause(backoff) && (!connected || backoff > BACKOFF_FIRST) {
                 // Stopping: one more try was enough. Callers whose outcome is not known are told so as their jobs are dropped.
-                return if known { refuse(jobs, &error.to_string()) };
+                return if known {
+                    refuse(jobs, &error.to_string())
+                };
             }
+            last_error = error.to_string();
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
     fn settle(&self, jobs: Vec<Job>) {
-        self.shared.metrics.accepted(jobs.iter().map(|job| job.batch.len()).sum());
+        self.shared
+            .metrics
+            .accepted(jobs.iter().map(|job| job.batch.len()).sum());
         for job in jobs {
             if let Some(claim) = job.claim {
                 claim.done();
@@ -124,19 +137,38 @@ impl Publisher<'_> {
     fn commit(&mut self, jobs: &[Job], commit: Uuid) -> Result<(), LogError> {
         let not_connected = || LogError::Retriable("the log cannot be reached".to_owned());
         let connection = self.connection.as_mut().ok_or_else(not_connected)?;
-        let schemas = self.shared.schemas.get().copied().ok_or_else(not_connected)?;
+        let schemas = self
+            .shared
+            .schemas
+            .get()
+            .copied()
+            .ok_or_else(not_connected)?;
+        let records: usize = jobs.iter().map(|job| job.batch.len()).sum();
+        let _span = tracing::info_span!(
+            "publish",
+            otel.kind = "producer",
+            messaging.operation.name = "publish",
+            messaging.destination.name = FLOWS_TOPIC,
+            messaging.batch.message_count = records,
+        )
+        .entered();
         let started = Instant::now();
         let asked_again = connection.ask_partitions(self.shared);
         let partitions = connection.partitions;
         let id = &self.shared.config.id;
         let result = asked_again.and_then(|()| {
-            connection.producer.commit(&mut |sink| write(sink, jobs, partitions, schemas, id, commit))
+            connection
+                .producer
+                .commit(&mut |sink| write(sink, jobs, partitions, schemas, id, commit))
         });
         match &result {
             Ok(()) => self.shared.metrics.committed(started.elapsed()),
             Err(error) => {
                 self.connection = None;
-                self.shared.set_reason("log", Some(format!("the log failed: {error}; trying again")));
+                self.shared.set_reason(
+                    "log",
+                    Some(format!("the log failed: {error}; trying again")),
+                );
             }
         }
         result
@@ -174,7 +206,9 @@ impl Connection {
         match shared.log.partitions(FLOWS_TOPIC) {
             Ok(Some(partitions)) => self.partitions = partitions.max(1),
             Ok(None) => return Err(LogError::Retriable(no_topic())),
-            Err(error) => tracing::warn!(%error, "the partition count of {FLOWS_TOPIC} could not be asked for"),
+            Err(error) => {
+                tracing::warn!(%error, "the partition count of {FLOWS_TOPIC} could not be asked for")
+            }
         }
         Ok(())
     }
@@ -186,14 +220,29 @@ fn no_topic() -> String {
 
 /// One try to get ready; the error is a reason for people.
 fn connect(shared: &Shared) -> Result<Connection, String> {
-    let schemas = register(shared).map_err(|error| format!("schemas cannot be registered: {error}"))?;
+    let schemas =
+        register(shared).map_err(|error| format!("schemas cannot be registered: {error}"))?;
     let in_log = |error: LogError| format!("the log failed: {error}; trying again");
-    shared.log.create_topics(&[answers_topic()]).map_err(in_log)?;
-    let partitions = shared.log.partitions(FLOWS_TOPIC).map_err(in_log)?.ok_or_else(no_topic)?.max(1);
+    shared
+        .log
+        .create_topics(&[answers_topic()])
+        .map_err(in_log)?;
+    let partitions = shared
+        .log
+        .partitions(FLOWS_TOPIC)
+        .map_err(in_log)?
+        .ok_or_else(no_topic)?
+        .max(1);
     // The producer first: making it ends whatever its predecessor left open, so the end of the topic is settled after it.
     let producer = shared.log.producer(&shared.config.id).map_err(in_log)?;
     let answers = TopicPartition::new(ANSWERS_TOPIC, 0);
-    let end = shared.log.offsets(&[answers], At::End).map_err(in_log)?.first().copied().unwrap_or(0);
+    let end = shared
+        .log
+        .offsets(&[answers], At::End)
+        .map_err(in_log)?
+        .first()
+        .copied()
+        .unwrap_or(0);
     let _ = shared.schemas.set(schemas);
     while shared.answers.position() < end {
         shared.set_reason("log", Some("earlier answers are being read".to_owned()));
@@ -201,7 +250,11 @@ fn connect(shared: &Shared) -> Result<Connection, String> {
             return Err("the gateway is stopping".to_owned());
         }
     }
-    Ok(Connection { producer, partitions, asked: Instant::now() })
+    Ok(Connection {
+        producer,
+        partitions,
+        asked: Instant::now(),
+    })
 }
 
 fn register(shared: &Shared) -> Result<SchemaIds, tidemark_schemas::registry::Error> {
@@ -209,76 +262,22 @@ fn register(shared: &Shared) -> Result<SchemaIds, tidemark_schemas::registry::Er
         return Ok(*schemas);
     }
     let subject = |topic: &str| format!("{topic}-value");
-    let flow = shared.registry.register(&subject(FLOWS_TOPIC), catalog::FLOW_OBSERVED.avsc)?;
-    let answer = shared.registry.register(&subject(ANSWERS_TOPIC), catalog::ANSWER.avsc)?;
+    let flow = shared
+        .registry
+        .register(&subject(FLOWS_TOPIC), catalog::FLOW_OBSERVED.avsc)?;
+    let answer = shared
+        .registry
+        .register(&subject(ANSWERS_TOPIC), catalog::ANSWER.avsc)?;
     Ok(SchemaIds { flow, answer })
 }
 
-/// Everything of one commit: the events, the answers and the gateway's own record.
-fn write(
-    sink: &mut dyn Sink,
-    jobs: &[Job],
-    partitions: u32,
-    schemas: SchemaIds,
-    gateway: &str,
-    commit: Uuid,
-) -> Result<(), LogError> {
-    for job in jobs {
-        write_events(sink, &job.batch, partitions, &job.trace)?;
-        if let Some(claim) = &job.claim {
-            write_answer(sink, schemas.answer, TENANT, &claim.key, Some(claim.given), claim.given.first_id)?;
-        }
-    }
-    write_answer(sink, schemas.answer, "", gateway, None, commit)
-}
-
-fn write_events(sink: &mut dyn Sink, batch: &Batch, partitions: u32, trace: &Trace) -> Result<(), LogError> {
-    let trace = trace.header();
-    let mut id = Uuid::encode_buffer();
-    for (event, value) in batch.iter() {
-        let time = DateTime::from_timestamp_millis(event.observed_at).unwrap_or_default();
-        let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let headers: [(&str, &[u8]); 6] = [
-            ("ce_specversion", b"1.0"),
-            ("ce_id", event.id.hyphenated().encode_lower(&mut id).as_bytes()),
-            ("ce_source", b"tidemark/gateway"),
-            ("ce_type", FLOWS_TOPIC.as_bytes()),
-            ("ce_time", time.as_bytes()),
-            ("traceparent", trace.as_bytes()),
-        ];
-        let partition = u32::try_from(event.hash % u64::from(partitions)).unwrap_or(0);
-        sink.send(Outgoing { topic: FLOWS_TOPIC, partition, key: None, value: Some(value), headers: &headers })?;
-    }
-    Ok(())
-}
-
-fn write_answer(
-    sink: &mut dyn Sink,
-    schema: u32,
-    tenant: &str,
-    key: &str,
-    given: Option<Given>,
-    id: Uuid,
-) -> Result<(), LogError> {
-    let (mut record_key, mut value, mut text) = (Vec::new(), Vec::new(), Uuid::encode_buffer());
-    let request = given.map(|given| given.request.to_be_bytes());
-    put_key(tenant, key, &mut record_key);
-    let answer = Answer {
-        tenant,
-        key,
-        request_hash: request.as_ref().map_or(&[], <[u8; 16]>::as_slice),
-        received_at: given.map_or(0, |given| given.received_at),
-        first_id: id.hyphenated().encode_lower(&mut text),
-    };
-    wire::put(schema, &answer, &mut value);
-    let (key, value) = (Some(record_key.as_slice()), Some(value.as_slice()));
-    sink.send(Outgoing { topic: ANSWERS_TOPIC, partition: 0, key, value, headers: &[] })
-}
-
-fn refuse_expired(jobs: Vec<Job>) -> Vec<Job> {
+fn refuse_expired(jobs: Vec<Job>, why: &str) -> Vec<Job> {
     let now = Instant::now();
     let (kept, expired): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.deadline > now);
-    refuse(expired, "the log did not take them in time");
+    refuse(
+        expired,
+        &format!("the log did not take the events in time: {why}"),
+    );
     kept
 }
 

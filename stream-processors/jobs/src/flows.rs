@@ -1,7 +1,10 @@
 //! `flows.hourly`: bytes and records by (tenant, src_app, dest_app, vpc_id) and hour, from `flows.observed`.
 
 use tidemark_core::{Accumulator, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};
+use tidemark_runtime::run::Shape;
+use tidemark_runtime::writer::ViewSource;
 use tidemark_schemas::avro::{self, Avro, Reader, put_long};
+use tidemark_schemas::catalog::{self, Schema};
 use tidemark_schemas::flows::FlowHourly;
 use tidemark_views::{Column, Kind, Revision, Row, RowPartition, Value, ViewSpec};
 
@@ -172,6 +175,14 @@ pub fn view_spec(spec: &JobSpec) -> ViewSpec {
         ],
         retention_ms: spec.retention_ms,
     }
+}
+
+/// The schemas and functions that make the job's records what they are.
+pub fn shape(spec: &JobSpec) -> Shape {
+    static SOURCE: &[Schema] = &[catalog::FLOW_OBSERVED];
+    static VIEW: &[Schema] = &[catalog::FLOW_HOURLY, catalog::LEDGER, catalog::PROGRESS];
+    let view_source = ViewSource { schemas: VIEW, row: view_row };
+    Shape { source: SOURCE, row: catalog::FLOW_HOURLY, view_source, view: view_spec(spec) }
 }
 
 /// A row of the view from its datum on the view topic.

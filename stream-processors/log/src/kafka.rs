@@ -1,7 +1,283 @@
-//! placeholder
-/// Headers of a message that librdkafka holds.
-#[derive(Debug, Clone, Copy)]
-pub struct NativeHeaders<'a>(std::marker::PhantomData<&'a ()>);
-impl<'a> NativeHeaders<'a> {
-    pub(crate) fn get(&self, _name: &str) -> Option<&'a [u8]> { None }
+//! The log on a Kafka cluster, through librdkafka.
+//!
+//! Promises beyond those of [`Log`]:
+//! - a commit is one transaction that is opened, filled, flushed and ended in one burst: a stalled process never holds
+//!   readers back;
+//! - a commit whose end got no definite answer is [`Error::Indefinite`] and never followed by an abort: librdkafka speaks
+//!   EndTxn v1, so a delayed one could end a *later* transaction (KAFKA-17754). The next member under the same id fences it;
+//! - dropping a member, reader or producer never blocks, commits nothing and does not leave the group.
+//!
+//! Membership is the classic protocol with eager rebalances. Members are static (`group.instance.id` is the member's id): one
+//! that comes back after kill −9 takes its place at once instead of when the session of the dead one ends.
+
+mod member;
+mod native;
+mod producer;
+mod reader;
+mod topics;
+mod transaction;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use native::admin::Admin;
+use native::{Conf, Fault, code};
+
+pub use native::NativeHeaders;
+
+use crate::{
+    At, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition, TopicSpec,
+};
+
+/// How long a call that only asks may wait for the cluster.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the first contact may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at something that is about to change.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Offset metadata that fits under the broker's limit of 4,096 bytes.
+const METADATA_MAX_BYTES: usize = 4_000;
+
+/// How to reach a cluster.
+#[derive(Debug, Clone)]
+pub struct KafkaConfig {
+    /// `host:port`, several separated by commas.
+    pub bootstrap: String,
+    /// Copies of each partition of topics that are made; −1 is the broker's default.
+    pub replication_factor: i32,
+    /// Further librdkafka properties for every client, such as `security.protocol` and `sasl.*`. Those that the log's promises
+    /// rest on (isolation, offsets, transactions) win over these.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl KafkaConfig {
+    /// A cluster without security, with the broker's default replication.
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            replication_factor: -1,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// A log on a Kafka cluster.
+pub struct KafkaLog {
+    cluster: Cluster,
+    admin: Admin,
+}
+
+/// What every client is made from.
+#[derive(Debug, Clone)]
+struct Cluster {
+    bootstrap: String,
+    replication_factor: i32,
+    shared: BTreeMap<String, String>,
+}
+
+impl Cluster {
+    /// A client's configuration: the user's properties, then those of its kind, which win.
+    fn conf(&self, own: &[(&str, &str)]) -> Result<Conf, Error> {
+        Conf::new(&self.shared, own).map_err(Error::Invalid)
+    }
+
+    /// What a failed request means, with the address in it.
+    fn error(&self, doing: &str, fault: &Fault) -> Error {
+        verdict::of_request(&self.bootstrap, doing, fault)
+    }
+
+    /// A client could not even be made.
+    fn unusable(&self, reason: &str) -> Error {
+        Error::Invalid(format!("kafka client for {}: {reason}", self.bootstrap))
+    }
+}
+
+impl KafkaLog {
+    /// Connects to a cluster: fails within 10 s when no broker answers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a property that librdkafka does not take, [`Error::Retriable`] when no broker answers.
+    pub fn connect(config: KafkaConfig) -> Result<Arc<Self>, Error> {
+        let cluster = Cluster {
+            shared: shared_properties(&config),
+            bootstrap: config.bootstrap,
+            replication_factor: config.replication_factor,
+        };
+        let conf = cluster.conf(&[("client.id", "tidemark-admin")])?;
+        let admin = Admin::new(conf).map_err(|reason| cluster.unusable(&reason))?;
+        admin
+            .ping(CONNECT_TIMEOUT)
+            .map_err(|fault| cluster.error("connecting", &fault))?;
+        Ok(Arc::new(Self { cluster, admin }))
+    }
+
+    /// Fails unless the topic exists.
+    fn require_topic(&self, topic: &str) -> Result<u32, Error> {
+        let missing = || {
+            Error::Invalid(format!(
+                "there is no topic {topic} on kafka at {}",
+                self.cluster.bootstrap
+            ))
+        };
+        self.partitions(topic)?.ok_or_else(missing)
+    }
+
+    fn require_topics<'t>(&self, topics: impl IntoIterator<Item = &'t str>) -> Result<(), Error> {
+        topics
+            .into_iter()
+            .try_for_each(|topic| self.require_topic(topic).map(|_| ()))
+    }
+
+    /// Asks until the answer is stable: offsets of an open transaction are waited for.
+    fn stable(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<GroupOffset>>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.admin.group_offsets(group, partitions) {
+                Err(fault)
+                    if fault.code == code::UNSTABLE_OFFSET_COMMIT && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(fault) if fault.code == code::GROUP_ID_NOT_FOUND => {
+                    return Ok(vec![None; partitions.len()]);
+                }
+                other => {
+                    return other.map_err(|fault| {
+                        self.cluster
+                            .error(&format!("reading offsets of group {group}"), &fault)
+                    });
+                }
+            }
+        }
+    }
+
+    fn list_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        spec: i64,
+        stable: bool,
+    ) -> Result<Vec<i64>, Error> {
+        let found = self.admin.offsets(partitions, spec, stable);
+        found.map_err(|fault| self.cluster.error("reading offsets", &fault))
+    }
+}
+
+fn shared_properties(config: &KafkaConfig) -> BTreeMap<String, String> {
+    let mut shared = BTreeMap::from([
+        // A commit is several small requests one after the other: none may wait for more bytes.
+        ("socket.nagle.disable".to_owned(), "true".to_owned()),
+        // Its farewell would only delay the end of a client.
+        ("enable.metrics.push".to_owned(), "false".to_owned()),
+        ("reconnect.backoff.max.ms".to_owned(), "1000".to_owned()),
+    ]);
+    shared.extend(config.properties.clone());
+    shared.insert("bootstrap.servers".to_owned(), config.bootstrap.clone());
+    shared
+}
+
+impl Log for KafkaLog {
+    fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), Error> {
+        specs
+            .iter()
+            .try_for_each(|spec| topics::apply(&self.admin, &self.cluster, spec))
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
+        let found = self.admin.partitions(topic);
+        let found = found.map_err(|fault| {
+            self.cluster
+                .error(&format!("describing topic {topic}"), &fault)
+        })?;
+        Ok(found.map(|partitions| partitions.all))
+    }
+
+    fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, Error> {
+        match at {
+            At::Start => self.list_offsets(partitions, native::admin::EARLIEST, false),
+            At::End => self.list_offsets(partitions, native::admin::LATEST, false),
+            At::StableEnd => self.list_offsets(partitions, native::admin::LATEST, true),
+            At::Time(time) => {
+                let found = self.list_offsets(partitions, time.max(0), false)?;
+                let ends = self.list_offsets(partitions, native::admin::LATEST, false)?;
+                Ok(found
+                    .into_iter()
+                    .zip(ends)
+                    .map(|(found, end)| if found < 0 { end } else { found })
+                    .collect())
+            }
+        }
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<GroupOffset>>, Error> {
+        self.stable(group, partitions)
+    }
+
+    fn init_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), Error> {
+        check_metadata(offsets)?;
+        let partitions: Vec<_> = offsets
+            .iter()
+            .map(|offset| offset.partition.clone())
+            .collect();
+        let missing = || -> Result<Vec<GroupOffset>, Error> {
+            let there = self.stable(group, &partitions)?;
+            Ok(offsets
+                .iter()
+                .zip(there)
+                .filter(|(_, there)| there.is_none())
+                .map(|(offset, _)| offset.clone())
+                .collect())
+        };
+        let wanted = missing()?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        match self.admin.set_group_offsets(group, &wanted) {
+            Ok(()) => Ok(()),
+            // Somebody else may have made the group and its members at the same time.
+            Err(_) if missing()?.is_empty() => Ok(()),
+            Err(fault) => Err(self.cluster.error(
+                &format!("committing first offsets of group {group}"),
+                &fault,
+            )),
+        }
+    }
+
+    fn member(&self, config: &MemberConfig) -> Result<Box<dyn Member>, Error> {
+        self.require_topics(config.topics.iter().map(String::as_str))?;
+        Ok(Box::new(member::KafkaMember::join(&self.cluster, config)?))
+    }
+
+    fn reader(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>, Error> {
+        self.require_topics(from.iter().map(|(partition, _)| &*partition.topic))?;
+        Ok(Box::new(reader::KafkaReader::open(&self.cluster, from)?))
+    }
+
+    fn producer(&self, id: &str) -> Result<Box<dyn Producer>, Error> {
+        Ok(Box::new(producer::KafkaProducer::open(&self.cluster, id)?))
+    }
+}
+
+/// Fails before anything is sent when metadata would be refused by the broker.
+fn check_metadata(offsets: &[GroupOffset]) -> Result<(), Error> {
+    match offsets
+        .iter()
+        .find(|offset| offset.metadata.len() > METADATA_MAX_BYTES)
+    {
+        None => Ok(()),
+        Some(offset) => Err(Error::Invalid(format!(
+            "offset metadata of {} is {} bytes: {METADATA_MAX_BYTES} are allowed",
+            offset.partition,
+            offset.metadata.len()
+        ))),
+    }
 }

@@ -11,31 +11,17 @@ const MAX_COLUMNS: usize = 64;
 /// Both stores hold keys of 65,535 bytes; locally each NUL in a text takes two.
 const MAX_KEY_TEXT_BYTES: usize = 30_000;
 /// Columns that every view has.
-const OWN_COLUMNS: [&str; 6] = [
-    "tenant",
-    "window_start",
-    "merge_partition",
-    "epoch",
-    "revision",
-    "written_at",
-];
+const OWN_COLUMNS: [&str; 6] = ["tenant", "window_start", "merge_partition", "epoch", "revision", "written_at"];
 /// Tables shared by all views.
 const OWN_TABLES: [&str; 2] = ["ledger", "progress"];
 
 /// An [`Error::Invalid`] about `view`.
 pub(crate) fn invalid(view: &ViewSpec, reason: impl Into<String>) -> Error {
-    Error::Invalid {
-        view: view.name.clone(),
-        reason: reason.into(),
-    }
+    Error::Invalid { view: view.name.clone(), reason: reason.into() }
 }
 
 fn ensure(ok: bool, view: &ViewSpec, reason: impl FnOnce() -> String) -> Result<(), Error> {
-    if ok {
-        Ok(())
-    } else {
-        Err(invalid(view, reason()))
-    }
+    if ok { Ok(()) } else { Err(invalid(view, reason())) }
 }
 
 /// A name that CQL takes between double quotes and people read without surprise.
@@ -52,43 +38,24 @@ pub(crate) fn is_lower_name(name: &str) -> bool {
 
 /// Whether a view can be made of `view`.
 pub(crate) fn spec(view: &ViewSpec) -> Result<(), Error> {
-    ensure(
-        is_lower_name(&view.name) && !OWN_TABLES.contains(&view.name.as_str()),
-        view,
-        || {
-            format!(
-                "a view's name is a-z, 0-9 and _, begins with a letter, has at most {MAX_NAME_BYTES} bytes and is none of {OWN_TABLES:?}"
-            )
-        },
-    )?;
-    ensure(
-        (1_000..=MAX_RETENTION_MS).contains(&view.retention_ms),
-        view,
-        || {
-            format!(
-                "retention is {} ms; choose 1,000 to {MAX_RETENTION_MS}",
-                view.retention_ms
-            )
-        },
-    )?;
-    let columns = || view.clustering.iter().chain(&view.values);
-    ensure(columns().count() <= MAX_COLUMNS, view, || {
-        format!("more than {MAX_COLUMNS} columns")
+    ensure(is_lower_name(&view.name) && !OWN_TABLES.contains(&view.name.as_str()), view, || {
+        format!(
+            "a view's name is a-z, 0-9 and _, begins with a letter, has at most {MAX_NAME_BYTES} bytes and is none of {OWN_TABLES:?}"
+        )
     })?;
+    ensure((1_000..=MAX_RETENTION_MS).contains(&view.retention_ms), view, || {
+        format!("retention is {} ms; choose 1,000 to {MAX_RETENTION_MS}", view.retention_ms)
+    })?;
+    let columns = || view.clustering.iter().chain(&view.values);
+    ensure(columns().count() <= MAX_COLUMNS, view, || format!("more than {MAX_COLUMNS} columns"))?;
     for (at, column) in columns().enumerate() {
         let name = column.name.as_str();
-        let twice = columns()
-            .take(at)
-            .any(|other| other.name.eq_ignore_ascii_case(name));
-        ensure(
-            is_name(name) && !OWN_COLUMNS.contains(&name) && !twice,
-            view,
-            || {
-                format!(
-                    "column {name:?}: names are letters, digits and _, begin with a letter, differ, and are none of {OWN_COLUMNS:?}"
-                )
-            },
-        )?;
+        let twice = columns().take(at).any(|other| other.name.eq_ignore_ascii_case(name));
+        ensure(is_name(name) && !OWN_COLUMNS.contains(&name) && !twice, view, || {
+            format!(
+                "column {name:?}: names are letters, digits and _, begin with a letter, differ, and are none of {OWN_COLUMNS:?}"
+            )
+        })?;
     }
     Ok(())
 }
@@ -107,11 +74,7 @@ pub(crate) fn query(view: &ViewSpec, query: &RowQuery) -> Result<(), Error> {
         format!("limit is {}; ask for 1 to 100,000 rows", query.limit)
     })?;
     let named = view.clustering.get(..query.prefix.len());
-    kinds(
-        view,
-        named.ok_or_else(|| invalid(view, "the prefix is longer than the clustering key"))?,
-        &query.prefix,
-    )?;
+    kinds(view, named.ok_or_else(|| invalid(view, "the prefix is longer than the clustering key"))?, &query.prefix)?;
     key(view, &query.partition, &query.prefix)?;
     let Some(after) = &query.after else {
         return Ok(());
@@ -123,26 +86,17 @@ pub(crate) fn query(view: &ViewSpec, query: &RowQuery) -> Result<(), Error> {
 /// Whether the revision fits a CQL write timestamp.
 pub(crate) fn revision(view: &ViewSpec, revision: Revision) -> Result<(), Error> {
     let fits = (0..1 << 10).contains(&revision.epoch) && (0..1 << 40).contains(&revision.offset);
-    ensure(fits, view, || {
-        format!("{revision:?} is out of range: the epoch is below 1,024 and the offset below 2^40")
-    })
+    ensure(fits, view, || format!("{revision:?} is out of range: the epoch is below 1,024 and the offset below 2^40"))
 }
 
 fn kinds(view: &ViewSpec, columns: &[Column], values: &[Value]) -> Result<(), Error> {
-    let fit = columns.len() == values.len()
-        && columns.iter().zip(values).all(|(c, v)| c.kind == v.kind());
-    ensure(fit, view, || {
-        format!("values {values:?} do not fit the columns {columns:?}")
-    })
+    let fit = columns.len() == values.len() && columns.iter().zip(values).all(|(c, v)| c.kind == v.kind());
+    ensure(fit, view, || format!("values {values:?} do not fit the columns {columns:?}"))
 }
 
 fn key(view: &ViewSpec, partition: &RowPartition, clustering: &[Value]) -> Result<(), Error> {
     let text = |value: &Value| {
-        if let Value::Text(text) = value {
-            text.len()
-        } else {
-            0
-        }
+        if let Value::Text(text) = value { text.len() } else { 0 }
     };
     let bytes = partition.tenant.len() + clustering.iter().map(text).sum::<usize>();
     ensure(bytes <= MAX_KEY_TEXT_BYTES, view, || {

@@ -152,40 +152,19 @@ pub trait ViewStore: Send + Sync {
     fn create<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Writes rows; on return all are acknowledged and durable.
-    fn put_rows<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        rows: &'a [Row],
-    ) -> BoxFuture<'a, Result<(), Error>>;
+    fn put_rows<'a>(&'a self, view: &'a ViewSpec, rows: &'a [Row]) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Writes ledger entries; durable on return.
-    fn put_ledger<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        entries: &'a [Ledger],
-    ) -> BoxFuture<'a, Result<(), Error>>;
+    fn put_ledger<'a>(&'a self, view: &'a ViewSpec, entries: &'a [Ledger]) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Writes how far a merge partition has come; durable on return.
-    fn put_progress<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        progress: &'a Progress,
-    ) -> BoxFuture<'a, Result<(), Error>>;
+    fn put_progress<'a>(&'a self, view: &'a ViewSpec, progress: &'a Progress) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Rows of one partition in clustering order.
-    fn rows<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        query: &'a RowQuery,
-    ) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
+    fn rows<'a>(&'a self, view: &'a ViewSpec, query: &'a RowQuery) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
 
     /// Ledger entries of the windows that start in `[from, to)`, by window start and merge partition.
-    fn ledger<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        from: i64,
-        to: i64,
-    ) -> BoxFuture<'a, Result<Vec<Ledger>, Error>>;
+    fn ledger<'a>(&'a self, view: &'a ViewSpec, from: i64, to: i64) -> BoxFuture<'a, Result<Vec<Ledger>, Error>>;
 
     /// The newest entry of each merge partition, by merge partition.
     fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>>;

@@ -28,12 +28,22 @@ pub const CASSANDRA: Jars = Jars { name: "cassandra", version: "5.0.9", goal: "c
 pub const REGISTRY: Jars = Jars { name: "registry", version: "2.6.13.Final", goal: "unpack-dependencies" };
 
 impl Jars {
+    /// Whether they have been fetched.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.dir().is_dir()
+    }
+
+    fn dir(&self) -> PathBuf {
+        tools_dir().join(format!("{}-{}", self.name, self.version))
+    }
+
     /// The directory with the jars; fetches them when it is not there (a minute or two, once).
     ///
     /// # Errors
     /// Java or Maven is missing, or Maven cannot fetch.
     pub fn ensure(&self) -> Result<PathBuf, Error> {
-        let dir = tools_dir().join(format!("{}-{}", self.name, self.version));
+        let dir = self.dir();
         if dir.is_dir() {
             return Ok(dir);
         }
@@ -64,24 +74,22 @@ impl Jars {
             let output = String::from_utf8_lossy(&output.stdout).into_owned();
             return Err(Error::Fetch { server: self.name, version: self.version, output });
         }
-        // `dependency-maven-plugin-markers` and the like do no harm; what matters is that the rename is last.
         std::fs::rename(part.keep(), dir).map_err(Error::io("creating", dir))
     }
 
-    /// The class path of all its jars, in `sub` (`""` for the directory itself).
-    pub(crate) fn class_path(&self, sub: &str) -> Result<String, Error> {
-        Ok(self.ensure()?.join(sub).join("*").display().to_string())
+    /// The class path of all its jars.
+    pub(crate) fn class_path(&self) -> Result<String, Error> {
+        Ok(self.ensure()?.join("*").display().to_string())
     }
 }
 
 /// The Java launcher: of `JAVA_HOME` when set, else the first on the `PATH`.
 ///
 /// # Errors
-/// There is none.
+/// Neither has one.
 pub fn java() -> Result<PathBuf, Error> {
     let home = std::env::var_os("JAVA_HOME").map(|h| Path::new(&h).join("bin/java")).filter(|p| p.is_file());
-    home.or_else(|| find("java"))
-        .ok_or(Error::MissingProgram { program: "java", package: "openjdk-17-jre-headless" })
+    home.or_else(|| find("java")).ok_or(Error::MissingProgram { program: "java", package: "openjdk-17-jre-headless" })
 }
 
 fn find(program: &str) -> Option<PathBuf> {

@@ -169,7 +169,7 @@ fn broker_command(config: &Path) -> Result<Vec<String>, Error> {
 /// `java` with the class path, up to and including the class. The quick compiler alone starts in half the time.
 fn java_command(heap: &str, class: &str) -> Result<Vec<String>, Error> {
     let java = jars::java()?.display().to_string();
-    let class_path = KAFKA.class_path("")?;
+    let class_path = KAFKA.class_path()?;
     let heap = format!("-Xmx{heap}");
     let flags = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.apache.logging.log4j.level=WARN"];
     let mut command = vec![java, heap];

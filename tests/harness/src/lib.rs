@@ -6,16 +6,23 @@
 //! - [`Kafka`], [`Cassandra`] and [`Registry`] are servers of a test's own, to be killed, paused and restarted.
 //!
 //! No server outlives the process that started it, however that ends. A server that cannot be had fails the test that asked for it.
+//! Every call blocks; none needs an executor, and each may be made inside one.
 
+mod cassandra;
+mod cql;
 mod error;
 pub mod jars;
 mod kafka;
 mod port;
 mod probe;
 mod process;
+mod registry;
 mod shared;
 
+pub use cassandra::Cassandra;
+pub use cql::cql;
 pub use error::Error;
 pub use kafka::{Kafka, kafka_tool};
 pub use port::free_port;
-pub use shared::{KAFKA_ENV, kafka, unique};
+pub use registry::Registry;
+pub use shared::{CQL_ENV, KAFKA_ENV, REGISTRY_ENV, cassandra, kafka, registry, unique};

@@ -22,3 +22,9 @@ pub(crate) fn connect(address: &str) -> Result<TcpStream, String> {
 pub(crate) fn port_open(address: &str) -> Result<(), String> {
     connect(address).map(drop)
 }
+
+/// Yes when a GET of `url` is answered with a 2xx status.
+pub(crate) fn http_ok(url: &str) -> Result<(), String> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build();
+    ureq::Agent::new_with_config(config).get(url).call().map(drop).map_err(|e| e.to_string())
+}

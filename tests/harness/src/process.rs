@@ -78,11 +78,7 @@ impl Server {
     ///
     /// # Errors
     /// The process cannot be started, ends, or `probe` still says no (with its reason) after `deadline`.
-    pub(crate) fn start(
-        &mut self,
-        deadline: Duration,
-        probe: impl FnMut() -> Result<(), String>,
-    ) -> Result<(), Error> {
+    pub(crate) fn start(&mut self, deadline: Duration, probe: impl FnMut() -> Result<(), String>) -> Result<(), Error> {
         self.kill();
         self.running = Some(self.spawn()?);
         self.wait_ready(deadline, probe)
@@ -143,7 +139,9 @@ impl Server {
 
     /// SIGKILL, then waits until the process is gone. Nothing happens when none runs. The directory stays.
     pub(crate) fn kill(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
         // Errors here mean that it is gone already. Dismissed only after `wait`: until then the id is surely its own.
         let _ = running.child.kill();
         let _ = running.child.wait();

@@ -8,8 +8,8 @@ use std::sync::{Arc, MutexGuard};
 
 use super::Inner;
 use super::batch::Encoder;
+use super::layout::StoredOffset;
 use super::state::{Accepted, State, TopicNumber, no_partition, no_topic};
-use super::storage::StoredOffset;
 use super::topic::compacts;
 use crate::{Error, GroupOffset, Outgoing, Produce, Sink, TopicPartition};
 
@@ -61,19 +61,30 @@ impl Gathering<'_> {
         let known = self.known(record.topic)?;
         let (number, partitions, keyed) = (known.number, known.partitions, known.keyed);
         if record.partition >= partitions {
-            return Err(no_partition(&TopicPartition::new(record.topic, record.partition), partitions));
+            return Err(no_partition(
+                &TopicPartition::new(record.topic, record.partition),
+                partitions,
+            ));
         }
         if keyed && record.key.is_none() {
             let topic = record.topic;
-            return Err(Error::Invalid(format!("a record for {topic} has no key: a compacted topic keeps records by key")));
+            return Err(Error::Invalid(format!(
+                "a record for {topic} has no key: a compacted topic keeps records by key"
+            )));
         }
         let place = (number, record.partition);
         let index = *self.places.entry(place).or_insert(self.parts.len());
         if index == self.parts.len() {
-            self.parts.push(Part { topic: number, partition: record.partition, batches: Vec::new() });
+            self.parts.push(Part {
+                topic: number,
+                partition: record.partition,
+                batches: Vec::new(),
+            });
         }
         // Always there: the index was looked up or made above.
-        self.parts.get_mut(index).ok_or_else(|| no_topic(record.topic))
+        self.parts
+            .get_mut(index)
+            .ok_or_else(|| no_topic(record.topic))
     }
 
     /// A commit writes to few topics, so a linear search beats a hash of the name for each record.
@@ -85,7 +96,12 @@ impl Gathering<'_> {
                 let number = state.topics.number(name).ok_or_else(|| no_topic(name))?;
                 let topic = state.topics.at(number).ok_or_else(|| no_topic(name))?;
                 let (partitions, keyed) = (topic.spec.partitions, compacts(topic.spec.cleanup));
-                self.topics.push(Known { name: topic.name.clone(), number, partitions, keyed });
+                self.topics.push(Known {
+                    name: topic.name.clone(),
+                    number,
+                    partitions,
+                    keyed,
+                });
                 self.topics.len() - 1
             }
         };
@@ -94,20 +110,33 @@ impl Gathering<'_> {
 }
 
 fn check_size(record: &Outgoing<'_>) -> Result<(), Error> {
-    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let headers: usize = record
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers;
     if bytes > RECORD_BYTES_MAX {
         let topic = record.topic;
-        return Err(Error::Invalid(format!("a record for {topic} has {bytes} bytes: at most {RECORD_BYTES_MAX} fit")));
+        return Err(Error::Invalid(format!(
+            "a record for {topic} has {bytes} bytes: at most {RECORD_BYTES_MAX} fit"
+        )));
     }
     Ok(())
 }
 
 /// Refuses offsets that cannot be kept.
 pub(crate) fn check_offsets(offsets: &[GroupOffset]) -> Result<(), Error> {
-    for GroupOffset { partition, offset, metadata } in offsets {
+    for GroupOffset {
+        partition,
+        offset,
+        metadata,
+    } in offsets
+    {
         if *offset < 0 {
-            return Err(Error::Invalid(format!("offset {offset} of {partition} is negative")));
+            return Err(Error::Invalid(format!(
+                "offset {offset} of {partition} is negative"
+            )));
         }
         if metadata.len() > METADATA_BYTES_MAX {
             let bytes = metadata.len();
@@ -130,8 +159,12 @@ impl Inner {
         allowed: impl FnOnce(&mut State) -> Result<(), Error>,
     ) -> Result<(), Error> {
         check_offsets(offsets)?;
-        let mut gathering =
-            Gathering { inner: self, parts: Vec::new(), places: HashMap::new(), topics: Vec::new() };
+        let mut gathering = Gathering {
+            inner: self,
+            parts: Vec::new(),
+            places: HashMap::new(),
+            topics: Vec::new(),
+        };
         produce(&mut gathering)?;
         let parts = gathering.parts;
         let now = (self.clock)();
@@ -182,13 +215,16 @@ impl Inner {
         let work = std::mem::take(&mut state.queue.pending);
         let ticket = state.queue.accepted;
         drop(state);
-        let mut lead = Lead { inner: self, outcome: Err("the thread that wrote to the log panicked".to_owned()) };
+        let mut lead = Lead {
+            inner: self,
+            outcome: Err("the thread that wrote to the log panicked".to_owned()),
+        };
         lead.outcome = self.write(work).map(|ends| (ticket, ends));
         drop(lead);
         self.lock()
     }
 
-    fn write(&self, work: Vec<Accepted>) -> Result<Vec<(TopicNumber, u32, i64)>, String> {
+    fn write(&self, work: Vec<Accepted>) -> Result<Vec<End>, String> {
         let mut write = self.storage.write();
         let mut ends = Vec::new();
         for accepted in work {
@@ -196,7 +232,10 @@ impl Inner {
                 write.put_batch(topic, partition, last, stored);
                 ends.push((topic, partition, last + 1));
             }
-            accepted.offsets.iter().for_each(|offset| write.put_offset(offset));
+            accepted
+                .offsets
+                .iter()
+                .for_each(|offset| write.put_offset(offset));
         }
         write.apply()?;
         self.storage.sync()?;
@@ -204,10 +243,13 @@ impl Inner {
     }
 }
 
+/// A partition and its end once a write is durable.
+type End = (TopicNumber, u32, i64);
+
 /// Ends a leader's turn whatever happens, lest everybody else waits for ever.
 struct Lead<'i> {
     inner: &'i Inner,
-    outcome: Result<(u64, Vec<(TopicNumber, u32, i64)>), String>,
+    outcome: Result<(u64, Vec<End>), String>,
 }
 
 impl Drop for Lead<'_> {
@@ -230,20 +272,37 @@ impl Drop for Lead<'_> {
 }
 
 /// The form of an offset on disk.
-pub(crate) fn stored_offset(state: &State, group: &str, offset: &GroupOffset) -> Result<StoredOffset, Error> {
+pub(crate) fn stored_offset(
+    state: &State,
+    group: &str,
+    offset: &GroupOffset,
+) -> Result<StoredOffset, Error> {
     let (number, _) = state.topics.find(&offset.partition)?;
-    Ok((group.to_owned(), number, offset.partition.partition, offset.offset, offset.metadata.clone()))
+    Ok((
+        group.to_owned(),
+        number,
+        offset.partition.partition,
+        offset.offset,
+        offset.metadata.clone(),
+    ))
 }
 
 /// Gives the records of one partition their offsets and time.
 fn append(state: &mut State, part: Part, now: i64, accepted: &mut Accepted) {
-    let Some(partition) = state.topics.partition_mut(part.topic, part.partition) else { return };
+    let Some(partition) = state.topics.partition_mut(part.topic, part.partition) else {
+        return;
+    };
     partition.append_time = partition.append_time.max(now);
     for batch in part.batches {
         let span = batch.records().saturating_sub(1);
         let last = partition.next + i64::from(span);
         partition.next = last + 1;
-        accepted.batches.push((part.topic, part.partition, last, batch.seal(partition.append_time, 0, span)));
+        accepted.batches.push((
+            part.topic,
+            part.partition,
+            last,
+            batch.seal(partition.append_time, 0, span),
+        ));
     }
 }
 
@@ -256,4 +315,156 @@ pub(crate) fn accept(state: &mut State, accepted: Accepted) -> u64 {
     state.queue.pending.push(accepted);
     state.queue.accepted += 1;
     state.queue.accepted
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::embedded::EmbeddedLog;
+    use crate::{At, Cleanup, Log, TopicSpec, system_clock};
+    use std::thread::Scope;
+    use std::time::{Duration, Instant};
+
+    /// A log whose leader is in the middle of a write that takes as long as the test wants.
+    struct Stalled {
+        log: Arc<EmbeddedLog>,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Stalled {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let log = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
+            let (name, cleanup) = ("t".to_owned(), Cleanup::Delete);
+            log.create_topics(&[TopicSpec {
+                name,
+                partitions: 1,
+                cleanup,
+                retention_ms: None,
+            }])
+            .unwrap();
+            log.inner.lock().queue.led = true;
+            Self { log, _dir: dir }
+        }
+
+        /// Ends the leader's turn, well or not.
+        fn end(&self, outcome: Result<(), &str>) {
+            let mut state = self.log.inner.lock();
+            state.queue.led = false;
+            state.queue.failed = outcome.err().map(str::to_owned);
+            drop(state);
+            self.log.inner.changed.notify_all();
+        }
+
+        fn commit(&self, id: &str) -> Result<(), Error> {
+            let record = Outgoing {
+                topic: "t",
+                value: Some(b"v"),
+                ..Outgoing::default()
+            };
+            self.log
+                .producer(id)
+                .unwrap()
+                .commit(&mut |sink| sink.send(record))
+        }
+
+        /// Starts `act` and waits until `n` commits are accepted.
+        fn start<'s, T: Send + 's>(
+            &'s self,
+            scope: &'s Scope<'s, '_>,
+            n: u64,
+            act: impl FnOnce() -> T + Send + 's,
+        ) -> std::thread::ScopedJoinHandle<'s, T> {
+            let started = scope.spawn(act);
+            let until = Instant::now() + Duration::from_secs(30);
+            while self.log.inner.lock().queue.accepted < n {
+                assert!(Instant::now() < until, "the commit is not accepted");
+                std::thread::yield_now();
+            }
+            started
+        }
+
+        fn ends(&self) -> (i64, i64) {
+            let offset = |which| {
+                self.log
+                    .offsets(&[TopicPartition::new("t", 0)], which)
+                    .unwrap()
+            };
+            (offset(At::StableEnd).remove(0), offset(At::End).remove(0))
+        }
+
+        fn read(&self) -> usize {
+            let mut reader = self
+                .log
+                .reader(&[(TopicPartition::new("t", 0), 0)])
+                .unwrap();
+            let mut read = 0;
+            reader
+                .poll(Duration::ZERO, &mut |batch| read += batch.records.len())
+                .unwrap();
+            read
+        }
+    }
+
+    #[test]
+    fn nothing_is_seen_before_it_is_durable() {
+        let stalled = Stalled::new();
+        let offset = GroupOffset {
+            partition: TopicPartition::new("t", 0),
+            offset: 0,
+            metadata: String::new(),
+        };
+        std::thread::scope(|scope| {
+            let a = stalled.start(scope, 1, || stalled.commit("a"));
+            let b = stalled.start(scope, 2, || stalled.commit("b"));
+            let init = stalled.start(scope, 3, || stalled.log.init_group("g", &[offset]));
+            let committed =
+                scope.spawn(|| stalled.log.committed("g", &[TopicPartition::new("t", 0)]));
+            assert_eq!((stalled.ends(), stalled.read()), ((0, 2), 0));
+            assert!(
+                ![
+                    a.is_finished(),
+                    b.is_finished(),
+                    init.is_finished(),
+                    committed.is_finished()
+                ]
+                .contains(&true)
+            );
+            stalled.end(Ok(()));
+            for done in [a, b, init] {
+                done.join().unwrap().unwrap();
+            }
+            assert!(committed.join().unwrap().unwrap().remove(0).is_some());
+        });
+        assert_eq!((stalled.ends(), stalled.read()), ((2, 2), 2));
+    }
+
+    #[test]
+    fn a_failed_write_is_indefinite_for_who_waited_and_definite_for_who_comes_after() {
+        let stalled = Stalled::new();
+        std::thread::scope(|scope| {
+            let waiting = stalled.start(scope, 1, || stalled.commit("a"));
+            stalled.end(Err("disk full"));
+            match waiting.join().unwrap() {
+                Err(Error::Indefinite(why)) => assert!(why.contains("disk full"), "{why}"),
+                other => panic!("{other:?}"),
+            }
+        });
+        assert!(matches!(stalled.commit("b"), Err(Error::Retriable(_))));
+        assert_eq!((stalled.ends().0, stalled.read()), (0, 0));
+    }
+
+    #[test]
+    fn a_leader_that_panics_leaves_nobody_waiting() {
+        let stalled = Stalled::new();
+        std::thread::scope(|scope| {
+            let waiting = stalled.start(scope, 1, || stalled.commit("a"));
+            drop(Lead {
+                inner: &stalled.log.inner,
+                outcome: Err("the thread that wrote to the log panicked".to_owned()),
+            });
+            assert!(matches!(waiting.join().unwrap(), Err(Error::Indefinite(_))));
+        });
+    }
 }

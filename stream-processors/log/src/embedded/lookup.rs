@@ -23,7 +23,14 @@ impl Inner {
 
     /// The first record in `[start, end)` appended at or after `time`, else `end`. Append times never go back within a
     /// partition, so the batches are searched by halves.
-    fn first_at(&self, topic: TopicNumber, place: &TopicPartition, time: i64, start: i64, end: i64) -> Result<i64, Error> {
+    fn first_at(
+        &self,
+        topic: TopicNumber,
+        place: &TopicPartition,
+        time: i64,
+        start: i64,
+        end: i64,
+    ) -> Result<i64, Error> {
         let (mut low, mut high) = (start, end);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -32,18 +39,36 @@ impl Inner {
                 Some(_) | None => high = middle,
             }
         }
-        Ok(self.next_batch(topic, place, low, end)?.map_or(end, |batch| batch.first_record.max(low)))
+        Ok(self
+            .next_batch(topic, place, low, end)?
+            .map_or(end, |batch| batch.first_record.max(low)))
     }
 
-    fn next_batch(&self, topic: TopicNumber, place: &TopicPartition, from: i64, end: i64) -> Result<Option<Found>, Error> {
-        let Some((last, bytes)) = self.storage.batches(topic, place, from, end).next().transpose()? else {
+    fn next_batch(
+        &self,
+        topic: TopicNumber,
+        place: &TopicPartition,
+        from: i64,
+        end: i64,
+    ) -> Result<Option<Found>, Error> {
+        let Some((last, bytes)) = self
+            .storage
+            .batches(topic, place, from, end)
+            .next()
+            .transpose()?
+        else {
             return Ok(None);
         };
         let mut records = Vec::new();
-        let parsed = Stored::parse(last, &bytes).and_then(|batch| batch.records(&mut records).map(|()| batch));
+        let parsed = Stored::parse(last, &bytes)
+            .and_then(|batch| batch.records(&mut records).map(|()| batch));
         let batch = parsed.map_err(|e| self.storage.corrupt_batch(place, last, e))?;
         let first_record = records.first().map_or(last, |r| r.offset);
-        Ok(Some(Found { append_time: batch.append_time, first_record, last }))
+        Ok(Some(Found {
+            append_time: batch.append_time,
+            first_record,
+            last,
+        }))
     }
 }
 

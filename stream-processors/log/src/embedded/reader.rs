@@ -37,7 +37,9 @@ pub(crate) struct Fetcher {
 impl Fetcher {
     pub(crate) fn find(&self, place: &TopicPartition) -> Result<&Cursor, Error> {
         let found = self.cursors.iter().find(|c| c.place == *place);
-        found.ok_or_else(|| Error::Invalid(format!("{place} is not being read here: start it first")))
+        found.ok_or_else(|| {
+            Error::Invalid(format!("{place} is not being read here: start it first"))
+        })
     }
 
     /// Notes which partitions have something to read; true when any has.
@@ -46,12 +48,22 @@ impl Fetcher {
         let n = self.cursors.len();
         for i in 0..n {
             let i = (self.turn + i) % n;
-            let Some(cursor) = self.cursors.get(i).filter(|c| !c.paused) else { continue };
-            let Some(partition) = state.topics.partition(cursor.topic, cursor.place.partition) else { continue };
+            let Some(cursor) = self.cursors.get(i).filter(|c| !c.paused) else {
+                continue;
+            };
+            let Some(partition) = state.topics.partition(cursor.topic, cursor.place.partition)
+            else {
+                continue;
+            };
             check_kept(cursor, partition.start)?;
             if cursor.position > partition.next {
-                let Cursor { place, position, .. } = cursor;
-                return Err(Error::Invalid(format!("offset {position} of {place} is past its end, {}", partition.next)));
+                let Cursor {
+                    place, position, ..
+                } = cursor;
+                return Err(Error::Invalid(format!(
+                    "offset {position} of {place} is past its end, {}",
+                    partition.next
+                )));
             }
             if cursor.position < partition.durable {
                 self.ready.push((i, partition.durable));
@@ -64,7 +76,9 @@ impl Fetcher {
     pub(crate) fn fetch(&mut self, inner: &Inner, on_batch: OnBatch<'_>) -> Result<(), Error> {
         let mut bytes = 0;
         for (index, end) in std::mem::take(&mut self.ready) {
-            let Some(cursor) = self.cursors.get_mut(index) else { continue };
+            let Some(cursor) = self.cursors.get_mut(index) else {
+                continue;
+            };
             bytes += read_turn(inner, cursor, end, &mut self.records, on_batch)?;
             self.turn = index + 1;
             if bytes >= POLL_BYTES {
@@ -84,10 +98,16 @@ fn read_turn(
     on_batch: OnBatch<'_>,
 ) -> Result<usize, Error> {
     let place = cursor.place.clone();
-    let mut batches = inner.storage.batches(cursor.topic, &place, cursor.position, end);
+    let mut batches = inner
+        .storage
+        .batches(cursor.topic, &place, cursor.position, end);
     // Retention moves the start before it deletes: batches that were there when the iterator was made are whole if the
     // start is still not past the position now.
-    let start = inner.lock().topics.partition(cursor.topic, place.partition).map_or(0, |p| p.start);
+    let start = inner
+        .lock()
+        .topics
+        .partition(cursor.topic, place.partition)
+        .map_or(0, |p| p.start);
     check_kept(cursor, start)?;
     let mut bytes = 0;
     while bytes < TURN_BYTES {
@@ -114,7 +134,11 @@ fn hand_over(
     decoded.map_err(|e| inner.storage.corrupt_batch(&cursor.place, *last, e))?;
     let read = records.partition_point(|r| r.offset < cursor.position);
     if let Some(records @ [_, ..]) = records.get(read..) {
-        on_batch(Batch { topic: &cursor.place.topic, partition: cursor.place.partition, records });
+        on_batch(Batch {
+            topic: &cursor.place.topic,
+            partition: cursor.place.partition,
+            records,
+        });
     }
     cursor.position = last + 1;
     *buffer = recycle(records);
@@ -122,6 +146,7 @@ fn hand_over(
 }
 
 /// The same memory for records of another batch: collecting an emptied vector into one of equal layout reuses it.
+#[allow(clippy::unnecessary_filter_map)] // It maps from one lifetime to another.
 fn recycle<'b>(mut records: Vec<Record<'_>>) -> Vec<Record<'b>> {
     records.clear();
     records.into_iter().filter_map(|_| None).collect()
@@ -129,7 +154,11 @@ fn recycle<'b>(mut records: Vec<Record<'_>>) -> Vec<Record<'b>> {
 
 fn check_kept(cursor: &Cursor, start: i64) -> Result<(), Error> {
     match cursor.position < start {
-        true => Err(Error::OffsetGone { partition: cursor.place.clone(), wanted: cursor.position, start }),
+        true => Err(Error::OffsetGone {
+            partition: cursor.place.clone(),
+            wanted: cursor.position,
+            start,
+        }),
         false => Ok(()),
     }
 }
@@ -143,7 +172,13 @@ pub(crate) struct EmbeddedReader {
 impl EmbeddedReader {
     pub(crate) fn new(inner: Arc<Inner>, from: &[(TopicPartition, i64)]) -> Result<Self, Error> {
         let cursors = cursors(&inner.lock(), from)?;
-        Ok(Self { inner, fetcher: Fetcher { cursors, ..Fetcher::default() } })
+        Ok(Self {
+            inner,
+            fetcher: Fetcher {
+                cursors,
+                ..Fetcher::default()
+            },
+        })
     }
 }
 
@@ -151,7 +186,12 @@ impl EmbeddedReader {
 pub(crate) fn cursors(state: &State, from: &[(TopicPartition, i64)]) -> Result<Vec<Cursor>, Error> {
     let cursor = |(place, position): &(TopicPartition, i64)| {
         let (topic, _) = state.topics.find(place)?;
-        Ok(Cursor { place: place.clone(), topic, position: *position, paused: false })
+        Ok(Cursor {
+            place: place.clone(),
+            topic,
+            position: *position,
+            paused: false,
+        })
     };
     from.iter().map(cursor).collect()
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidemark_log::{
-    Cleanup, Error, Event, GroupOffset, Log, Member, MemberConfig, Outgoing, Reader, Record, Sink, TopicPartition, TopicSpec,
+    Cleanup, Error, Event, GroupOffset, Log, Member, MemberConfig, Outgoing, Reader, Record, Sink,
+    TopicPartition, TopicSpec,
 };
 
 /// A log under test.
@@ -32,7 +33,12 @@ pub(crate) struct Kept {
 impl From<&Record<'_>> for Kept {
     fn from(r: &Record<'_>) -> Self {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
-        Self { offset: r.offset, timestamp: r.timestamp, key: owned(r.key), value: owned(r.value) }
+        Self {
+            offset: r.offset,
+            timestamp: r.timestamp,
+            key: owned(r.key),
+            value: owned(r.value),
+        }
     }
 }
 
@@ -41,7 +47,12 @@ pub(crate) type Read = BTreeMap<TopicPartition, Vec<Kept>>;
 /// Makes a topic of its own for the test.
 pub(crate) fn topic(fixture: &dyn Fixture, what: &str, partitions: u32) -> String {
     let name = fixture.name(what);
-    let spec = TopicSpec { name: name.clone(), partitions, cleanup: Cleanup::Delete, retention_ms: None };
+    let spec = TopicSpec {
+        name: name.clone(),
+        partitions,
+        cleanup: Cleanup::Delete,
+        retention_ms: None,
+    };
     fixture.log().create_topics(&[spec]).unwrap();
     name
 }
@@ -52,14 +63,21 @@ pub(crate) fn at(topic: &str, partition: u32) -> TopicPartition {
 
 /// A record with a value only.
 pub(crate) fn plain<'a>(topic: &'a str, partition: u32, value: &'a [u8]) -> Outgoing<'a> {
-    Outgoing { topic, partition, value: Some(value), ..Outgoing::default() }
+    Outgoing {
+        topic,
+        partition,
+        value: Some(value),
+        ..Outgoing::default()
+    }
 }
 
 /// Commits one value to each of the given places, in one commit.
 pub(crate) fn write(log: &dyn Log, id: &str, values: &[(&str, u32, &str)]) {
     let mut producer = log.producer(id).unwrap();
     let mut send = |sink: &mut dyn Sink| {
-        values.iter().try_for_each(|(topic, partition, value)| sink.send(plain(topic, *partition, value.as_bytes())))
+        values.iter().try_for_each(|(topic, partition, value)| {
+            sink.send(plain(topic, *partition, value.as_bytes()))
+        })
     };
     producer.commit(&mut send).unwrap();
 }
@@ -68,7 +86,11 @@ pub(crate) fn write(log: &dyn Log, id: &str, values: &[(&str, u32, &str)]) {
 pub(crate) fn eventually(fixture: &dyn Fixture, what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + fixture.patience();
     while !done() {
-        assert!(Instant::now() < until, "not within {:?}: {what}", fixture.patience());
+        assert!(
+            Instant::now() < until,
+            "not within {:?}: {what}",
+            fixture.patience()
+        );
     }
 }
 
@@ -79,7 +101,12 @@ pub(crate) fn read_to_end(fixture: &dyn Fixture, from: &[(TopicPartition, i64)])
     let ends = log.offsets(&places, tidemark_log::At::StableEnd).unwrap();
     let mut reader = log.reader(from).unwrap();
     let mut read = Read::new();
-    let there = |reader: &dyn Reader| places.iter().zip(&ends).all(|(p, end)| reader.position(p).unwrap() >= *end);
+    let there = |reader: &dyn Reader| {
+        places
+            .iter()
+            .zip(&ends)
+            .all(|(p, end)| reader.position(p).unwrap() >= *end)
+    };
     eventually(fixture, "a reader reaches the stable end", || {
         there(reader.as_ref()) || {
             poll_into(reader.as_mut(), &mut read).unwrap();
@@ -91,7 +118,10 @@ pub(crate) fn read_to_end(fixture: &dyn Fixture, from: &[(TopicPartition, i64)])
 
 /// All values of a partition, from its start.
 pub(crate) fn values(fixture: &dyn Fixture, topic: &str, partition: u32) -> Vec<String> {
-    let start = fixture.log().offsets(&[at(topic, partition)], tidemark_log::At::Start).unwrap()[0];
+    let start = fixture
+        .log()
+        .offsets(&[at(topic, partition)], tidemark_log::At::Start)
+        .unwrap()[0];
     let read = read_to_end(fixture, &[(at(topic, partition), start)]);
     strings(read.get(&at(topic, partition)))
 }
@@ -123,10 +153,22 @@ impl Consumer {
     pub(crate) fn join(fixture: &dyn Fixture, group: &str, topics: &[&str], id: &str) -> Self {
         let topics = topics.iter().map(|t| (*t).to_owned()).collect();
         let session_timeout = fixture.session_timeout();
-        let config = MemberConfig { group: group.to_owned(), topics, id: id.to_owned(), session_timeout };
+        let config = MemberConfig {
+            group: group.to_owned(),
+            topics,
+            id: id.to_owned(),
+            session_timeout,
+        };
         let member = fixture.log().member(&config).unwrap();
         let (owned, read, events) = (Vec::new(), Read::new(), Vec::new());
-        Self { log: fixture.log(), group: group.to_owned(), member, owned, read, events }
+        Self {
+            log: fixture.log(),
+            group: group.to_owned(),
+            member,
+            owned,
+            read,
+            events,
+        }
     }
 
     /// Polls once and leaves the answer to the caller.
@@ -149,7 +191,11 @@ impl Consumer {
             Event::Assigned(owned) => {
                 let committed = self.log.committed(&self.group, &owned).unwrap();
                 let offset = |c: Option<GroupOffset>| c.map_or(0, |c| c.offset);
-                let from: Vec<_> = owned.iter().cloned().zip(committed.into_iter().map(offset)).collect();
+                let from: Vec<_> = owned
+                    .iter()
+                    .cloned()
+                    .zip(committed.into_iter().map(offset))
+                    .collect();
                 self.member.start(&from).unwrap();
                 self.owned = owned;
             }
@@ -165,15 +211,33 @@ impl Consumer {
     }
 
     /// Moves the group to one offset, with metadata, and writes one value with it.
-    pub(crate) fn commit(&mut self, to: (&str, &str), partition: &TopicPartition, offset: i64, metadata: &str) -> Result<(), Error> {
+    pub(crate) fn commit(
+        &mut self,
+        to: (&str, &str),
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+    ) -> Result<(), Error> {
         let (topic, value) = to;
-        let offsets = [GroupOffset { partition: partition.clone(), offset, metadata: metadata.to_owned() }];
-        self.member.commit(&mut |sink| sink.send(plain(topic, 0, value.as_bytes())), &offsets)
+        let offsets = [GroupOffset {
+            partition: partition.clone(),
+            offset,
+            metadata: metadata.to_owned(),
+        }];
+        self.member.commit(
+            &mut |sink| sink.send(plain(topic, 0, value.as_bytes())),
+            &offsets,
+        )
     }
 }
 
 /// Lets all of them step, in turn, until `done`.
-pub(crate) fn drive(fixture: &dyn Fixture, what: &str, consumers: &mut [&mut Consumer], done: impl Fn(&[&mut Consumer]) -> bool) {
+pub(crate) fn drive(
+    fixture: &dyn Fixture,
+    what: &str,
+    consumers: &mut [&mut Consumer],
+    done: impl Fn(&[&mut Consumer]) -> bool,
+) {
     eventually(fixture, what, || {
         consumers.iter_mut().for_each(|c| c.step());
         done(consumers)
@@ -181,8 +245,16 @@ pub(crate) fn drive(fixture: &dyn Fixture, what: &str, consumers: &mut [&mut Con
 }
 
 /// The group's offset and metadata for a partition.
-pub(crate) fn committed(fixture: &dyn Fixture, group: &str, place: &TopicPartition) -> Option<(i64, String)> {
-    let found = fixture.log().committed(group, std::slice::from_ref(place)).unwrap().remove(0);
+pub(crate) fn committed(
+    fixture: &dyn Fixture,
+    group: &str,
+    place: &TopicPartition,
+) -> Option<(i64, String)> {
+    let found = fixture
+        .log()
+        .committed(group, std::slice::from_ref(place))
+        .unwrap()
+        .remove(0);
     found.map(|c| {
         assert_eq!(c.partition, *place);
         (c.offset, c.metadata)

@@ -11,11 +11,7 @@ use super::session::unreadable;
 use crate::{Error, Revision, ViewSpec, check};
 
 impl CqlViews {
-    pub(super) async fn write_ledger(
-        &self,
-        view: &ViewSpec,
-        entries: &[Ledger],
-    ) -> Result<(), Error> {
+    pub(super) async fn write_ledger(&self, view: &ViewSpec, entries: &[Ledger]) -> Result<(), Error> {
         let text = format!(
             "INSERT INTO {} (view_name, window_start, merge_partition, window_end, records, late, held, amended, sealed, epoch, \
              revision, entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?",
@@ -23,27 +19,12 @@ impl CqlViews {
         );
         let now = now();
         // Collected first: rustc cannot see that a lazy map over borrowed entries may cross threads.
-        let writes: Vec<_> = entries
-            .iter()
-            .map(|entry| self.write_entry(view, &text, entry, now))
-            .collect();
-        stream::iter(writes)
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await
+        let writes: Vec<_> = entries.iter().map(|entry| self.write_entry(view, &text, entry, now)).collect();
+        stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect().await
     }
 
-    async fn write_entry(
-        &self,
-        view: &ViewSpec,
-        text: &str,
-        entry: &Ledger,
-        now: i64,
-    ) -> Result<(), Error> {
-        let revision = Revision {
-            epoch: entry.epoch,
-            offset: entry.revision,
-        };
+    async fn write_entry(&self, view: &ViewSpec, text: &str, entry: &Ledger, now: i64) -> Result<(), Error> {
+        let revision = Revision { epoch: entry.epoch, offset: entry.revision };
         check::revision(view, revision)?;
         let Some(ttl) = ttl(view, entry.opened_at, now) else {
             return Ok(());
@@ -69,15 +50,8 @@ impl CqlViews {
         self.session.write(view, text, values).await
     }
 
-    pub(super) async fn write_progress(
-        &self,
-        view: &ViewSpec,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        let revision = Revision {
-            epoch: progress.epoch,
-            offset: progress.revision,
-        };
+    pub(super) async fn write_progress(&self, view: &ViewSpec, progress: &Progress) -> Result<(), Error> {
+        let revision = Revision { epoch: progress.epoch, offset: progress.revision };
         check::revision(view, revision)?;
         let text = format!(
             "INSERT INTO {} (view_name, merge_partition, as_of, epoch, revision, entry) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
@@ -97,46 +71,23 @@ impl CqlViews {
         self.session.write(view, &text, values).await
     }
 
-    pub(super) async fn read_ledger(
-        &self,
-        view: &ViewSpec,
-        from: i64,
-        to: i64,
-    ) -> Result<Vec<Ledger>, Error> {
+    pub(super) async fn read_ledger(&self, view: &ViewSpec, from: i64, to: i64) -> Result<Vec<Ledger>, Error> {
         let table = self.table("ledger");
-        let text = format!(
-            "SELECT entry FROM {table} WHERE view_name = ? AND window_start >= ? AND window_start < ?"
-        );
-        self.read_entries(
-            view,
-            &text,
-            vec![Bound::Text(&view.name), Bound::Long(from), Bound::Long(to)],
-        )
-        .await
+        let text = format!("SELECT entry FROM {table} WHERE view_name = ? AND window_start >= ? AND window_start < ?");
+        self.read_entries(view, &text, vec![Bound::Text(&view.name), Bound::Long(from), Bound::Long(to)]).await
     }
 
     pub(super) async fn read_progress(&self, view: &ViewSpec) -> Result<Vec<Progress>, Error> {
-        let text = format!(
-            "SELECT entry FROM {} WHERE view_name = ?",
-            self.table("progress")
-        );
-        self.read_entries(view, &text, vec![Bound::Text(&view.name)])
-            .await
+        let text = format!("SELECT entry FROM {} WHERE view_name = ?", self.table("progress"));
+        self.read_entries(view, &text, vec![Bound::Text(&view.name)]).await
     }
 
-    async fn read_entries<T>(
-        &self,
-        view: &ViewSpec,
-        text: &str,
-        values: Vec<Bound<'_>>,
-    ) -> Result<Vec<T>, Error>
+    async fn read_entries<T>(&self, view: &ViewSpec, text: &str, values: Vec<Bound<'_>>) -> Result<Vec<T>, Error>
     where
         T: for<'a> Avro<'a>,
     {
         let rows = self.session.read(view, text, values).await?;
-        rows.into_iter()
-            .map(|row| read(view, Cells::of(row)))
-            .collect()
+        rows.into_iter().map(|row| read(view, Cells::of(row))).collect()
     }
 }
 

@@ -7,7 +7,7 @@
 //!   breaks by value, decides nothing.
 //! - The time to live is what is left of the retention, counted from [`Row::written_at`], rounded up to a second.
 //! - `LOCAL_QUORUM` both ways: what was acknowledged is read. A statement is tried again on other nodes, each once at most,
-//!   within [`session::REQUEST_TIMEOUT`]; then it is [`Error::Unavailable`] and the caller's turn.
+//!   within 8 seconds in all; then it is [`Error::Unavailable`] and the caller's turn.
 //!
 //! The default compaction is kept: time-window compaction goes by write timestamps, and ours are revisions.
 
@@ -43,12 +43,7 @@ pub struct CqlConfig {
 impl CqlConfig {
     /// Keyspace `tidemark`, no credentials.
     pub fn new(contact_points: Vec<String>, replication_factor: u32) -> Self {
-        Self {
-            contact_points,
-            keyspace: "tidemark".into(),
-            replication_factor,
-            credentials: None,
-        }
+        Self { contact_points, keyspace: "tidemark".into(), replication_factor, credentials: None }
     }
 }
 
@@ -63,9 +58,7 @@ pub struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
@@ -81,16 +74,10 @@ impl CqlViews {
     pub async fn connect(config: CqlConfig) -> Result<Arc<Self>, Error> {
         if !check::is_lower_name(&config.keyspace) {
             let reason = "a keyspace's name is a-z, 0-9 and _, begins with a letter and has at most 48 bytes".into();
-            return Err(Error::Invalid {
-                view: config.keyspace,
-                reason,
-            });
+            return Err(Error::Invalid { view: config.keyspace, reason });
         }
         let session = Session::connect(&config).await?;
-        let store = Self {
-            session,
-            keyspace: config.keyspace,
-        };
+        let store = Self { session, keyspace: config.keyspace };
         store.create_shared(config.replication_factor).await?;
         Ok(Arc::new(store))
     }
@@ -106,44 +93,23 @@ impl ViewStore for CqlViews {
         Box::pin(self.create_view(view))
     }
 
-    fn put_rows<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        rows: &'a [Row],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn put_rows<'a>(&'a self, view: &'a ViewSpec, rows: &'a [Row]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.write_rows(view, rows))
     }
 
-    fn put_ledger<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        entries: &'a [Ledger],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn put_ledger<'a>(&'a self, view: &'a ViewSpec, entries: &'a [Ledger]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.write_ledger(view, entries))
     }
 
-    fn put_progress<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        progress: &'a Progress,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn put_progress<'a>(&'a self, view: &'a ViewSpec, progress: &'a Progress) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.write_progress(view, progress))
     }
 
-    fn rows<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        query: &'a RowQuery,
-    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+    fn rows<'a>(&'a self, view: &'a ViewSpec, query: &'a RowQuery) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
         Box::pin(self.read_rows(view, query))
     }
 
-    fn ledger<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        from: i64,
-        to: i64,
-    ) -> BoxFuture<'a, Result<Vec<Ledger>, Error>> {
+    fn ledger<'a>(&'a self, view: &'a ViewSpec, from: i64, to: i64) -> BoxFuture<'a, Result<Vec<Ledger>, Error>> {
         Box::pin(self.read_ledger(view, from, to))
     }
 

@@ -28,79 +28,48 @@ impl CqlViews {
         for row in rows {
             check::row(view, row)?;
             if let Some(ttl) = ttl(view, row.written_at, now) {
-                partitions
-                    .entry(&row.partition)
-                    .or_default()
-                    .push(bound(row, ttl));
+                partitions.entry(&row.partition).or_default().push(bound(row, ttl));
             }
         }
         let batches = partitions.into_values().flat_map(batches);
         // Collected first: rustc cannot see that a lazy map over borrowed rows may cross threads.
-        let writes: Vec<_> = batches
-            .map(|batch| self.write_group(view, &text, batch))
-            .collect();
-        stream::iter(writes)
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await
+        let writes: Vec<_> = batches.map(|batch| self.write_group(view, &text, batch)).collect();
+        stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect().await
     }
 
     /// A row by itself goes without a batch, whose size the store bounds more tightly.
-    async fn write_group(
-        &self,
-        view: &ViewSpec,
-        text: &str,
-        mut rows: Vec<Vec<Bound<'_>>>,
-    ) -> Result<(), Error> {
+    async fn write_group(&self, view: &ViewSpec, text: &str, mut rows: Vec<Vec<Bound<'_>>>) -> Result<(), Error> {
         match rows.len() {
             0 => Ok(()),
-            1 => {
-                self.session
-                    .write(view, text, rows.pop().unwrap_or_default())
-                    .await
-            }
+            1 => self.session.write(view, text, rows.pop().unwrap_or_default()).await,
             _ => self.session.write_batch(view, text, rows).await,
         }
     }
 
-    pub(super) async fn read_rows(
-        &self,
-        view: &ViewSpec,
-        query: &RowQuery,
-    ) -> Result<Vec<Row>, Error> {
+    pub(super) async fn read_rows(&self, view: &ViewSpec, query: &RowQuery) -> Result<Vec<Row>, Error> {
         check::query(view, query)?;
         let Some((filter, keys)) = slice(&view.clustering, query) else {
             return Ok(vec![]);
         };
         let text = select(view, &self.table(&view.name), &filter);
         let at = &query.partition;
-        let mut values = vec![
-            Bound::Text(&at.tenant),
-            Bound::Long(at.window_start),
-            Bound::Int(at.merge_partition),
-        ];
+        let mut values = vec![Bound::Text(&at.tenant), Bound::Long(at.window_start), Bound::Int(at.merge_partition)];
         values.extend(keys.into_iter().map(Bound::from));
         values.push(Bound::Int(i32::try_from(query.limit).unwrap_or(i32::MAX)));
         let rows = self.session.read(view, &text, values).await?;
-        rows.into_iter()
-            .map(|row| read(view, at, Cells::of(row)).map_err(|e| unreadable(view, e)))
-            .collect()
+        rows.into_iter().map(|row| read(view, at, Cells::of(row)).map_err(|e| unreadable(view, e))).collect()
     }
 }
 
 /// Milliseconds since the epoch. The store counts down by its own clock; ours only says how much is left.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Seconds left to live, rounded up; `None` when the retention is over.
 pub(super) fn ttl(view: &ViewSpec, written_at: i64, now: i64) -> Option<i32> {
-    let left_ms = written_at
-        .saturating_add(view.retention_ms)
-        .saturating_sub(now);
+    let left_ms = written_at.saturating_add(view.retention_ms).saturating_sub(now);
     let seconds = (left_ms > 0).then(|| (left_ms - 1) / 1_000 + 1)?;
     i32::try_from(seconds.min(MAX_TTL)).ok()
 }
@@ -109,17 +78,9 @@ pub(super) fn ttl(view: &ViewSpec, written_at: i64, now: i64) -> Option<i32> {
 fn bound(row: &Row, ttl: i32) -> Vec<Bound<'_>> {
     let (at, version) = (&row.partition, row.revision);
     let mut values = Vec::with_capacity(8 + row.clustering.len() + row.values.len());
-    values.extend([
-        Bound::Text(&at.tenant),
-        Bound::Long(at.window_start),
-        Bound::Int(at.merge_partition),
-    ]);
+    values.extend([Bound::Text(&at.tenant), Bound::Long(at.window_start), Bound::Int(at.merge_partition)]);
     values.extend(row.clustering.iter().chain(&row.values).map(Bound::from));
-    values.extend([
-        Bound::Int(version.epoch),
-        Bound::Long(version.offset),
-        Bound::Long(row.written_at),
-    ]);
+    values.extend([Bound::Int(version.epoch), Bound::Long(version.offset), Bound::Long(row.written_at)]);
     values.extend([Bound::Long(version.timestamp()), Bound::Int(ttl)]);
     values
 }
@@ -156,9 +117,7 @@ fn names<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<String> {
 }
 
 fn insert(view: &ViewSpec, table: &str) -> String {
-    let columns = names(view.clustering.iter().chain(&view.values))
-        .into_iter()
-        .map(|name| format!("{name}, "));
+    let columns = names(view.clustering.iter().chain(&view.values)).into_iter().map(|name| format!("{name}, "));
     let columns: String = columns.collect();
     let marks = vec!["?"; 6 + view.clustering.len() + view.values.len()].join(", ");
     format!(
@@ -168,9 +127,7 @@ fn insert(view: &ViewSpec, table: &str) -> String {
 }
 
 fn select(view: &ViewSpec, table: &str, filter: &str) -> String {
-    let columns = names(view.clustering.iter().chain(&view.values))
-        .into_iter()
-        .map(|name| format!("{name}, "));
+    let columns = names(view.clustering.iter().chain(&view.values)).into_iter().map(|name| format!("{name}, "));
     let columns: String = columns.collect();
     format!(
         "SELECT {columns}epoch, revision, written_at FROM {table} \
@@ -186,12 +143,7 @@ fn slice<'a>(columns: &[Column], query: &'a RowQuery) -> Option<(String, Vec<&'a
     let names = names(columns.iter());
     let prefix = &query.prefix;
     let prefixed = names.get(..prefix.len())?;
-    let equal = || {
-        prefixed
-            .iter()
-            .map(|name| format!(" AND {name} = ?"))
-            .collect::<String>()
-    };
+    let equal = || prefixed.iter().map(|name| format!(" AND {name} = ?")).collect::<String>();
     let Some(after) = &query.after else {
         return Some((equal(), prefix.iter().collect()));
     };
@@ -210,32 +162,15 @@ fn slice<'a>(columns: &[Column], query: &'a RowQuery) -> Option<(String, Vec<&'a
 }
 
 fn tuple(names: &[String], operator: &str) -> String {
-    format!(
-        "({}) {operator} ({})",
-        names.join(", "),
-        vec!["?"; names.len()].join(", ")
-    )
+    format!("({}) {operator} ({})", names.join(", "), vec!["?"; names.len()].join(", "))
 }
 
 fn read(view: &ViewSpec, at: &RowPartition, mut cells: Cells) -> Result<Row, BadCell> {
-    let mut values = |columns: &[Column]| {
-        columns
-            .iter()
-            .map(|column| cells.value(column.kind))
-            .collect::<Result<_, _>>()
-    };
+    let mut values =
+        |columns: &[Column]| columns.iter().map(|column| cells.value(column.kind)).collect::<Result<_, _>>();
     let (clustering, values) = (values(&view.clustering)?, values(&view.values)?);
-    let revision = crate::Revision {
-        epoch: cells.int()?,
-        offset: cells.long()?,
-    };
-    Ok(Row {
-        partition: at.clone(),
-        clustering,
-        values,
-        revision,
-        written_at: cells.long()?,
-    })
+    let revision = crate::Revision { epoch: cells.int()?, offset: cells.long()? };
+    Ok(Row { partition: at.clone(), clustering, values, revision, written_at: cells.long()? })
 }
 
 #[cfg(test)]
@@ -245,20 +180,8 @@ mod tests {
 
     #[test]
     fn time_to_live_is_what_is_left_of_the_retention() {
-        let view = ViewSpec {
-            name: "v".into(),
-            clustering: vec![],
-            values: vec![],
-            retention_ms: 10_000,
-        };
-        let cases = [
-            (0, Some(10)),
-            (1, Some(10)),
-            (1_000, Some(9)),
-            (9_999, Some(1)),
-            (10_000, None),
-            (10_001, None),
-        ];
+        let view = ViewSpec { name: "v".into(), clustering: vec![], values: vec![], retention_ms: 10_000 };
+        let cases = [(0, Some(10)), (1, Some(10)), (1_000, Some(9)), (9_999, Some(1)), (10_000, None), (10_001, None)];
         for (now, seconds) in cases {
             assert_eq!(ttl(&view, 0, now), seconds, "at {now}");
         }
@@ -268,28 +191,11 @@ mod tests {
     #[test]
     fn batches_are_bounded_and_keep_every_row() {
         let text = "x".repeat(BATCH_BYTES + 1);
-        let row = |at: usize| {
-            vec![if at.is_multiple_of(100) {
-                Bound::Text(&text)
-            } else {
-                Bound::Long(at as i64)
-            }]
-        };
+        let row = |at: usize| vec![if at.is_multiple_of(100) { Bound::Text(&text) } else { Bound::Long(at as i64) }];
         let batches = batches((0..250).map(row).collect());
         assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 250);
         assert!(batches.iter().all(|batch| batch.len() <= BATCH_ROWS));
-        let big = |batch: &Vec<Vec<Bound<'_>>>| {
-            batch
-                .iter()
-                .flatten()
-                .any(|value| size(value) > BATCH_BYTES)
-        };
-        assert!(
-            batches
-                .iter()
-                .filter(|batch| big(batch))
-                .all(|batch| batch.len() == 1),
-            "a huge row is alone"
-        );
+        let big = |batch: &Vec<Vec<Bound<'_>>>| batch.iter().flatten().any(|value| size(value) > BATCH_BYTES);
+        assert!(batches.iter().filter(|batch| big(batch)).all(|batch| batch.len() == 1), "a huge row is alone");
     }
 }

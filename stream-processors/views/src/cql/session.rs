@@ -55,13 +55,9 @@ impl Session {
             ))
         };
         let session = tokio::time::timeout(CONNECT_TIMEOUT, builder.build()).await;
-        let session =
-            session.map_err(|_| cannot(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs())))?;
+        let session = session.map_err(|_| cannot(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs())))?;
         let session = session.map_err(|e| cannot(e.to_string()))?;
-        Ok(Self {
-            driver: CachingSession::from(session, PREPARED),
-            contact_points,
-        })
+        Ok(Self { driver: CachingSession::from(session, PREPARED), contact_points })
     }
 
     /// A change of the schema; returns once all nodes agree on it.
@@ -79,17 +75,14 @@ impl Session {
         let _ = tokio::time::timeout(AGREE_TIMEOUT, session.await_schema_agreement()).await;
         let deadline = Instant::now() + SCHEMA_TIMEOUT;
         loop {
-            let refused = match session.prepare(text).await {
-                Ok(_) => return Ok(()),
-                Err(refused) => refused,
+            let refused = match tokio::time::timeout(REQUEST_TIMEOUT, session.prepare(text)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(refused)) => refused,
+                Err(_) => return Err(self.silent()),
             };
             // Cassandra answers "invalid" at first and, for a moment, "internal error: unknown table id".
-            let answered = matches!(
-                &refused,
-                PrepareError::AllAttemptsFailed {
-                    first_attempt: RequestAttemptError::DbError(..)
-                }
-            );
+            let answered =
+                matches!(&refused, PrepareError::AllAttemptsFailed { first_attempt: RequestAttemptError::DbError(..) });
             if !answered || Instant::now() >= deadline {
                 return Err(self.failed(view, &refused.into()));
             }
@@ -98,12 +91,7 @@ impl Session {
     }
 
     /// A single write.
-    pub(super) async fn write(
-        &self,
-        view: &ViewSpec,
-        text: &str,
-        values: Vec<Bound<'_>>,
-    ) -> Result<(), Error> {
+    pub(super) async fn write(&self, view: &ViewSpec, text: &str, values: Vec<Bound<'_>>) -> Result<(), Error> {
         self.answer(view, self.driver.execute_unpaged(idempotent(text), values)).await.map(drop)
     }
 
@@ -119,18 +107,12 @@ impl Session {
         let prepared = self.answer(view, prepare).await?;
         let mut batch = Batch::new(BatchType::Unlogged);
         batch.set_is_idempotent(true);
-        rows.iter()
-            .for_each(|_| batch.append_statement(prepared.clone()));
+        rows.iter().for_each(|_| batch.append_statement(prepared.clone()));
         self.answer(view, self.driver.batch(&batch, rows)).await.map(drop)
     }
 
     /// All rows of a query, page by page; the statement bounds them by `LIMIT` or by what it asks for.
-    pub(super) async fn read(
-        &self,
-        view: &ViewSpec,
-        text: &str,
-        values: Vec<Bound<'_>>,
-    ) -> Result<Vec<CqlRow>, Error> {
+    pub(super) async fn read(&self, view: &ViewSpec, text: &str, values: Vec<Bound<'_>>) -> Result<Vec<CqlRow>, Error> {
         let (mut rows, mut state) = (Vec::new(), PagingState::start());
         loop {
             let statement = idempotent(text).with_page_size(PAGE_ROWS);
@@ -148,23 +130,27 @@ impl Session {
     }
 
     /// Waits for an answer, within [`REQUEST_TIMEOUT`].
-    async fn answer<T>(&self, view: &ViewSpec, call: impl Future<Output = Result<T, ExecutionError>>) -> Result<T, Error> {
+    async fn answer<T>(
+        &self,
+        view: &ViewSpec,
+        call: impl Future<Output = Result<T, ExecutionError>>,
+    ) -> Result<T, Error> {
         match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
             Ok(done) => done.map_err(|e| self.failed(view, &e)),
-            Err(_) => {
-                let waited = REQUEST_TIMEOUT.as_secs();
-                Err(Error::Unavailable(format!("CQL store at {}: no answer in {waited} s", self.contact_points)))
-            }
+            Err(_) => Err(self.silent()),
         }
+    }
+
+    fn silent(&self) -> Error {
+        let waited = REQUEST_TIMEOUT.as_secs();
+        Error::Unavailable(format!("CQL store at {}: no answer in {waited} s", self.contact_points))
     }
 
     fn failed(&self, view: &ViewSpec, error: &ExecutionError) -> Error {
         if is_refusal(error) {
             return check::invalid(
                 view,
-                format!(
-                    "the CQL store refuses: {error}; was the view created, and with these columns?"
-                ),
+                format!("the CQL store refuses: {error}; was the view created, and with these columns?"),
             );
         }
         Error::Unavailable(format!("CQL store at {}: {error}", self.contact_points))
@@ -180,9 +166,7 @@ fn idempotent(text: &str) -> Statement {
 pub(super) fn unreadable(view: &ViewSpec, error: impl std::fmt::Display) -> Error {
     check::invalid(
         view,
-        format!(
-            "what the CQL store holds cannot be read: {error}; drop its table and rebuild the view"
-        ),
+        format!("what the CQL store holds cannot be read: {error}; drop its table and rebuild the view"),
     )
 }
 
@@ -191,9 +175,9 @@ fn is_refusal(error: &ExecutionError) -> bool {
     match error {
         ExecutionError::BadQuery(_) => true,
         ExecutionError::LastAttemptError(attempt)
-        | ExecutionError::PrepareError(PrepareError::AllAttemptsFailed {
-            first_attempt: attempt,
-        }) => is_bad_attempt(attempt),
+        | ExecutionError::PrepareError(PrepareError::AllAttemptsFailed { first_attempt: attempt }) => {
+            is_bad_attempt(attempt)
+        }
         // The driver may add more; what is not known to be our fault is worth another try.
         _ => false,
     }
@@ -203,13 +187,7 @@ fn is_bad_attempt(error: &RequestAttemptError) -> bool {
     match error {
         RequestAttemptError::SerializationError(_) => true,
         RequestAttemptError::DbError(error, _) => {
-            matches!(
-                error,
-                DbError::SyntaxError
-                    | DbError::Invalid
-                    | DbError::ConfigError
-                    | DbError::Unauthorized
-            )
+            matches!(error, DbError::SyntaxError | DbError::Invalid | DbError::ConfigError | DbError::Unauthorized)
         }
         _ => false,
     }

@@ -10,16 +10,8 @@ use crate::{Error, ViewSpec, check};
 /// A column as `system_schema.columns` has it: name, kind, position in its key or −1, type, order in its key.
 type Described = (String, String, i32, String, String);
 
-const PARTITION_KEY: [(&str, &str); 3] = [
-    ("tenant", "text"),
-    ("window_start", "bigint"),
-    ("merge_partition", "int"),
-];
-const VERSION: [(&str, &str); 3] = [
-    ("epoch", "int"),
-    ("revision", "bigint"),
-    ("written_at", "bigint"),
-];
+const PARTITION_KEY: [(&str, &str); 3] = [("tenant", "text"), ("window_start", "bigint"), ("merge_partition", "int")];
+const VERSION: [(&str, &str); 3] = [("epoch", "int"), ("revision", "bigint"), ("written_at", "bigint")];
 
 /// `entry` is the Avro record and all that is read; the plain columns are for people.
 const LEDGER: &str = "view_name text, window_start bigint, merge_partition int, window_end bigint, records bigint, late bigint, \
@@ -30,24 +22,13 @@ const PROGRESS: &str = "view_name text, merge_partition int, as_of bigint, epoch
 
 impl CqlViews {
     pub(super) async fn create_shared(&self, replication_factor: u32) -> Result<(), Error> {
-        let about = ViewSpec {
-            name: self.keyspace.clone(),
-            clustering: vec![],
-            values: vec![],
-            retention_ms: 0,
-        };
+        let about = ViewSpec { name: self.keyspace.clone(), clustering: vec![], values: vec![], retention_ms: 0 };
         let keyspace = quoted(&self.keyspace);
-        let replication = format!(
-            "{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication_factor}}}"
-        );
-        let text =
-            format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}");
+        let replication = format!("{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication_factor}}}");
+        let text = format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}");
         self.session.change_schema(&about, &text).await?;
         for (name, columns) in [("ledger", LEDGER), ("progress", PROGRESS)] {
-            let text = format!(
-                "CREATE TABLE IF NOT EXISTS {} ({columns})",
-                self.table(name)
-            );
+            let text = format!("CREATE TABLE IF NOT EXISTS {} ({columns})", self.table(name));
             self.make_table(&about, name, &text).await?;
         }
         Ok(())
@@ -55,25 +36,14 @@ impl CqlViews {
 
     pub(super) async fn create_view(&self, view: &ViewSpec) -> Result<(), Error> {
         check::spec(view)?;
-        self.make_table(
-            view,
-            &view.name,
-            &create_table(view, &self.table(&view.name)),
-        )
-        .await?;
+        self.make_table(view, &view.name, &create_table(view, &self.table(&view.name))).await?;
         let (there, wanted) = (self.described(view, &view.name).await?, expected(view));
         if there == wanted {
             return Ok(());
         }
-        let differ: Vec<_> = there
-            .symmetric_difference(&wanted)
-            .map(|column| column.0.as_str())
-            .collect();
+        let differ: Vec<_> = there.symmetric_difference(&wanted).map(|column| column.0.as_str()).collect();
         let reason = "its table exists with other columns; use another name (a new job version) for other columns";
-        Err(check::invalid(
-            view,
-            format!("{reason}; these differ: {differ:?}"),
-        ))
+        Err(check::invalid(view, format!("{reason}; these differ: {differ:?}")))
     }
 
     /// Makes the table unless it is there, and waits until statements can use it.
@@ -83,9 +53,7 @@ impl CqlViews {
             self.session.change_schema(view, create).await?;
         }
         // Another process may have begun to make it: a node describes a table a little before it takes statements on it.
-        self.session
-            .wait_for_schema(view, &format!("SELECT * FROM {} LIMIT 1", self.table(name)))
-            .await
+        self.session.wait_for_schema(view, &format!("SELECT * FROM {} LIMIT 1", self.table(name))).await
     }
 
     async fn described(&self, view: &ViewSpec, table: &str) -> Result<BTreeSet<Described>, Error> {
@@ -93,72 +61,33 @@ impl CqlViews {
                     WHERE keyspace_name = ? AND table_name = ?";
         let values = vec![Bound::Text(&self.keyspace), Bound::Text(table)];
         let rows = self.session.read(view, text, values).await?;
-        rows.into_iter()
-            .map(|row| describe(Cells::of(row)).map_err(|e| unreadable(view, e)))
-            .collect()
+        rows.into_iter().map(|row| describe(Cells::of(row)).map_err(|e| unreadable(view, e))).collect()
     }
 }
 
 fn describe(mut cells: Cells) -> Result<Described, BadCell> {
-    Ok((
-        cells.text()?,
-        cells.text()?,
-        cells.int()?,
-        cells.text()?,
-        cells.text()?,
-    ))
+    Ok((cells.text()?, cells.text()?, cells.int()?, cells.text()?, cells.text()?))
 }
 
 /// What `system_schema.columns` says of a table made by [`create_table`].
 fn expected(view: &ViewSpec) -> BTreeSet<Described> {
     let column = |name: &str, kind: &str, at: i32, cql: &str, order: &str| {
-        (
-            name.to_owned(),
-            kind.to_owned(),
-            at,
-            cql.to_owned(),
-            order.to_owned(),
-        )
+        (name.to_owned(), kind.to_owned(), at, cql.to_owned(), order.to_owned())
     };
-    let partition = (0..)
-        .zip(PARTITION_KEY)
-        .map(|(at, (name, cql))| column(name, "partition_key", at, cql, "none"));
-    let clustering = (0..)
-        .zip(&view.clustering)
-        .map(|(at, c)| column(&c.name, "clustering", at, c.kind.cql(), "asc"));
-    let values = view
-        .values
-        .iter()
-        .map(|c| column(&c.name, "regular", -1, c.kind.cql(), "none"));
+    let partition = (0..).zip(PARTITION_KEY).map(|(at, (name, cql))| column(name, "partition_key", at, cql, "none"));
+    let clustering = (0..).zip(&view.clustering).map(|(at, c)| column(&c.name, "clustering", at, c.kind.cql(), "asc"));
+    let values = view.values.iter().map(|c| column(&c.name, "regular", -1, c.kind.cql(), "none"));
     let version = VERSION.map(|(name, cql)| column(name, "regular", -1, cql, "none"));
-    partition
-        .chain(clustering)
-        .chain(values)
-        .chain(version)
-        .collect()
+    partition.chain(clustering).chain(values).chain(version).collect()
 }
 
 fn create_table(view: &ViewSpec, table: &str) -> String {
-    let own = PARTITION_KEY
-        .iter()
-        .chain(&VERSION)
-        .map(|(name, cql)| format!("{} {cql}", quoted(name)));
-    let columns = view
-        .clustering
-        .iter()
-        .chain(&view.values)
-        .map(|c| format!("{} {}", quoted(&c.name), c.kind.cql()));
+    let own = PARTITION_KEY.iter().chain(&VERSION).map(|(name, cql)| format!("{} {cql}", quoted(name)));
+    let columns = view.clustering.iter().chain(&view.values).map(|c| format!("{} {}", quoted(&c.name), c.kind.cql()));
     let columns: Vec<_> = own.chain(columns).collect();
-    let clustering: String = view
-        .clustering
-        .iter()
-        .map(|c| format!(", {}", quoted(&c.name)))
-        .collect();
+    let clustering: String = view.clustering.iter().map(|c| format!(", {}", quoted(&c.name))).collect();
     let key = "\"tenant\", \"window_start\", \"merge_partition\"";
-    format!(
-        "CREATE TABLE IF NOT EXISTS {table} ({}, PRIMARY KEY (({key}){clustering}))",
-        columns.join(", ")
-    )
+    format!("CREATE TABLE IF NOT EXISTS {table} ({}, PRIMARY KEY (({key}){clustering}))", columns.join(", "))
 }
 
 #[cfg(test)]
@@ -168,10 +97,7 @@ mod tests {
 
     #[test]
     fn a_table_is_derived_from_its_spec() {
-        let column = |name: &str, kind| Column {
-            name: name.into(),
-            kind,
-        };
+        let column = |name: &str, kind| Column { name: name.into(), kind };
         let view = ViewSpec {
             name: "flows_hourly_v1".into(),
             clustering: vec![column("src_app", Kind::Text)],

@@ -21,11 +21,7 @@ pub(super) type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     for &byte in text.as_bytes() {
-        if byte == 0 {
-            out.extend(NUL)
-        } else {
-            out.push(byte)
-        }
+        if byte == 0 { out.extend(NUL) } else { out.push(byte) }
     }
     out.extend(END);
 }
@@ -58,9 +54,7 @@ pub(super) fn of_partition(partition: &RowPartition) -> Vec<u8> {
 /// A row's key, or the beginning of the keys of all rows with these first clustering values.
 pub(super) fn of_row(partition: &RowPartition, clustering: &[Value]) -> Vec<u8> {
     let mut out = of_partition(partition);
-    clustering
-        .iter()
-        .for_each(|value| put_value(&mut out, value));
+    clustering.iter().for_each(|value| put_value(&mut out, value));
     out
 }
 
@@ -100,15 +94,8 @@ fn successor(prefix: &[u8]) -> Bound<Vec<u8>> {
 
 /// Reads the clustering values behind the partition's prefix.
 pub(super) fn clustering(columns: &[Column], mut left: &[u8]) -> Result<Vec<Value>, Malformed> {
-    let values = columns
-        .iter()
-        .map(|column| take_value(column.kind, &mut left))
-        .collect::<Result<_, _>>()?;
-    if left.is_empty() {
-        Ok(values)
-    } else {
-        Err(Malformed)
-    }
+    let values = columns.iter().map(|column| take_value(column.kind, &mut left)).collect::<Result<_, _>>()?;
+    if left.is_empty() { Ok(values) } else { Err(Malformed) }
 }
 
 fn take_value(kind: Kind, left: &mut &[u8]) -> Result<Value, Malformed> {
@@ -161,13 +148,7 @@ mod tests {
     }
 
     fn columns(kinds: &[Kind]) -> Vec<Column> {
-        kinds
-            .iter()
-            .map(|kind| Column {
-                name: "c".into(),
-                kind: *kind,
-            })
-            .collect()
+        kinds.iter().map(|kind| Column { name: "c".into(), kind: *kind }).collect()
     }
 
     proptest! {

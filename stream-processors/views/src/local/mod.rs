@@ -47,14 +47,8 @@ impl LocalViews {
         let sweeper = std::thread::Builder::new()
             .name("views-sweeper".into())
             .spawn(move || sweep_until(&swept, &stopped))
-            .map_err(|e| {
-                Error::Unavailable(format!("cannot start the views-sweeper thread: {e}"))
-            })?;
-        Ok(Arc::new(Self {
-            store,
-            stop: Some(stop),
-            sweeper: Some(sweeper),
-        }))
+            .map_err(|e| Error::Unavailable(format!("cannot start the views-sweeper thread: {e}")))?;
+        Ok(Arc::new(Self { store, stop: Some(stop), sweeper: Some(sweeper) }))
     }
 
     /// Removes what is past its retention and returns how many rows and ledger entries that was. Runs by itself each
@@ -70,11 +64,7 @@ impl LocalViews {
     {
         let store = Arc::clone(&self.store);
         let done = tokio::task::spawn_blocking(move || call(&store)).await;
-        done.unwrap_or_else(|e| {
-            Err(Error::Unavailable(format!(
-                "the local view store's task ended: {e}"
-            )))
-        })
+        done.unwrap_or_else(|e| Err(Error::Unavailable(format!("the local view store's task ended: {e}"))))
     }
 }
 
@@ -103,52 +93,30 @@ impl ViewStore for LocalViews {
         Box::pin(self.blocking(move |store| store.create(&view)))
     }
 
-    fn put_rows<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        rows: &'a [Row],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn put_rows<'a>(&'a self, view: &'a ViewSpec, rows: &'a [Row]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             // Encoded here: the blocking thread needs owned data, and a copy of the rows would cost as much.
             let (view, puts) = (view.clone(), put::RowPuts::encode(&self.store, view, rows)?);
-            self.blocking(move |store| store.put_rows(&view, puts))
-                .await
+            self.blocking(move |store| store.put_rows(&view, puts)).await
         })
     }
 
-    fn put_ledger<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        entries: &'a [Ledger],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn put_ledger<'a>(&'a self, view: &'a ViewSpec, entries: &'a [Ledger]) -> BoxFuture<'a, Result<(), Error>> {
         let (view, entries) = (view.clone(), entries.to_vec());
         Box::pin(self.blocking(move |store| store.put_ledger(&view, &entries)))
     }
 
-    fn put_progress<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        progress: &'a Progress,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn put_progress<'a>(&'a self, view: &'a ViewSpec, progress: &'a Progress) -> BoxFuture<'a, Result<(), Error>> {
         let (view, progress) = (view.clone(), progress.clone());
         Box::pin(self.blocking(move |store| store.put_progress(&view, &progress)))
     }
 
-    fn rows<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        query: &'a RowQuery,
-    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+    fn rows<'a>(&'a self, view: &'a ViewSpec, query: &'a RowQuery) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
         let (view, query) = (view.clone(), query.clone());
         Box::pin(self.blocking(move |store| store.rows(&view, &query)))
     }
 
-    fn ledger<'a>(
-        &'a self,
-        view: &'a ViewSpec,
-        from: i64,
-        to: i64,
-    ) -> BoxFuture<'a, Result<Vec<Ledger>, Error>> {
+    fn ledger<'a>(&'a self, view: &'a ViewSpec, from: i64, to: i64) -> BoxFuture<'a, Result<Vec<Ledger>, Error>> {
         let view = view.clone();
         Box::pin(self.blocking(move |store| store.ledger(&view, from, to)))
     }

@@ -39,16 +39,9 @@ impl RowPuts {
                 continue;
             }
             let partition = key::of_partition(&row.partition);
-            let latest = puts
-                .partitions
-                .entry(key::of_text(&view.name, &partition))
-                .or_insert(row.written_at);
+            let latest = puts.partitions.entry(key::of_text(&view.name, &partition)).or_insert(row.written_at);
             *latest = row.written_at.max(*latest);
-            puts.rows.add(
-                key::of_row(&row.partition, &row.clustering),
-                row.revision,
-                record::put_row(row),
-            );
+            puts.rows.add(key::of_row(&row.partition, &row.clustering), row.revision, record::put_row(row));
         }
         Ok(puts)
     }
@@ -77,10 +70,7 @@ impl Store {
     ) -> Result<(), Error> {
         let there = self.partitions.get(key).map_err(failed)?;
         let there = there.map(|value| record::read::<i64>(&value)).transpose();
-        if there
-            .map_err(|e| corrupt(view, "partition entry", e))?
-            .is_none_or(|there| there < latest)
-        {
+        if there.map_err(|e| corrupt(view, "partition entry", e))?.is_none_or(|there| there < latest) {
             batch.insert(&self.partitions, key, record::write(&latest));
         }
         Ok(())
@@ -90,10 +80,7 @@ impl Store {
         self.view(view)?;
         let mut puts = Puts::default();
         for entry in entries {
-            let revision = Revision {
-                epoch: entry.epoch,
-                offset: entry.revision,
-            };
+            let revision = Revision { epoch: entry.epoch, offset: entry.revision };
             check::revision(view, revision)?;
             if self.expired(view, entry.opened_at) {
                 continue;
@@ -108,10 +95,7 @@ impl Store {
 
     pub(super) fn put_progress(&self, view: &ViewSpec, progress: &Progress) -> Result<(), Error> {
         self.view(view)?;
-        let revision = Revision {
-            epoch: progress.epoch,
-            offset: progress.revision,
-        };
+        let revision = Revision { epoch: progress.epoch, offset: progress.revision };
         check::revision(view, revision)?;
         let mut key = key::of_text(&view.name, &[]);
         key::put_long(&mut key, progress.merge_partition.into());
@@ -122,10 +106,7 @@ impl Store {
 
     /// Makes one batch under the write lock and returns once it is on disk. An empty one waits for the disk too: what made
     /// it empty may be a batch that is still on its way there.
-    fn write(
-        &self,
-        fill: impl FnOnce(&mut OwnedWriteBatch) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn write(&self, fill: impl FnOnce(&mut OwnedWriteBatch) -> Result<(), Error>) -> Result<(), Error> {
         let mut batches = self.writing();
         let mut batch = self.db.batch();
         fill(&mut batch)?;
@@ -147,10 +128,7 @@ fn put_newer(
 ) -> Result<(), Error> {
     for (key, (revision, value)) in puts.0 {
         let there = table.get(&key).map_err(failed)?;
-        let there = there
-            .map(|value| read(&value))
-            .transpose()
-            .map_err(|e| corrupt(view, "value", e))?;
+        let there = there.map(|value| read(&value)).transpose().map_err(|e| corrupt(view, "value", e))?;
         if there.is_none_or(|there| there < revision) {
             batch.insert(table, key, value);
         }

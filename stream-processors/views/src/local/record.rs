@@ -29,20 +29,11 @@ pub(super) fn put_row(row: &Row) -> Vec<u8> {
 
 pub(super) fn head(reader: &mut Reader<'_>) -> Result<Head, avro::Error> {
     let written_at = Avro::get(reader)?;
-    let revision = Revision {
-        epoch: Avro::get(reader)?,
-        offset: Avro::get(reader)?,
-    };
-    Ok(Head {
-        written_at,
-        revision,
-    })
+    let revision = Revision { epoch: Avro::get(reader)?, offset: Avro::get(reader)? };
+    Ok(Head { written_at, revision })
 }
 
-pub(super) fn values(
-    columns: &[Column],
-    mut reader: Reader<'_>,
-) -> Result<Vec<Value>, avro::Error> {
+pub(super) fn values(columns: &[Column], mut reader: Reader<'_>) -> Result<Vec<Value>, avro::Error> {
     let read = |column: &Column| {
         Ok(match column.kind {
             Kind::Text => Value::Text(Avro::get(&mut reader)?),
@@ -70,17 +61,11 @@ pub(super) fn write<T: for<'a> Avro<'a>>(value: &T) -> Vec<u8> {
 }
 
 pub(super) fn ledger_revision(datum: &[u8]) -> Result<Revision, avro::Error> {
-    read::<Ledger>(datum).map(|entry| Revision {
-        epoch: entry.epoch,
-        offset: entry.revision,
-    })
+    read::<Ledger>(datum).map(|entry| Revision { epoch: entry.epoch, offset: entry.revision })
 }
 
 pub(super) fn progress_revision(datum: &[u8]) -> Result<Revision, avro::Error> {
-    read::<Progress>(datum).map(|entry| Revision {
-        epoch: entry.epoch,
-        offset: entry.revision,
-    })
+    read::<Progress>(datum).map(|entry| Revision { epoch: entry.epoch, offset: entry.revision })
 }
 
 pub(super) fn row_revision(datum: &[u8]) -> Result<Revision, avro::Error> {
@@ -91,11 +76,7 @@ pub(super) fn row_revision(datum: &[u8]) -> Result<Revision, avro::Error> {
 pub(super) fn put_spec(view: &ViewSpec) -> Vec<u8> {
     let mut out = Vec::new();
     for columns in [&view.clustering, &view.values] {
-        columns
-            .iter()
-            .map(|c| format!("{} {}", c.name, c.kind.cql()))
-            .collect::<Vec<_>>()
-            .put(&mut out);
+        columns.iter().map(|c| format!("{} {}", c.name, c.kind.cql())).collect::<Vec<_>>().put(&mut out);
     }
     view.retention_ms.put(&mut out);
     out
@@ -108,24 +89,14 @@ pub(super) fn spec(name: &str, datum: &[u8]) -> Option<ViewSpec> {
     let values = columns(Avro::get(&mut reader).ok()?)?;
     let retention_ms = Avro::get(&mut reader).ok()?;
     reader.finish().ok()?;
-    Some(ViewSpec {
-        name: name.to_owned(),
-        clustering,
-        values,
-        retention_ms,
-    })
+    Some(ViewSpec { name: name.to_owned(), clustering, values, retention_ms })
 }
 
 fn columns(texts: Vec<&str>) -> Option<Vec<Column>> {
     let column = |text: &str| {
         let (name, cql) = text.split_once(' ')?;
-        let kind = [Kind::Text, Kind::Long, Kind::Integer]
-            .into_iter()
-            .find(|kind| kind.cql() == cql)?;
-        Some(Column {
-            name: name.to_owned(),
-            kind,
-        })
+        let kind = [Kind::Text, Kind::Long, Kind::Integer].into_iter().find(|kind| kind.cql() == cql)?;
+        Some(Column { name: name.to_owned(), kind })
     };
     texts.into_iter().map(column).collect()
 }

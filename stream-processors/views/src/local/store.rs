@@ -41,29 +41,13 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(dir: &Path, clock: Clock) -> Result<Self, Error> {
-        let db = Database::builder(dir)
-            .open()
-            .map_err(|e| cannot_open(dir, e))?;
-        let table = |name| {
-            db.keyspace(name, KeyspaceCreateOptions::default)
-                .map_err(failed)
-        };
+        let db = Database::builder(dir).open().map_err(|e| cannot_open(dir, e))?;
+        let table = |name| db.keyspace(name, KeyspaceCreateOptions::default).map_err(failed);
         let (specs, partitions) = (table("views")?, table("partitions")?);
         let (ledger, progress) = (table("ledger")?, table("progress")?);
         let views = RwLock::new(load_views(&db, &specs)?);
         let (writes, synced, closing) = (Mutex::new(0), Mutex::new(0), AtomicBool::new(false));
-        Ok(Self {
-            db,
-            clock,
-            views,
-            specs,
-            partitions,
-            ledger,
-            progress,
-            writes,
-            synced,
-            closing,
-        })
+        Ok(Self { db, clock, views, specs, partitions, ledger, progress, writes, synced, closing })
     }
 
     pub(super) fn close(&self) {
@@ -86,37 +70,22 @@ impl Store {
             same_columns(view, &there.spec)?;
         }
         let rows = open_rows(&self.db, &view.name)?;
-        self.specs
-            .insert(view.name.as_str(), record::put_spec(view))
-            .map_err(failed)?;
+        self.specs.insert(view.name.as_str(), record::put_spec(view)).map_err(failed)?;
         self.db.persist(PersistMode::SyncAll).map_err(failed)?;
-        views.insert(
-            view.name.clone(),
-            View {
-                spec: view.clone(),
-                rows,
-            },
-        );
+        views.insert(view.name.clone(), View { spec: view.clone(), rows });
         Ok(())
     }
 
     /// The view as created; refuses when that never happened or had other columns.
     pub(super) fn view(&self, view: &ViewSpec) -> Result<View, Error> {
         let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
-        let there = views
-            .get(&view.name)
-            .ok_or_else(|| invalid(view, "there is no such view; create it first"))?;
+        let there = views.get(&view.name).ok_or_else(|| invalid(view, "there is no such view; create it first"))?;
         same_columns(view, &there.spec)?;
         Ok(there.clone())
     }
 
     pub(super) fn views(&self) -> Vec<View> {
-        self.views
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.views.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// The lock that all writes are made under. A panic under it leaves no batch half-written, so poison is ignored.
@@ -139,10 +108,7 @@ impl Store {
         check::query(view, query)?;
         let table = self.view(view)?.rows;
         let prefix = key::of_row(&query.partition, &query.prefix);
-        let after = query
-            .after
-            .as_ref()
-            .map(|after| key::of_row(&query.partition, after));
+        let after = query.after.as_ref().map(|after| key::of_row(&query.partition, after));
         let Some(range) = key::range(prefix, after) else {
             return Ok(vec![]);
         };
@@ -160,13 +126,7 @@ impl Store {
     }
 
     /// One row as stored; `None` when it is past its retention.
-    fn row(
-        &self,
-        view: &ViewSpec,
-        at: &RowPartition,
-        clustering: &[u8],
-        value: &[u8],
-    ) -> Result<Option<Row>, Error> {
+    fn row(&self, view: &ViewSpec, at: &RowPartition, clustering: &[u8], value: &[u8]) -> Result<Option<Row>, Error> {
         let mut reader = Reader::new(value);
         let head = record::head(&mut reader).map_err(|e| corrupt(view, "row", e))?;
         if self.expired(view, head.written_at) {
@@ -174,8 +134,7 @@ impl Store {
         }
         Ok(Some(Row {
             partition: at.clone(),
-            clustering: key::clustering(&view.clustering, clustering)
-                .map_err(|e| corrupt(view, "row", e))?,
+            clustering: key::clustering(&view.clustering, clustering).map_err(|e| corrupt(view, "row", e))?,
             values: record::values(&view.values, reader).map_err(|e| corrupt(view, "row", e))?,
             revision: head.revision,
             written_at: head.written_at,
@@ -191,29 +150,17 @@ impl Store {
             key::put_long(&mut key, at);
             key
         };
-        let mut entries: Vec<Ledger> = read_all(
-            view,
-            "ledger entry",
-            self.ledger.range(bound(from)..bound(to)),
-        )?;
+        let mut entries: Vec<Ledger> = read_all(view, "ledger entry", self.ledger.range(bound(from)..bound(to)))?;
         entries.retain(|entry| !self.expired(view, entry.opened_at));
         Ok(entries)
     }
 
     pub(super) fn progress(&self, view: &ViewSpec) -> Result<Vec<Progress>, Error> {
-        read_all(
-            view,
-            "progress entry",
-            self.progress.prefix(key::of_text(&view.name, &[])),
-        )
+        read_all(view, "progress entry", self.progress.prefix(key::of_text(&view.name, &[])))
     }
 }
 
-fn read_all<T: for<'a> Avro<'a>>(
-    view: &ViewSpec,
-    what: &str,
-    items: fjall::Iter,
-) -> Result<Vec<T>, Error> {
+fn read_all<T: for<'a> Avro<'a>>(view: &ViewSpec, what: &str, items: fjall::Iter) -> Result<Vec<T>, Error> {
     let read = |item: fjall::Guard| {
         let value = item.value().map_err(failed)?;
         record::read(&value).map_err(|e: avro::Error| corrupt(view, what, e))
@@ -222,8 +169,7 @@ fn read_all<T: for<'a> Avro<'a>>(
 }
 
 fn open_rows(db: &Database, view: &str) -> Result<Keyspace, Error> {
-    db.keyspace(&format!("rows.{view}"), KeyspaceCreateOptions::default)
-        .map_err(failed)
+    db.keyspace(&format!("rows.{view}"), KeyspaceCreateOptions::default).map_err(failed)
 }
 
 fn load_views(db: &Database, specs: &Keyspace) -> Result<HashMap<String, View>, Error> {
@@ -253,27 +199,20 @@ fn same_columns(wanted: &ViewSpec, there: &ViewSpec) -> Result<(), Error> {
 
 /// What a failed call of the storage becomes.
 pub(super) fn failed(error: fjall::Error) -> Error {
-    Error::Unavailable(format!(
-        "local view store: {error}; check the disk, then restart"
-    ))
+    Error::Unavailable(format!("local view store: {error}; check the disk, then restart"))
 }
 
 fn cannot_open(dir: &Path, error: fjall::Error) -> Error {
     let dir = dir.display();
     match error {
-        fjall::Error::Locked => Error::Unavailable(format!(
-            "{dir} is in use by another process; stop it or choose another data directory"
-        )),
+        fjall::Error::Locked => {
+            Error::Unavailable(format!("{dir} is in use by another process; stop it or choose another data directory"))
+        }
         other => Error::Unavailable(format!("cannot open {dir}: {other}")),
     }
 }
 
 /// What unreadable bytes become.
 pub(super) fn corrupt(view: &ViewSpec, what: &str, error: impl std::fmt::Display) -> Error {
-    invalid(
-        view,
-        format!(
-            "a stored {what} is corrupt: {error}; remove the folder and rebuild the view from its topic"
-        ),
-    )
+    invalid(view, format!("a stored {what} is corrupt: {error}; remove the folder and rebuild the view from its topic"))
 }

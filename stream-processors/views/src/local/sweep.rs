@@ -29,8 +29,7 @@ impl Store {
         let mut expired = Vec::new();
         for item in self.partitions.prefix(&name) {
             let (key, value) = item.into_inner().map_err(failed)?;
-            let latest =
-                record::read::<i64>(&value).map_err(|e| corrupt(view, "partition entry", e))?;
+            let latest = record::read::<i64>(&value).map_err(|e| corrupt(view, "partition entry", e))?;
             if self.expired(view, latest) {
                 expired.extend(key.get(name.len()..).map(<[u8]>::to_vec));
             }
@@ -66,8 +65,7 @@ impl Store {
         let (mut batch, mut seen, mut last) = (self.db.batch(), 0, None);
         for item in view.rows.range::<Vec<u8>, _>(range).take(STEP) {
             let (key, value) = item.into_inner().map_err(failed)?;
-            let head = record::head(&mut Reader::new(&value))
-                .map_err(|e| corrupt(&view.spec, "row", e))?;
+            let head = record::head(&mut Reader::new(&value)).map_err(|e| corrupt(&view.spec, "row", e))?;
             if self.expired(&view.spec, head.written_at) {
                 batch.remove(&view.rows, key.clone());
             }
@@ -84,22 +82,10 @@ impl Store {
     }
 
     /// Takes the partition out of the sweep's index unless a live row came meanwhile.
-    fn forget_partition(
-        &self,
-        view: &View,
-        partition: &[u8],
-        batch: &mut fjall::OwnedWriteBatch,
-    ) -> Result<(), Error> {
+    fn forget_partition(&self, view: &View, partition: &[u8], batch: &mut fjall::OwnedWriteBatch) -> Result<(), Error> {
         let key = key::of_text(&view.spec.name, partition);
-        let latest = self
-            .partitions
-            .get(&key)
-            .map_err(failed)?
-            .map(|value| record::read::<i64>(&value))
-            .transpose();
-        if latest
-            .map_err(|e| corrupt(&view.spec, "partition entry", e))?
-            .is_some_and(|at| self.expired(&view.spec, at))
+        let latest = self.partitions.get(&key).map_err(failed)?.map(|value| record::read::<i64>(&value)).transpose();
+        if latest.map_err(|e| corrupt(&view.spec, "partition entry", e))?.is_some_and(|at| self.expired(&view.spec, at))
         {
             batch.remove(&self.partitions, key);
         }
@@ -111,8 +97,7 @@ impl Store {
         let mut batch = self.db.batch();
         for item in self.ledger.prefix(key::of_text(&view.name, &[])) {
             let (key, value) = item.into_inner().map_err(failed)?;
-            let entry: Ledger =
-                record::read(&value).map_err(|e| corrupt(view, "ledger entry", e))?;
+            let entry: Ledger = record::read(&value).map_err(|e| corrupt(view, "ledger entry", e))?;
             if self.expired(view, entry.opened_at) {
                 batch.remove(&self.ledger, key);
             }

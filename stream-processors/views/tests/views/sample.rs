@@ -9,81 +9,41 @@ pub(crate) const HOUR: i64 = 3_600_000;
 pub(crate) const WEEK: i64 = 7 * 24 * HOUR;
 
 pub(crate) fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as i64
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
 pub(crate) fn columns(kinds: &[(&str, Kind)]) -> Vec<Column> {
-    kinds
-        .iter()
-        .map(|(name, kind)| Column {
-            name: (*name).into(),
-            kind: *kind,
-        })
-        .collect()
+    kinds.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect()
 }
 
 /// (app text, port long, id integer) → (bytes integer, records long, note text); the names need quoting in CQL.
 pub(crate) fn view(name: &str) -> ViewSpec {
     ViewSpec {
         name: name.into(),
-        clustering: columns(&[
-            ("app", Kind::Text),
-            ("from", Kind::Long),
-            ("Id", Kind::Integer),
-        ]),
-        values: columns(&[
-            ("bytes", Kind::Integer),
-            ("records", Kind::Long),
-            ("select", Kind::Text),
-        ]),
+        clustering: columns(&[("app", Kind::Text), ("from", Kind::Long), ("Id", Kind::Integer)]),
+        values: columns(&[("bytes", Kind::Integer), ("records", Kind::Long), ("select", Kind::Text)]),
         retention_ms: WEEK,
     }
 }
 
 pub(crate) fn partition() -> RowPartition {
-    RowPartition {
-        tenant: "default".into(),
-        window_start: 473_364 * HOUR,
-        merge_partition: 3,
-    }
+    RowPartition { tenant: "default".into(), window_start: 473_364 * HOUR, merge_partition: 3 }
 }
 
 pub(crate) fn key(app: &str, from: i64, id: i128) -> Vec<Value> {
-    vec![
-        Value::Text(app.into()),
-        Value::Long(from),
-        Value::Integer(id),
-    ]
+    vec![Value::Text(app.into()), Value::Long(from), Value::Integer(id)]
 }
 
 pub(crate) fn values(bytes: i128, records: i64, note: &str) -> Vec<Value> {
-    vec![
-        Value::Integer(bytes),
-        Value::Long(records),
-        Value::Text(note.into()),
-    ]
+    vec![Value::Integer(bytes), Value::Long(records), Value::Text(note.into())]
 }
 
 pub(crate) fn row(clustering: Vec<Value>, values: Vec<Value>, epoch: i32, offset: i64) -> Row {
-    Row {
-        partition: partition(),
-        clustering,
-        values,
-        revision: Revision { epoch, offset },
-        written_at: now(),
-    }
+    Row { partition: partition(), clustering, values, revision: Revision { epoch, offset }, written_at: now() }
 }
 
 pub(crate) fn all(partition: RowPartition) -> RowQuery {
-    RowQuery {
-        partition,
-        prefix: vec![],
-        after: None,
-        limit: 100_000,
-    }
+    RowQuery { partition, prefix: vec![], after: None, limit: 100_000 }
 }
 
 pub(crate) fn ledger(window_start: i64, merge_partition: i32, epoch: i32, revision: i64) -> Ledger {
@@ -132,10 +92,7 @@ pub(crate) fn progress(merge_partition: i32, epoch: i32, revision: i64) -> Progr
         watermark: (revision > 1).then_some(revision),
         as_of: now(),
         sources: vec![source],
-        partition_counts: vec![TopicPartitions {
-            topic: "flows.observed".into(),
-            partitions: 1,
-        }],
+        partition_counts: vec![TopicPartitions { topic: "flows.observed".into(), partitions: 1 }],
         epoch,
         revision,
     }

@@ -81,13 +81,23 @@ impl Fault {
     pub(crate) fn of_code(code: i32) -> Self {
         // SAFETY: takes any integer and returns a static or thread-local NUL-terminated string.
         let text = unsafe { text(rd_kafka_err2str(code)) };
-        Self { code, text, fatal: code == code::LOCAL_FATAL, retriable: false, abortable: false }
+        Self {
+            code,
+            text,
+            fatal: code == code::LOCAL_FATAL,
+            retriable: false,
+            abortable: false,
+        }
     }
 
     /// An error with a text of its own; an empty one is replaced by the code's.
     pub(crate) fn with_text(code: i32, text: String) -> Self {
         let fault = Self::of_code(code);
-        if text.is_empty() { fault } else { Self { text, ..fault } }
+        if text.is_empty() {
+            fault
+        } else {
+            Self { text, ..fault }
+        }
     }
 
     /// The call waited for as long as it may.
@@ -98,7 +108,11 @@ impl Fault {
 
 /// `Ok` for no error.
 pub(super) fn check_code(code: i32) -> Result<(), Fault> {
-    if code == code::NO_ERROR { Ok(()) } else { Err(Fault::of_code(code)) }
+    if code == code::NO_ERROR {
+        Ok(())
+    } else {
+        Err(Fault::of_code(code))
+    }
 }
 
 /// Takes over an error object; `Ok` for null.
@@ -149,5 +163,8 @@ pub(super) unsafe fn fatal(rk: *mut sys::rd_kafka_t) -> Option<Fault> {
     let (pointer, size) = room.pointer();
     // SAFETY: the client is live as promised, and the buffer is as long as said.
     let code = unsafe { rd_kafka_fatal_error(rk, pointer, size) };
-    (code != code::NO_ERROR).then(|| Fault { fatal: true, ..Fault::with_text(code, room.take()) })
+    (code != code::NO_ERROR).then(|| Fault {
+        fatal: true,
+        ..Fault::with_text(code, room.take())
+    })
 }

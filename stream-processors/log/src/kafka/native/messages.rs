@@ -36,7 +36,10 @@ pub(crate) struct MessageError {
 
 impl Messages {
     pub(crate) fn new() -> Self {
-        Self { taken: Vec::with_capacity(BATCH), records: Vec::with_capacity(BATCH) }
+        Self {
+            taken: Vec::with_capacity(BATCH),
+            records: Vec::with_capacity(BATCH),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -47,7 +50,11 @@ impl Messages {
     ///
     /// # Safety
     /// The pointers written are messages that the caller owned and now gives away.
-    pub(super) unsafe fn fill(&mut self, most: usize, fill: impl FnOnce(*mut *mut sys::rd_kafka_message_t, usize) -> isize) {
+    pub(super) unsafe fn fill(
+        &mut self,
+        most: usize,
+        fill: impl FnOnce(*mut *mut sys::rd_kafka_message_t, usize) -> isize,
+    ) {
         let room = most.min(self.taken.capacity() - self.taken.len());
         // SAFETY: `room` pointers fit behind the ones there are, and `fill` has written as many as it says.
         unsafe {
@@ -60,14 +67,19 @@ impl Messages {
     /// The errors among the messages.
     pub(crate) fn errors(&self) -> impl Iterator<Item = MessageError> {
         // SAFETY: the messages are owned and live.
-        self.taken.iter().filter(|message| unsafe { code_of(**message) } != code::NO_ERROR).map(|message| unsafe { error_of(*message) })
+        self.taken
+            .iter()
+            .filter(|message| unsafe { code_of(**message) } != code::NO_ERROR)
+            .map(|message| unsafe { error_of(*message) })
     }
 
     /// Hands the messages over, run by run of one partition, passing over errors.
     pub(crate) fn hand_over(&mut self, on_batch: OnBatch<'_>) {
         let mut records: Vec<Record<'_>> = mem::take(&mut self.records);
         // SAFETY: owned and live until `clear`, which needs `&mut self`.
-        let place = |message: &*mut sys::rd_kafka_message_t| unsafe { ((**message).rkt, (**message).partition) };
+        let place = |message: &*mut sys::rd_kafka_message_t| unsafe {
+            ((**message).rkt, (**message).partition)
+        };
         for run in self.taken.chunk_by(|one, next| place(one) == place(next)) {
             // SAFETY: as above.
             records.extend(run.iter().filter_map(|message| unsafe { record(*message) }));
@@ -75,7 +87,11 @@ impl Messages {
                 // SAFETY: a message with a record has a topic, whose name lives as long as it.
                 let topic = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name((**first).rkt)) };
                 let partition = u32::try_from(place(first).1).unwrap_or(u32::MAX);
-                on_batch(Batch { topic: topic.to_str().unwrap_or_default(), partition, records: &records });
+                on_batch(Batch {
+                    topic: topic.to_str().unwrap_or_default(),
+                    partition,
+                    records: &records,
+                });
             }
             records.clear();
         }
@@ -110,12 +126,22 @@ unsafe fn code_of(message: *const sys::rd_kafka_message_t) -> i32 {
 unsafe fn error_of(message: *const sys::rd_kafka_message_t) -> MessageError {
     // SAFETY: valid as promised; an error's payload is its text.
     unsafe {
-        let fault = Fault::with_text(code_of(message), text(sys::rd_kafka_message_errstr(message)));
+        let fault = Fault::with_text(
+            code_of(message),
+            text(sys::rd_kafka_message_errstr(message)),
+        );
         let partition = (!(*message).rkt.is_null() && (*message).partition >= 0).then(|| {
             let topic = text(sys::rd_kafka_topic_name((*message).rkt));
-            TopicPartition::new(topic, u32::try_from((*message).partition).unwrap_or(u32::MAX))
+            TopicPartition::new(
+                topic,
+                u32::try_from((*message).partition).unwrap_or(u32::MAX),
+            )
         });
-        MessageError { fault, partition, offset: (*message).offset }
+        MessageError {
+            fault,
+            partition,
+            offset: (*message).offset,
+        }
     }
 }
 

@@ -1,0 +1,327 @@
+//! Configuration: flag > environment > file > default. Unknown keys are refused; everything is checked before any
+//! connection is opened. `tidemark.example.toml` shows every key with its default.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Read when no other file is named.
+const DEFAULT_FILE: &str = "tidemark.toml";
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where HTTP is served; see [`Config::listen_or`].
+    pub listen: Option<SocketAddr>,
+    /// Embedded log and views, and each process's replica id. Two processes never share a replica.
+    pub data_dir: PathBuf,
+    /// How the process logs.
+    pub log: LogConfig,
+    /// The Kafka cluster; without a bootstrap address the log is embedded.
+    pub kafka: KafkaConfig,
+    /// The CQL store; without a contact point views are embedded.
+    pub cql: CqlConfig,
+    /// The schema registry; without a URL it is embedded.
+    pub registry: RegistryConfig,
+    /// Stage threads.
+    pub jobs: JobsConfig,
+    /// The job `flows.hourly` and its source topic.
+    pub flows: FlowsConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            data_dir: PathBuf::from("tidemark-data"),
+            log: LogConfig::default(),
+            kafka: KafkaConfig::default(),
+            cql: CqlConfig::default(),
+            registry: RegistryConfig::default(),
+            jobs: JobsConfig::default(),
+            flows: FlowsConfig::default(),
+        }
+    }
+}
+
+/// How the process logs, to standard error.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `text` for people, `json` for machines.
+    pub format: LogFormat,
+    /// What is logged, in `tracing`'s filter syntax, for example `info,tidemark_log=debug`.
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info,scylla=warn".into() }
+    }
+}
+
+/// See [`LogConfig::format`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The Kafka cluster.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// `host:port`, several separated by commas.
+    pub bootstrap: Option<String>,
+    /// Copies of each partition of topics that are made; −1 is the broker's default.
+    pub replication_factor: i32,
+    /// Further librdkafka properties, such as `security.protocol` and `sasl.*`.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self { bootstrap: None, replication_factor: -1, properties: BTreeMap::new() }
+    }
+}
+
+/// The CQL store.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CqlConfig {
+    /// `host:port` of some nodes.
+    pub contact_points: Vec<String>,
+    /// Made if it is missing.
+    pub keyspace: String,
+    /// Copies in each data centre, when the keyspace is made: 3 in production.
+    pub replication_factor: u32,
+}
+
+impl Default for CqlConfig {
+    fn default() -> Self {
+        Self { contact_points: Vec::new(), keyspace: "tidemark".into(), replication_factor: 1 }
+    }
+}
+
+/// The schema registry.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// Base URL of its Confluent REST API.
+    pub url: Option<String>,
+}
+
+/// Stage threads.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsConfig {
+    /// Threads for each stage, 1 to 64; more than the topics have partitions are idle.
+    pub threads: u32,
+    /// Longest time between two commits while there is something to commit, milliseconds. Shorter is fresher, longer does
+    /// more with each commit.
+    pub commit_interval_ms: i64,
+    /// A process that is silent for longer is taken out of its groups and another takes over, milliseconds. Kafka accepts
+    /// what `group.min.session.timeout.ms` and `group.max.session.timeout.ms` allow (6 s to 30 min by default).
+    pub session_timeout_ms: u64,
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self { threads: 1, commit_interval_ms: 200, session_timeout_ms: 6_000 }
+    }
+}
+
+/// The job `flows.hourly` and its source topic.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowsConfig {
+    /// Partitions of `flows.observed` when it is made, 1 to 10,000. It can grow later.
+    pub partitions: u32,
+    /// Partitions of the job's own topics, 1 to 1,000. Part of the job version: never changes for a version.
+    pub merge_partitions: u32,
+    /// How long an hour waits for stragglers, event-time milliseconds.
+    pub grace_ms: i64,
+    /// How long events and rows are kept and hours can be amended, milliseconds.
+    pub retention_ms: i64,
+    /// A partition that is silent for so long no longer holds hours open, milliseconds.
+    pub idle_after_ms: i64,
+    /// An event further ahead of its arrival is refused, milliseconds.
+    pub max_future_ms: i64,
+}
+
+impl Default for FlowsConfig {
+    fn default() -> Self {
+        let job = tidemark_jobs::flows::Settings::default();
+        Self {
+            partitions: 4,
+            merge_partitions: job.merge_partitions,
+            grace_ms: job.grace_ms,
+            retention_ms: job.retention_ms,
+            idle_after_ms: job.idle_after_ms,
+            max_future_ms: job.max_future_ms,
+        }
+    }
+}
+
+impl FlowsConfig {
+    /// As the job takes them.
+    pub fn job(&self) -> tidemark_jobs::flows::Settings {
+        tidemark_jobs::flows::Settings {
+            merge_partitions: self.merge_partitions,
+            grace_ms: self.grace_ms,
+            retention_ms: self.retention_ms,
+            idle_after_ms: self.idle_after_ms,
+            max_future_ms: self.max_future_ms,
+        }
+    }
+}
+
+/// Flags and environment, which win over the file.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Overrides {
+    /// Where HTTP is served [default: 127.0.0.1:8080; serve query-api: 127.0.0.1:8081; serve jobs: any free port].
+    #[arg(long, global = true, env = "TIDEMARK_LISTEN", value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where the embedded log and views and the replica ids are kept [default: ./tidemark-data].
+    #[arg(long, global = true, env = "TIDEMARK_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Bootstrap address of a Kafka cluster; without it the log is embedded.
+    #[arg(long, global = true, env = "TIDEMARK_KAFKA", value_name = "HOST:PORT")]
+    kafka: Option<String>,
+    /// Contact point of ScyllaDB or Cassandra; without it views are embedded.
+    #[arg(long, global = true, env = "TIDEMARK_CQL", value_name = "HOST:PORT", value_delimiter = ',')]
+    cql: Vec<String>,
+    /// Keyspace of the views [default: tidemark].
+    #[arg(long, global = true, env = "TIDEMARK_KEYSPACE", value_name = "NAME")]
+    keyspace: Option<String>,
+    /// Base URL of a schema registry (Confluent REST API); without it the registry is embedded.
+    #[arg(long, global = true, env = "TIDEMARK_REGISTRY", value_name = "URL")]
+    registry: Option<String>,
+    /// How to log [default: text].
+    #[arg(long, global = true, env = "TIDEMARK_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is not there or cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has keys that do not exist.
+    #[error("{path}: {source}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Line, key and rule.
+        source: toml::de::Error,
+    },
+    /// A value breaks a rule.
+    #[error("{key} is {value}: it must be {rule}")]
+    Value {
+        /// Key, as in the file.
+        key: &'static str,
+        /// What it is.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads `file` (or `tidemark.toml` when it is there), puts the flags over it and checks the whole.
+    ///
+    /// # Errors
+    /// The file cannot be read or parsed, or a value breaks a rule.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, Error> {
+        let default = Path::new(DEFAULT_FILE);
+        let mut config = match file.or(default.exists().then_some(default)) {
+            None => Self::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+                toml::from_str(&text).map_err(|source| Error::Parse { path: path.into(), source })?
+            }
+        };
+        config.put_over(overrides);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Where HTTP is served: on the loopback interface only, unless an address is given.
+    pub fn listen_or(&self, port: u16) -> SocketAddr {
+        self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    fn put_over(&mut self, flags: &Overrides) {
+        let Overrides { listen, data_dir, kafka, cql, keyspace, registry, log_format } = flags.clone();
+        self.listen = listen.or(self.listen);
+        self.data_dir = data_dir.unwrap_or_else(|| std::mem::take(&mut self.data_dir));
+        self.kafka.bootstrap = kafka.or_else(|| self.kafka.bootstrap.take());
+        if !cql.is_empty() {
+            self.cql.contact_points = cql;
+        }
+        self.cql.keyspace = keyspace.unwrap_or_else(|| std::mem::take(&mut self.cql.keyspace));
+        self.registry.url = registry.or_else(|| self.registry.url.take());
+        self.log.format = log_format.unwrap_or(self.log.format);
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let rule = |ok: bool, key, value: &dyn std::fmt::Display, rule| {
+            if ok { Ok(()) } else { Err(Error::Value { key, value: value.to_string(), rule }) }
+        };
+        let flows = &self.flows;
+        rule((1..=10_000).contains(&flows.partitions), "flows.partitions", &flows.partitions, "1 to 10000")?;
+        rule((1..=1_000).contains(&flows.merge_partitions), "flows.merge_partitions", &flows.merge_partitions, "1 to 1000")?;
+        rule(flows.grace_ms >= 0, "flows.grace_ms", &flows.grace_ms, "0 or more")?;
+        rule(flows.retention_ms >= 3_600_000, "flows.retention_ms", &flows.retention_ms, "3600000 (an hour) or more")?;
+        rule(flows.idle_after_ms >= 1, "flows.idle_after_ms", &flows.idle_after_ms, "1 or more")?;
+        rule(flows.max_future_ms >= 0, "flows.max_future_ms", &flows.max_future_ms, "0 or more")?;
+        rule((1..=64).contains(&self.jobs.threads), "jobs.threads", &self.jobs.threads, "1 to 64")?;
+        let interval = self.jobs.commit_interval_ms;
+        rule((1..=60_000).contains(&interval), "jobs.commit_interval_ms", &interval, "1 to 60000")?;
+        rule(self.jobs.session_timeout_ms >= 1_000, "jobs.session_timeout_ms", &self.jobs.session_timeout_ms, "1000 or more")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_shows_the_defaults() {
+        let example: Config = toml::from_str(include_str!("../tidemark.example.toml")).unwrap();
+        assert_eq!(format!("{example:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn unknown_keys_and_broken_rules_are_refused() {
+        let unknown = toml::from_str::<Config>("[flows]\ngrace = 1").unwrap_err();
+        assert!(unknown.to_string().contains("unknown field `grace`"), "{unknown}");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("t.toml");
+        std::fs::write(&file, "[flows]\npartitions = 0").unwrap();
+        let error = Config::load(Some(&file), &Overrides::default()).unwrap_err();
+        assert_eq!(error.to_string(), "flows.partitions is 0: it must be 1 to 10000");
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("t.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\n[registry]\nurl = \"http://a\"").unwrap();
+        let flags = Overrides { listen: Some("127.0.0.1:2".parse().unwrap()), ..Overrides::default() };
+        let config = Config::load(Some(&file), &flags).unwrap();
+        assert_eq!((config.listen_or(9).port(), config.registry.url.as_deref()), (2, Some("http://a")));
+    }
+}

@@ -1,0 +1,49 @@
+//! Health and metrics of a process that does not serve the query API.
+
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use std::sync::Arc;
+use tidemark_query_api::{Check, Render};
+
+/// What a process is asked.
+#[derive(Clone, Default)]
+pub struct Ops {
+    /// Asked by `/v1/health`.
+    pub checks: Vec<Check>,
+    /// Asked by `/metrics`.
+    pub metrics: Vec<Render>,
+}
+
+impl Ops {
+    /// Adds a named check.
+    pub fn check(&mut self, name: &str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.checks.push(Check::new(name, check));
+    }
+}
+
+/// Serves `/v1/health` and `/metrics`.
+pub fn router(ops: Ops) -> Router {
+    let (checks, renders) = (Arc::new(ops.checks), Arc::new(ops.metrics));
+    Router::new()
+        .route("/v1/health", get(move || health(Arc::clone(&checks))))
+        .route("/metrics", get(move || metrics(Arc::clone(&renders))))
+}
+
+async fn health(checks: Arc<Vec<Check>>) -> impl IntoResponse {
+    let reasons: Vec<String> =
+        checks.iter().filter_map(|check| check.run().err().map(|why| format!("{}: {why}", check.name()))).collect();
+    match reasons.is_empty() {
+        true => (StatusCode::OK, Json(serde_json::json!({ "status": "ready" }))),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "status": "not ready", "reasons": reasons }))),
+    }
+}
+
+async fn metrics(renders: Arc<Vec<Render>>) -> impl IntoResponse {
+    let mut text = String::new();
+    for render in renders.iter() {
+        render(&mut text);
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}

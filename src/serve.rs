@@ -1,0 +1,292 @@
+//! `tidemark up` and `tidemark serve`: puts the parts of a process together, runs them, and stops them in order.
+
+use crate::config::Config;
+use crate::open::{self, Schemas};
+use crate::replica::Replica;
+use crate::{demo, ops, server, topics};
+use anyhow::Context;
+use axum::Router;
+use std::sync::Arc;
+use std::time::Duration;
+use tidemark_core::Job;
+use tidemark_gateway::{Gateway, GatewayConfig};
+use tidemark_jobs::flows::{self, FlowsHourly};
+use tidemark_log::{Clock, Log};
+use tidemark_query_api::{Api, QueryConfig};
+use tidemark_runtime::{Metrics, Running};
+use tidemark_schemas::registry::Registry;
+use tidemark_views::ViewStore;
+
+/// A part that can run in processes of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The write API: events in.
+    Gateway,
+    /// The jobs: folds and view writers.
+    Jobs,
+    /// The read API and the dashboard.
+    QueryApi,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Jobs => "jobs",
+            Self::QueryApi => "query-api",
+        }
+    }
+
+    /// 0 is any free port: nobody but Prometheus asks the jobs.
+    fn port(self) -> u16 {
+        match self {
+            Self::Gateway => 8080,
+            Self::QueryApi => 8081,
+            Self::Jobs => 0,
+        }
+    }
+}
+
+/// Everything in one process.
+///
+/// # Errors
+/// A part cannot be opened, or the address is in use.
+pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let replica = Replica::claim(&config.data_dir)?;
+        let listener = server::bind(config.listen_or(8080)).await?;
+        let address = listener.local_addr()?;
+        let mut process = Process::open(config, replica).await?;
+        process.log.create_topics(&topics::sources(config))?;
+        let jobs = process.start_jobs()?;
+        let gateway = process.start_gateway()?;
+        let api = process.start_query_api()?;
+        let mut router = tidemark_gateway::router(Arc::clone(&gateway)).merge(tidemark_query_api::router(Arc::clone(&api)));
+        if let Schemas::Embedded(registry) = &process.schemas {
+            router = router.nest("/registry", crate::registry::router(Arc::clone(registry)));
+        }
+        say_hello(config, &process, address);
+        if demo {
+            let (clock, seeded) = (Arc::clone(&process.clock), process.replica.dir.join("demo-seeded"));
+            std::thread::Builder::new().name("demo".into()).spawn(move || demo::run(address, &clock, &seeded))?;
+        }
+        let closing = Arc::clone(&api);
+        server::serve(listener, router, async move {
+            stopped().await;
+            closing.close();
+        })
+        .await;
+        stop_in_order(Some(gateway), Some(jobs)).await
+    })
+}
+
+/// One part against servers.
+///
+/// # Errors
+/// An address is missing, a server cannot be reached, or the address is in use.
+pub fn serve(config: &Config, part: Part) -> anyhow::Result<()> {
+    let given = [
+        (config.kafka.bootstrap.is_some(), "--kafka HOST:PORT"),
+        (!config.cql.contact_points.is_empty() || part == Part::Gateway, "--cql HOST:PORT"),
+        (config.registry.url.is_some() || part == Part::QueryApi, "--registry URL"),
+    ];
+    let missing: Vec<&str> = given.iter().filter(|(given, _)| !given).map(|(_, flag)| *flag).collect();
+    anyhow::ensure!(missing.is_empty(), "`serve {}` runs against servers: give {}", part.name(), missing.join(" and "));
+    runtime()?.block_on(async {
+        let replica = Replica::claim_one_of(&config.data_dir, part.name())?;
+        let listener = server::bind(config.listen_or(part.port())).await?;
+        println!("tidemark {} on http://{}  (replica {})", part.name(), listener.local_addr()?, replica.id);
+        match part {
+            Part::Gateway => serve_gateway(config, replica, listener).await,
+            Part::Jobs => serve_jobs(config, replica, listener).await,
+            Part::QueryApi => serve_query_api(config, listener).await,
+        }
+    })
+}
+
+async fn serve_gateway(config: &Config, replica: Replica, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
+    let mut process = Process::open_without_views(config, replica)?;
+    process.log.create_topics(&topics::sources(config))?;
+    let gateway = process.start_gateway()?;
+    let router = tidemark_gateway::router(Arc::clone(&gateway)).merge(ops::router(process.ops));
+    server::serve(listener, router, stopped()).await;
+    stop_in_order(Some(gateway), None).await
+}
+
+async fn serve_jobs(config: &Config, replica: Replica, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
+    let mut process = Process::open(config, replica).await?;
+    process.log.create_topics(&topics::sources(config))?;
+    let jobs = process.start_jobs()?;
+    server::serve(listener, ops::router(process.ops), stopped()).await;
+    stop_in_order(None, Some(jobs)).await
+}
+
+async fn serve_query_api(config: &Config, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
+    let clock = tidemark_log::system_clock();
+    let views = open::views(config, &config.data_dir, &clock).await?;
+    let api = query_api(config, views, clock, tidemark_query_api::Parts::default())?;
+    let closing = Arc::clone(&api);
+    let router = tidemark_query_api::router(api);
+    server::serve(listener, router, async move {
+        stopped().await;
+        closing.close();
+    })
+    .await;
+    Ok(())
+}
+
+/// What the parts of one process share.
+struct Process {
+    config: Config,
+    replica: Replica,
+    clock: Clock,
+    log: Arc<dyn Log>,
+    schemas: Schemas,
+    views: Option<Arc<dyn ViewStore>>,
+    ops: ops::Ops,
+}
+
+impl Process {
+    async fn open(config: &Config, replica: Replica) -> anyhow::Result<Self> {
+        let mut process = Self::open_without_views(config, replica)?;
+        process.views = Some(open::views(config, &process.replica.dir, &process.clock).await?);
+        Ok(process)
+    }
+
+    fn open_without_views(config: &Config, replica: Replica) -> anyhow::Result<Self> {
+        let clock = tidemark_log::system_clock();
+        let log = open::log(config, &replica.dir, &clock)?;
+        let schemas = open::schemas(config, &log)?;
+        Ok(Self { config: config.clone(), replica, clock, log, schemas, views: None, ops: ops::Ops::default() })
+    }
+
+    fn registry(&self) -> Arc<dyn Registry> {
+        self.schemas.registry()
+    }
+
+    fn views(&self) -> anyhow::Result<Arc<dyn ViewStore>> {
+        self.views.clone().context("the view store is not open")
+    }
+
+    fn start_jobs(&mut self) -> anyhow::Result<Running> {
+        let job = Arc::new(FlowsHourly::new(&self.config.flows.job()));
+        let metrics = Arc::new(Metrics::default());
+        let parts = tidemark_runtime::run::Parts {
+            log: Arc::clone(&self.log),
+            registry: self.registry(),
+            views: self.views()?,
+            handle: tokio::runtime::Handle::current(),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&metrics),
+        };
+        let settings = tidemark_runtime::Settings {
+            replica: self.replica.id.clone(),
+            threads: self.config.jobs.threads,
+            commit_interval_ms: self.config.jobs.commit_interval_ms,
+            session_timeout: Duration::from_millis(self.config.jobs.session_timeout_ms),
+        };
+        let shape = flows::shape(job.spec());
+        let running = tokio::task::block_in_place(|| tidemark_runtime::run::start(job, &shape, &parts, &settings))?;
+        let ready = Arc::clone(&metrics);
+        self.ops.check("jobs", move || ready.ready());
+        self.ops.metrics.push(Arc::new(move |out: &mut String| metrics.render(out)));
+        Ok(running)
+    }
+
+    fn start_gateway(&mut self) -> anyhow::Result<Arc<Gateway>> {
+        let config = GatewayConfig {
+            id: format!("tidemark-gateway-{}", self.replica.id),
+            max_future: Duration::from_millis(u64::try_from(self.config.flows.max_future_ms).unwrap_or(0)),
+            ..GatewayConfig::default()
+        };
+        let gateway = Gateway::start(Arc::clone(&self.log), self.registry(), config, Arc::clone(&self.clock))?;
+        let (ready, counted) = (Arc::clone(&gateway), Arc::clone(&gateway));
+        self.ops.check("gateway", move || ready.ready().map_err(|reasons| reasons.join("; ")));
+        self.ops.metrics.push(Arc::new(move |out: &mut String| counted.metrics().render(out)));
+        Ok(gateway)
+    }
+
+    fn start_query_api(&mut self) -> anyhow::Result<Arc<Api>> {
+        let ops = std::mem::take(&mut self.ops);
+        let parts = tidemark_query_api::Parts { checks: ops.checks, metrics: ops.metrics, docs: vec![tidemark_gateway::openapi()] };
+        query_api(&self.config, self.views()?, Arc::clone(&self.clock), parts)
+    }
+}
+
+fn query_api(
+    config: &Config,
+    views: Arc<dyn ViewStore>,
+    clock: Clock,
+    parts: tidemark_query_api::Parts,
+) -> anyhow::Result<Arc<Api>> {
+    let job = FlowsHourly::new(&config.flows.job());
+    let view = flows::view_spec(job.spec());
+    let query = QueryConfig::new(view, config.flows.grace_ms, config.flows.idle_after_ms);
+    Ok(Api::new(views, query, clock, parts)?)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")
+}
+
+/// Ready at Ctrl-C or SIGTERM; a second one ends the process at once.
+async fn stopped() {
+    wait_for_signal().await;
+    eprintln!("\nstopping: committing what is folded (once more to stop at once)");
+    tokio::spawn(async {
+        wait_for_signal().await;
+        std::process::exit(130);
+    });
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM is not handled; Ctrl-C is");
+            return drop(tokio::signal::ctrl_c().await);
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// First what takes records in, then what folds them: what was accepted is published, what was read is committed.
+async fn stop_in_order(gateway: Option<Arc<Gateway>>, jobs: Option<Running>) -> anyhow::Result<()> {
+    let stop = move || {
+        if let Some(gateway) = gateway {
+            gateway.stop();
+        }
+        if let Some(jobs) = jobs {
+            jobs.stop();
+        }
+    };
+    tokio::task::spawn_blocking(stop).await.context("stopping")?;
+    eprintln!("stopped; start again to go on from here");
+    Ok(())
+}
+
+fn say_hello(config: &Config, process: &Process, address: std::net::SocketAddr) {
+    let kept = |server: Option<&String>| server.map_or_else(|| process.replica.dir.display().to_string(), Clone::clone);
+    println!();
+    println!("  Tidemark is up:  http://{address}");
+    println!();
+    println!("  log       {}", kept(config.kafka.bootstrap.as_ref()));
+    println!("  views     {}", kept(config.cql.contact_points.first()));
+    let registry = config.registry.url.clone().unwrap_or_else(|| format!("http://{address}/registry"));
+    println!("  registry  {registry}");
+    println!();
+    println!("  Publish a flow, then read its hour back:");
+    println!();
+    println!("    curl http://{address}/v1/flows -H 'content-type: application/json' \\");
+    println!(
+        "      -d '{{\"src_app\":\"web\",\"dest_app\":\"db\",\"vpc_id\":\"vpc-1\",\"hour\":'$(($(date +%s)/3600))',\"bytes_tx\":10,\"bytes_rx\":20}}'"
+    );
+    println!("    curl 'http://{address}/v1/flows?src_app=web&format=csv'");
+    println!();
+    println!("  Ctrl-C stops; starting again goes on where it stopped.");
+    println!();
+}

@@ -1,0 +1,50 @@
+//! Topics as they are declared, and `tidemark topics apply`.
+
+use crate::config::Config;
+use crate::open;
+use tidemark_core::Job;
+use tidemark_jobs::flows::{self, FlowsHourly};
+use tidemark_log::{Cleanup, TopicSpec};
+use tidemark_runtime::Plan;
+
+/// The source topics of all jobs. Telemetry is kept for the retention.
+pub fn sources(config: &Config) -> Vec<TopicSpec> {
+    vec![TopicSpec {
+        name: flows::TOPIC.into(),
+        partitions: config.flows.partitions,
+        cleanup: Cleanup::Delete,
+        retention_ms: Some(config.flows.retention_ms),
+    }]
+}
+
+/// Every topic of the platform.
+///
+/// # Errors
+/// The configuration makes a job that breaks a rule.
+pub fn all(config: &Config) -> anyhow::Result<Vec<TopicSpec>> {
+    let job = FlowsHourly::new(&config.flows.job());
+    let mut topics = sources(config);
+    topics.push(tidemark_gateway::answers_topic());
+    topics.extend(Plan::new(job.spec().clone())?.topics());
+    Ok(topics)
+}
+
+/// Makes every topic on Kafka as it is declared and prints them.
+///
+/// # Errors
+/// The cluster refuses or does not answer.
+pub fn apply(config: &Config) -> anyhow::Result<()> {
+    let topics = all(config)?;
+    open::kafka_only(config)?.create_topics(&topics)?;
+    println!("{:<44} {:>10}  {:<16} retention", "topic", "partitions", "cleanup");
+    for topic in topics {
+        let cleanup = match topic.cleanup {
+            Cleanup::Delete => "delete",
+            Cleanup::Compact => "compact",
+            Cleanup::CompactAndDelete => "compact,delete",
+        };
+        let retention = topic.retention_ms.map_or("unlimited".into(), |ms| format!("{} h", ms / 3_600_000));
+        println!("{:<44} {:>10}  {:<16} {retention}", topic.name, topic.partitions, cleanup);
+    }
+    Ok(())
+}

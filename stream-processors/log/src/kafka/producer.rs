@@ -1,0 +1,36 @@
+//! The gateway's side: transactions without a group.
+
+use std::time::Duration;
+
+use super::Cluster;
+use super::transaction::Transactions;
+use crate::{Error, Produce, Producer};
+
+/// A transaction that takes longer is aborted by the broker.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A transactional producer without a consumer.
+pub(super) struct KafkaProducer {
+    transactions: Transactions,
+    broken: Option<Error>,
+}
+
+impl KafkaProducer {
+    pub(super) fn open(cluster: &Cluster, id: &str) -> Result<Self, Error> {
+        Ok(Self {
+            transactions: Transactions::open(cluster, id, TRANSACTION_TIMEOUT)?,
+            broken: None,
+        })
+    }
+}
+
+impl Producer for KafkaProducer {
+    fn commit(&mut self, produce: Produce<'_>) -> Result<(), Error> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        let result = self.transactions.run(produce, None);
+        self.broken = result.as_ref().err().cloned();
+        result
+    }
+}

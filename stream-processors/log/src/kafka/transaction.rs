@@ -1,0 +1,178 @@
+//! One commit: begin, produce, send offsets, flush, end, in one burst.
+
+use std::time::{Duration, Instant};
+
+use super::Cluster;
+use super::native::consumer::GroupMetadata;
+use super::native::producer::Producer;
+use super::native::{Fault, code};
+use super::verdict::{self, Decision, Kind, Stage};
+use crate::{Error, GroupOffset, Outgoing, Produce, Sink};
+
+/// How long a producer may take to fence its predecessor and end what that left open.
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an abort may take: it only frees readers earlier than the transaction's own timeout would.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// One call into librdkafka; asked again until the deadline.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A transactional producer under a stable id.
+pub(super) struct Transactions {
+    producer: Producer,
+    id: String,
+    timeout: Duration,
+}
+
+impl Transactions {
+    /// Fences every older producer of `id`. A transaction that takes longer than `timeout` is aborted by the broker.
+    pub(super) fn open(cluster: &Cluster, id: &str, timeout: Duration) -> Result<Self, Error> {
+        let transaction_ms = timeout.as_millis().to_string();
+        // The broker enforces the one, librdkafka the other: a message is given up before its transaction is.
+        let message_ms = (timeout * 4 / 5).as_millis().to_string();
+        let conf = cluster.conf(&[
+            ("client.id", id),
+            ("transactional.id", id),
+            ("enable.idempotence", "true"),
+            ("transaction.timeout.ms", &transaction_ms),
+            ("message.timeout.ms", &message_ms),
+            ("socket.timeout.ms", &message_ms),
+            ("delivery.report.only.error", "true"),
+            // Records go out while more are produced; the flush sends the rest at once, whatever this says.
+            ("linger.ms", "5"),
+            ("batch.size", "262144"),
+            ("compression.type", "lz4"),
+            ("queue.buffering.max.messages", "500000"),
+            ("queue.buffering.max.kbytes", "65536"),
+        ])?;
+        let producer = Producer::new(conf).map_err(|reason| cluster.unusable(&reason))?;
+        let transactions = Self {
+            producer,
+            id: id.to_owned(),
+            timeout,
+        };
+        transactions.init(cluster)?;
+        Ok(transactions)
+    }
+
+    fn init(&self, cluster: &Cluster) -> Result<(), Error> {
+        let deadline = Instant::now() + INIT_TIMEOUT;
+        loop {
+            match self.producer.init(left(deadline).min(CALL_TIMEOUT)) {
+                Ok(()) => return Ok(()),
+                Err(fault) if fault.retriable && Instant::now() < deadline => {}
+                Err(fault) => {
+                    return Err(cluster.error(&format!("starting producer {}", self.id), &fault));
+                }
+            }
+        }
+    }
+
+    /// Writes what `produce` sends, and moves a group to `offsets`, all or nothing.
+    pub(super) fn run(
+        &mut self,
+        produce: Produce<'_>,
+        group: Option<(&GroupMetadata, &[GroupOffset])>,
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + self.timeout;
+        self.step(Stage::Begin, deadline, |producer, _| producer.begin())?;
+        let mut sink = Outbox {
+            producer: &mut self.producer,
+            deadline,
+            failed: None,
+        };
+        let produced = produce(&mut sink);
+        if let (Some(fault), Err(_)) = (sink.failed.take(), &produced) {
+            return Err(self.settle(Stage::Fill, &fault, true));
+        }
+        if let Err(error) = produced {
+            return Err(self.abort().err().unwrap_or(error));
+        }
+        if let Some((metadata, offsets)) = group {
+            self.step(Stage::Fill, deadline, |producer, time| {
+                producer.send_offsets(offsets, metadata, time)
+            })?;
+        }
+        self.step(Stage::Fill, deadline, |producer, _| {
+            producer.flush(left(deadline))
+        })?;
+        self.step(Stage::Commit, deadline, Producer::commit)
+    }
+
+    /// Makes one call until it succeeds or something else is decided.
+    fn step(
+        &self,
+        stage: Stage,
+        deadline: Instant,
+        mut call: impl FnMut(&Producer, Duration) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
+        loop {
+            let Err(fault) = call(&self.producer, left(deadline).min(CALL_TIMEOUT)) else {
+                return Ok(());
+            };
+            let expired = Instant::now() >= deadline;
+            if verdict::decide(stage, &fault, expired) != Decision::Again {
+                return Err(self.settle(stage, &fault, expired));
+            }
+        }
+    }
+
+    /// Does what was decided on an error that is not tried again.
+    fn settle(&self, stage: Stage, fault: &Fault, expired: bool) -> Error {
+        // The first fatal error says why; later calls only say that there was one.
+        let fault = if fault.fatal {
+            self.producer.fatal().unwrap_or_else(|| fault.clone())
+        } else {
+            fault.clone()
+        };
+        let text = format!("producer {}: {}", self.id, fault.text);
+        match verdict::decide(stage, &fault, expired) {
+            Decision::Fail(kind) => kind.error(text),
+            Decision::Abort(kind) => self.abort().err().unwrap_or_else(|| kind.error(text)),
+            Decision::Again => Kind::Retriable.error(text),
+        }
+    }
+
+    fn abort(&self) -> Result<(), Error> {
+        self.step(
+            Stage::Abort,
+            Instant::now() + ABORT_TIMEOUT,
+            Producer::abort,
+        )
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// Takes the records of a commit.
+struct Outbox<'p> {
+    producer: &'p mut Producer,
+    deadline: Instant,
+    /// What made `send` fail: the caller only sees an [`Error`].
+    failed: Option<Fault>,
+}
+
+impl Sink for Outbox<'_> {
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
+        loop {
+            let result = match self.producer.produce(&record) {
+                Err(fault)
+                    if fault.code == code::LOCAL_QUEUE_FULL && Instant::now() < self.deadline =>
+                {
+                    self.producer.make_room()
+                }
+                Err(fault) => Err(fault),
+                Ok(()) => return Ok(()),
+            };
+            if let Err(fault) = result {
+                let error = verdict::kind(fault.code).error(format!(
+                    "record for {}-{}: {}",
+                    record.topic, record.partition, fault.text
+                ));
+                self.failed = Some(fault);
+                return Err(error);
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Runs one stage on the calling thread: polls, folds, commits, and answers changes of assignment.
+
+use crate::metrics::StageStatus;
+use crate::{Error, Metrics};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tidemark_log::{Batch, Clock, Event, GroupOffset, Log, Member, MemberConfig, Sink, TopicPartition};
+
+/// How long a poll waits when nothing comes: bounds how late a stop or a timer is noticed.
+const POLL: Duration = Duration::from_millis(50);
+/// Pause before a commit is tried again that a view store could not take.
+const STALL_RETRY_MS: i64 = 500;
+
+/// When a commit is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// There is nothing to commit.
+    Never,
+    /// There is something: when the commit interval is over.
+    AtInterval,
+    /// At once: memory bound reached, or a marker is owed.
+    Now,
+}
+
+/// What a stage does with what it reads. It is told what it owns, holds what it folded since the last commit, and hands
+/// that over at the commit.
+pub trait Operator: Send {
+    /// Its name in metrics and logs.
+    fn stage(&self) -> &'static str;
+
+    /// Takes over partitions: loads their state and gives the offset to start each at. Everything owned before is gone.
+    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<Vec<(TopicPartition, i64)>, Error>;
+
+    /// Folds a batch in. It cannot fail: errors are kept for [`Operator::check`].
+    fn fold(&mut self, batch: Batch<'_>, now: i64);
+
+    /// The first error since the last call.
+    fn check(&mut self) -> Result<(), Error>;
+
+    /// Called after every poll: timers.
+    fn tick(&mut self, member: &dyn Member, now: i64) -> Result<(), Error>;
+
+    /// Whether a commit is wanted.
+    fn due(&self) -> Due;
+
+    /// What must be done outside the log before the commit; retried for as long as it fails with a retriable error, while
+    /// the member stays in its group.
+    fn prepare(&mut self) -> Result<(), Error>;
+
+    /// Writes the commit's records.
+    fn produce(&mut self, now: i64, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error>;
+
+    /// The commit's offsets: of every owned partition.
+    fn offsets(&self, member: &dyn Member) -> Result<Vec<GroupOffset>, Error>;
+
+    /// The commit went through.
+    fn committed(&mut self, now: i64);
+
+    /// Everything owned is gone: throws state away.
+    fn discard(&mut self);
+}
+
+/// What one stage thread is called.
+#[derive(Debug, Clone)]
+pub struct StageConfig {
+    /// Group, topics and id.
+    pub member: MemberConfig,
+    /// Longest time between two commits while there is something to commit, milliseconds.
+    pub commit_interval_ms: i64,
+}
+
+/// Everything a stage thread needs beside its operator.
+pub struct Context {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Time.
+    pub clock: Clock,
+    /// Set to end the stage after one last commit.
+    pub stop: Arc<AtomicBool>,
+    /// Counters of the process.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Runs until told to stop or until an error. After an error the operator's state is void and the member is dropped:
+/// call again to go on from what is committed.
+///
+/// # Errors
+/// What the log, the registry or the fold found wrong.
+pub fn drive(context: &Context, operator: &mut dyn Operator, config: &StageConfig, status: &StageStatus) -> Result<(), Error> {
+    operator.discard();
+    let member = context.log.member(&config.member)?;
+    let mut stage = Stage { context, operator, config, status, member, last_commit: (context.clock)(), stalled: None, owned: Vec::new() };
+    while !context.stop.load(Ordering::Relaxed) {
+        stage.step()?;
+    }
+    stage.finish()
+}
+
+struct Stage<'s> {
+    context: &'s Context,
+    operator: &'s mut dyn Operator,
+    config: &'s StageConfig,
+    status: &'s StageStatus,
+    member: Box<dyn Member>,
+    last_commit: i64,
+    /// When to try again what the view store could not take; reading is paused until then.
+    stalled: Option<i64>,
+    owned: Vec<TopicPartition>,
+}
+
+impl Stage<'_> {
+    fn now(&self) -> i64 {
+        (self.context.clock)()
+    }
+
+    fn step(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        let wait = POLL.min(self.wait(now));
+        let operator = &mut *self.operator;
+        let event = self.member.poll(wait, &mut |batch| operator.fold(batch, now))?;
+        self.operator.check()?;
+        match event {
+            Event::Polled => {}
+            Event::Assigned(owned) => self.assigned(owned)?,
+            Event::Revoking(_) => {
+                if self.stalled.is_none() && self.operator.due() > Due::Never {
+                    self.commit_or_stall()?;
+                }
+                self.release()?;
+            }
+            Event::Lost(_) => self.release()?,
+        }
+        let now = self.now();
+        self.operator.tick(self.member.as_ref(), now)?;
+        self.commit_if_due(now)
+    }
+
+    /// How long the poll may wait before a commit is due.
+    fn wait(&self, now: i64) -> Duration {
+        let left = match self.operator_due() {
+            Due::Never => return POLL,
+            Due::Now => 0,
+            Due::AtInterval => self.config.commit_interval_ms - (now - self.last_commit),
+        };
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+
+    fn operator_due(&self) -> Due {
+        if self.stalled.is_some() { Due::Never } else { self.operator.due() }
+    }
+
+    fn assigned(&mut self, owned: Vec<TopicPartition>) -> Result<(), Error> {
+        tracing::info!(stage = self.operator.stage(), partitions = owned.len(), "assigned");
+        self.status.restoring();
+        let from = self.operator.assign(&owned, self.now())?;
+        self.member.start(&from)?;
+        self.owned = owned;
+        self.stalled = None;
+        self.last_commit = self.now();
+        self.status.running();
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Error> {
+        self.operator.discard();
+        self.owned.clear();
+        self.stalled = None;
+        Ok(self.member.release()?)
+    }
+
+    fn commit_if_due(&mut self, now: i64) -> Result<(), Error> {
+        let due = match (self.stalled, self.operator.due()) {
+            (Some(until), _) => now >= until,
+            (None, Due::Never) => false,
+            (None, Due::AtInterval) => now - self.last_commit >= self.config.commit_interval_ms,
+            (None, Due::Now) => true,
+        };
+        if due { self.commit_or_stall() } else { Ok(()) }
+    }
+
+    fn commit_or_stall(&mut self) -> Result<(), Error> {
+        match self.operator.prepare() {
+            Ok(()) => {
+                if self.stalled.take().is_some() {
+                    self.member.pause(&self.owned, false)?;
+                    self.status.running();
+                }
+                self.commit()
+            }
+            Err(error) if error.is_retriable() => {
+                if self.stalled.is_none() {
+                    self.member.pause(&self.owned, true)?;
+                }
+                tracing::warn!(stage = self.operator.stage(), %error, "reading is paused until the write goes through");
+                self.status.stalled(&error.to_string());
+                self.stalled = Some(self.now() + STALL_RETRY_MS);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        let began = std::time::Instant::now();
+        let now = self.now();
+        let offsets = self.operator.offsets(self.member.as_ref())?;
+        let operator = &mut *self.operator;
+        self.member.commit(&mut |sink| operator.produce(now, sink), &offsets)?;
+        self.operator.committed(now);
+        self.last_commit = self.now();
+        self.context.metrics.commit(self.operator.stage(), began.elapsed());
+        Ok(())
+    }
+
+    /// Commits what is folded and leaves, so that others take over at once.
+    fn finish(mut self) -> Result<(), Error> {
+        if self.stalled.is_none() && self.operator.due() > Due::Never {
+            self.commit_or_stall()?;
+        }
+        Ok(self.member.leave()?)
+    }
+}

@@ -1,0 +1,339 @@
+//! The merge stage: reads partials, keeps window state with its changelog, writes rows, ledger and progress to the view
+//! topic. Within a commit rows come first, then the ledger that speaks of them, then the progress that closes windows.
+
+use crate::drive::{Due, Operator};
+use crate::metrics::Metrics;
+use crate::plan::FIRST_EPOCH;
+use crate::{Error, Plan};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidemark_core::merge::{MergeFold, SealedRow};
+use tidemark_core::{Accumulator, Job, ViewRow};
+use tidemark_log::{At, Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
+use tidemark_schemas::avro::{Avro, Reader};
+use tidemark_schemas::catalog::{self, Schema};
+use tidemark_schemas::engine::{Ledger, Marker, Partial, Progress, RowState, SealedOut};
+use tidemark_schemas::registry::Registry;
+use tidemark_schemas::wire;
+
+/// How long a restore may go without a record before it is given up.
+const RESTORE_STALL: Duration = Duration::from_secs(30);
+
+static INPUT: &[Schema] = &[catalog::PARTIAL, catalog::MARKER];
+static STATE: &[Schema] = &[catalog::ROW_STATE, catalog::LEDGER, catalog::PROGRESS];
+
+struct Owned<A> {
+    partition: TopicPartition,
+    fold: MergeFold<A>,
+    next_offset: i64,
+    moved: bool,
+    sealed_out: Vec<Vec<u8>>,
+}
+
+/// The merge stage of a job.
+pub struct MergeStage<J: Job> {
+    job: Arc<J>,
+    plan: Arc<Plan>,
+    log: Arc<dyn Log>,
+    input: wire::Decoder,
+    state: wire::Decoder,
+    metrics: Arc<Metrics>,
+    owned: Vec<Owned<J::Accumulator>>,
+    failed: Option<Error>,
+    scratch: Vec<u8>,
+}
+
+impl<J: Job> MergeStage<J> {
+    /// For a job.
+    pub fn new(job: Arc<J>, plan: Arc<Plan>, log: Arc<dyn Log>, registry: Arc<dyn Registry>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            job,
+            plan,
+            log,
+            input: wire::Decoder::new(Arc::clone(&registry), INPUT),
+            state: wire::Decoder::new(registry, STATE),
+            metrics,
+            owned: Vec::new(),
+            failed: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Rebuilds the state of one merge partition from its changelog. The order is what makes it right: the caller has
+    /// fetched the *stable* offset, so no transaction of a predecessor is open; the end is taken after that and includes
+    /// control markers, and the restore is over by position, not by record.
+    fn restore(&mut self, partition: u32) -> Result<MergeFold<J::Accumulator>, Error> {
+        let mut fold = MergeFold::new(&self.plan.spec, partition, FIRST_EPOCH);
+        let changelog = TopicPartition::new(self.plan.changelog.as_str(), partition);
+        let bound = |at| self.log.offsets(std::slice::from_ref(&changelog), at).map(|offsets| offsets.first().copied().unwrap_or(0));
+        let (start, end) = (bound(At::Start)?, bound(At::End)?);
+        if start >= end {
+            return Ok(fold);
+        }
+        let mut reader = self.log.reader(&[(changelog.clone(), start)])?;
+        let (mut last_progress, mut at) = (Instant::now(), start);
+        let mut rows = Changelog { decoder: &mut self.state, fold: &mut fold, scratch: &mut self.scratch, failed: None };
+        while at < end {
+            reader.poll(Duration::from_millis(100), &mut |batch| rows.fold(batch))?;
+            rows.failed.take().map_or(Ok(()), Err)?;
+            let now_at = reader.position(&changelog)?;
+            if now_at > at {
+                (at, last_progress) = (now_at, Instant::now());
+            } else if last_progress.elapsed() > RESTORE_STALL {
+                let what = format!("restore of {changelog} stands at {at} of {end} for {} s", RESTORE_STALL.as_secs());
+                return Err(tidemark_log::Error::Retriable(what).into());
+            }
+        }
+        fold.restored();
+        tracing::info!(partition, rows = fold.rows(), entries = end - start, "state restored");
+        Ok(fold)
+    }
+}
+
+/// Takes changelog entries into a fold.
+struct Changelog<'c, A> {
+    decoder: &'c mut wire::Decoder,
+    fold: &'c mut MergeFold<A>,
+    scratch: &'c mut Vec<u8>,
+    failed: Option<Error>,
+}
+
+impl<A: Accumulator> Changelog<'_, A> {
+    fn fold(&mut self, batch: Batch<'_>) {
+        for record in batch.records {
+            if self.failed.is_some() {
+                return;
+            }
+            if let Err(reason) = self.entry(record) {
+                self.failed = Some(unreadable(&batch, record, reason));
+            }
+        }
+    }
+
+    fn entry(&mut self, record: &Record<'_>) -> Result<(), wire::Error> {
+        let Some(value) = record.value else { return Ok(()) }; // a tombstone: its row's window is in the ledger as sealed
+        let (schema, datum) = self.decoder.datum(value, self.scratch)?;
+        let mut reader = Reader::new(datum);
+        match schema {
+            0 => self.fold.restore_row(&RowState::get(&mut reader)?)?,
+            1 => self.fold.restore_ledger(Ledger::get(&mut reader)?),
+            _ => {
+                let progress = Progress::get(&mut reader)?;
+                // Another version's progress cannot be here: the topic is named after the version.
+                let _ = self.fold.restore_progress(progress);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(batch: &Batch<'_>, record: &Record<'_>, reason: wire::Error) -> Error {
+    Error::Unreadable { topic: batch.topic.to_owned(), partition: batch.partition, offset: record.offset, reason }
+}
+
+fn fold_record<A: Accumulator>(
+    owned: &mut Owned<A>,
+    plan: &Plan,
+    decoder: &mut wire::Decoder,
+    scratch: &mut Vec<u8>,
+    batch: &Batch<'_>,
+    record: &Record<'_>,
+) -> Result<(), Error> {
+    let wrong = |reason: wire::Error| unreadable(batch, record, reason);
+    let (schema, datum) = decoder.datum(record.value.unwrap_or_default(), scratch).map_err(wrong)?;
+    let mut reader = Reader::new(datum);
+    if schema == 0 {
+        let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
+        let letters = &mut owned.sealed_out;
+        owned.fold.fold_partial(record.offset, record.timestamp, &partial, |row| letters.push(sealed_letter(plan, &partial, &row)))?;
+    } else {
+        let marker = Marker::get(&mut reader).map_err(|error| wrong(error.into()))?;
+        owned.fold.fold_marker(record.offset, record.timestamp, &marker)?;
+    }
+    owned.next_offset = record.offset + 1;
+    owned.moved = true;
+    Ok(())
+}
+
+fn sealed_letter(plan: &Plan, partial: &Partial<'_>, row: &SealedRow<'_>) -> Vec<u8> {
+    let letter = SealedOut {
+        topic: partial.topic,
+        partition: partial.partition,
+        first_offset: row.first_offset,
+        last_offset: row.last_offset,
+        window_start: row.window_start,
+        window_end: row.window_end,
+        key: row.key,
+        records: row.records,
+        accumulator: row.accumulator,
+    };
+    let mut value = Vec::new();
+    wire::put(plan.ids.sealed_out, &letter, &mut value);
+    value
+}
+
+/// Keys of the changelog and the view topic: `R` window start, key; `L` window start; `P`. Big-endian, so that a dump is in
+/// order.
+fn row_key(window_start: i64, key: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.push(b'R');
+    out.extend_from_slice(&window_start.to_be_bytes());
+    out.extend_from_slice(key);
+}
+
+fn ledger_key(window_start: i64) -> [u8; 9] {
+    let mut key = [b'L'; 9];
+    key[1..].copy_from_slice(&window_start.to_be_bytes());
+    key
+}
+
+/// Writes what changed in one merge partition.
+struct Output<'o, J: Job> {
+    job: &'o J,
+    plan: &'o Plan,
+    partition: u32,
+    sink: &'o mut dyn Sink,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl<J: Job> Output<'_, J> {
+    fn send(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), tidemark_log::Error> {
+        self.sink.send(Outgoing { topic, partition: self.partition, key: Some(key), value, headers: &[] })
+    }
+
+    fn all(&mut self, owned: &Owned<J::Accumulator>) -> Result<(), tidemark_log::Error> {
+        let plan = self.plan;
+        self.rows(&owned.fold)?;
+        for ledger in owned.fold.touched_ledgers() {
+            self.to_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
+        }
+        self.to_both(b"P", plan.ids.progress, &owned.fold.progress())?;
+        for letter in &owned.sealed_out {
+            self.sink.send(Outgoing { topic: &plan.late, partition: self.partition, value: Some(letter), ..Outgoing::default() })?;
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, fold: &MergeFold<J::Accumulator>) -> Result<(), tidemark_log::Error> {
+        let plan = self.plan;
+        let (mut key, mut value, mut accumulator) = (Vec::new(), Vec::new(), Vec::new());
+        for row in fold.touched_rows() {
+            row_key(row.window_start, row.key, &mut key);
+            accumulator.clear();
+            row.cell.sum.put(&mut accumulator);
+            let (records, revision) = (row.cell.records, row.cell.revision);
+            let state = RowState { window_start: row.window_start, key: row.key, records, accumulator: &accumulator, revision };
+            value.clear();
+            wire::put(plan.ids.row_state, &state, &mut value);
+            self.send(&plan.changelog, &key, Some(&value))?;
+            value.clear();
+            wire::put_header(plan.ids.row, &mut value);
+            let view_row = ViewRow {
+                key: row.key,
+                window_start: row.window_start,
+                merge_partition: self.partition,
+                opened_at: row.opened_at,
+                records,
+                accumulator: &row.cell.sum,
+                epoch: FIRST_EPOCH,
+                revision,
+            };
+            self.job.put_row(&view_row, &mut value);
+            self.send(&plan.view, &key, Some(&value))?;
+        }
+        for (window_start, row) in fold.removed_rows() {
+            row_key(window_start, row, &mut key);
+            self.send(&plan.changelog, &key, None)?;
+        }
+        (self.key, self.value) = (key, value);
+        Ok(())
+    }
+
+    fn to_both<'a>(&mut self, key: &[u8], id: u32, record: &impl Avro<'a>) -> Result<(), tidemark_log::Error> {
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        wire::put(id, record, &mut value);
+        let plan = self.plan;
+        self.send(&plan.changelog, key, Some(&value))?;
+        self.send(&plan.view, key, Some(&value))?;
+        self.value = value;
+        Ok(())
+    }
+}
+
+impl<J: Job> Operator for MergeStage<J> {
+    fn stage(&self) -> &'static str {
+        "merge"
+    }
+
+    fn assign(&mut self, owned: &[TopicPartition], _now: i64) -> Result<Vec<(TopicPartition, i64)>, Error> {
+        self.discard();
+        let committed = self.log.committed(&self.plan.group("merge"), owned)?;
+        for (partition, committed) in owned.iter().zip(committed) {
+            let next_offset = committed.map_or(0, |at| at.offset);
+            let fold = self.restore(partition.partition)?;
+            self.owned.push(Owned { partition: partition.clone(), fold, next_offset, moved: false, sealed_out: Vec::new() });
+        }
+        Ok(self.owned.iter().map(|owned| (owned.partition.clone(), owned.next_offset)).collect())
+    }
+
+    fn fold(&mut self, batch: Batch<'_>, _now: i64) {
+        let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else { return };
+        for record in batch.records {
+            if self.failed.is_some() {
+                return;
+            }
+            let folded = fold_record(owned, &self.plan, &mut self.input, &mut self.scratch, &batch, record);
+            self.failed = folded.err();
+        }
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    fn tick(&mut self, _member: &dyn Member, _now: i64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn due(&self) -> Due {
+        if self.owned.iter().any(|owned| owned.moved) { Due::AtInterval } else { Due::Never }
+    }
+
+    fn prepare(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn produce(&mut self, _now: i64, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
+        for owned in self.owned.iter().filter(|owned| owned.moved) {
+            let partition = owned.partition.partition;
+            let (job, plan) = (self.job.as_ref(), self.plan.as_ref());
+            Output { job, plan, partition, sink, key: Vec::new(), value: Vec::new() }.all(owned)?;
+        }
+        Ok(())
+    }
+
+    fn offsets(&self, _member: &dyn Member) -> Result<Vec<GroupOffset>, Error> {
+        let offset = |owned: &Owned<J::Accumulator>| GroupOffset {
+            partition: owned.partition.clone(),
+            offset: owned.next_offset,
+            metadata: String::new(),
+        };
+        Ok(self.owned.iter().map(offset).collect())
+    }
+
+    fn committed(&mut self, now: i64) {
+        for owned in &mut self.owned {
+            owned.moved = false;
+            owned.sealed_out.clear();
+            owned.fold.committed();
+            self.metrics.merge(owned.partition.partition, owned.fold.rows(), owned.fold.bytes(), owned.fold.watermark(), now);
+        }
+    }
+
+    fn discard(&mut self) {
+        self.owned.clear();
+        self.failed = None;
+    }
+}

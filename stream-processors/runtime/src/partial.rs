@@ -1,0 +1,359 @@
+//! The partial stage: reads source partitions, decides lateness, writes partials and markers.
+
+use crate::drive::{Due, Operator};
+use crate::metrics::Metrics;
+use crate::{Error, Plan};
+use std::sync::Arc;
+use tidemark_core::partial::{PartialFold, Position, Verdict, metadata, parse_metadata};
+use tidemark_core::{Job, LatePolicy, Sample};
+use tidemark_log::{At, Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
+use tidemark_schemas::avro::Avro;
+use tidemark_schemas::catalog::Schema;
+use tidemark_schemas::engine::{DeadLetter, LateReason, LateRecord, Marker, TopicPartitions};
+use tidemark_schemas::registry::Registry;
+use tidemark_schemas::wire;
+
+/// Partials and letters in memory that bring the commit forward, bytes.
+const BYTES_MAX: usize = 64 << 20;
+/// An idle partition's marker is renewed so often, milliseconds.
+const IDLE_RENEW_MS: i64 = 1_000;
+
+struct Source<A> {
+    partition: TopicPartition,
+    fold: PartialFold<A>,
+    last_record_at: i64,
+}
+
+/// Encoded records that wait for the commit, end to end.
+#[derive(Default)]
+struct Letters {
+    bytes: Vec<u8>,
+    /// End of each value in `bytes`, and the partition it goes to.
+    ends: Vec<(usize, u32)>,
+}
+
+impl Letters {
+    fn push<'a>(&mut self, partition: u32, id: u32, letter: &impl Avro<'a>) {
+        wire::put(id, letter, &mut self.bytes);
+        self.ends.push((self.bytes.len(), partition));
+    }
+
+    fn send(&self, topic: &str, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
+        let mut start = 0;
+        for &(end, partition) in &self.ends {
+            let value = self.bytes.get(start..end);
+            sink.send(Outgoing { topic, partition, key: None, value, headers: &[] })?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+/// The partial stage of a job.
+pub struct PartialStage<J: Job> {
+    job: Arc<J>,
+    plan: Arc<Plan>,
+    log: Arc<dyn Log>,
+    decoder: wire::Decoder,
+    metrics: Arc<Metrics>,
+    counts: Vec<TopicPartitions>,
+    sources: Vec<Source<J::Accumulator>>,
+    late: Letters,
+    dead: Letters,
+    marker_owed: bool,
+    next_idle_check: i64,
+    failed: Option<Error>,
+    scratch: Vec<u8>,
+}
+
+impl<J: Job> PartialStage<J> {
+    /// For a job whose source records are read as `source`.
+    pub fn new(
+        job: Arc<J>,
+        plan: Arc<Plan>,
+        source: &'static [Schema],
+        log: Arc<dyn Log>,
+        registry: Arc<dyn Registry>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            job,
+            plan,
+            log,
+            decoder: wire::Decoder::new(registry, source),
+            metrics,
+            counts: Vec::new(),
+            sources: Vec::new(),
+            late: Letters::default(),
+            dead: Letters::default(),
+            marker_owed: false,
+            next_idle_check: 0,
+            failed: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn fold_record(&mut self, at: usize, batch: &Batch<'_>, record: &Record<'_>) {
+        let Some(source) = self.sources.get_mut(at) else { return };
+        let letters = Address { plan: &self.plan, topic: batch.topic, partition: batch.partition, record };
+        let value = record.value.unwrap_or_default();
+        let datum = match self.decoder.datum(value, &mut self.scratch) {
+            Ok((_, datum)) => datum,
+            Err(error @ wire::Error::Registry(_)) => {
+                self.failed = Some(letters.unreadable(error));
+                return;
+            }
+            Err(error) => {
+                source.fold.reject(record.offset);
+                return letters.dead(&mut self.dead, rule_of(&error), &error.to_string());
+            }
+        };
+        match self.job.read(datum) {
+            Ok(sample) => fold_sample(source, &letters, &sample, self.plan.spec.late, &mut self.late, &mut self.dead),
+            Err(reject) => {
+                source.fold.reject(record.offset);
+                letters.dead(&mut self.dead, reject.rule, &reject.detail);
+            }
+        }
+    }
+
+    fn marker(&self, now: i64) -> Marker {
+        Marker {
+            fingerprint: self.plan.spec.fingerprint(),
+            at: now,
+            sources: self.sources.iter().map(|source| source.fold.mark()).collect(),
+            partition_counts: self.counts.clone(),
+        }
+    }
+}
+
+fn fold_sample<A: tidemark_core::Accumulator>(
+    source: &mut Source<A>,
+    letters: &Address<'_>,
+    sample: &Sample<'_, A>,
+    policy: LatePolicy,
+    late: &mut Letters,
+    dead: &mut Letters,
+) {
+    match source.fold.fold(letters.record.offset, letters.record.timestamp, sample) {
+        Verdict::OnTime | Verdict::Filtered => {}
+        Verdict::Late { window, watermark } => letters.late(late, sample.event_time, window, watermark, policy),
+        Verdict::FarFuture => {
+            let (ahead, limit) = (sample.event_time - letters.record.timestamp, letters.plan.spec.max_future_ms);
+            let detail = format!("event time {} ms is {ahead} ms ahead of its append time; at most {limit} is taken", sample.event_time);
+            letters.dead(dead, "far_future", &detail);
+        }
+    }
+}
+
+/// Where a record was read, for letters about it.
+struct Address<'r> {
+    plan: &'r Plan,
+    topic: &'r str,
+    partition: u32,
+    record: &'r Record<'r>,
+}
+
+impl Address<'_> {
+    /// Letters about one source partition keep their order.
+    fn target(&self) -> u32 {
+        self.partition % self.plan.spec.merge_partitions
+    }
+
+    fn unreadable(&self, reason: wire::Error) -> Error {
+        Error::Unreadable { topic: self.topic.to_owned(), partition: self.partition, offset: self.record.offset, reason }
+    }
+
+    fn dead(&self, out: &mut Letters, rule: &str, detail: &str) {
+        let letter = DeadLetter {
+            topic: self.topic,
+            partition: self.partition as i32,
+            offset: self.record.offset,
+            appended_at: self.record.timestamp,
+            rule,
+            detail,
+            key: self.record.key,
+            value: self.record.value,
+        };
+        out.push(self.target(), self.plan.ids.dead_letter, &letter);
+    }
+
+    fn late(&self, out: &mut Letters, event_time: i64, window: tidemark_core::window::Window, watermark: i64, policy: LatePolicy) {
+        let letter = LateRecord {
+            topic: self.topic,
+            partition: self.partition as i32,
+            offset: self.record.offset,
+            event_time,
+            window_start: window.start,
+            window_end: window.end,
+            watermark,
+            grace_ms: self.plan.spec.grace_ms,
+            reason: match policy {
+                LatePolicy::Amend => LateReason::Amended,
+                LatePolicy::Hold => LateReason::Held,
+            },
+            value: self.record.value.unwrap_or_default(),
+        };
+        out.push(self.target(), self.plan.ids.late_record, &letter);
+    }
+}
+
+/// The short name of why a value could not be read.
+fn rule_of(error: &wire::Error) -> &'static str {
+    match error {
+        wire::Error::Short(_) => "short",
+        wire::Error::BadMagic(_) => "bad_magic",
+        wire::Error::UnknownSchema(_) => "unknown_schema",
+        wire::Error::Incompatible { .. } => "incompatible_schema",
+        wire::Error::Datum(_) => "malformed",
+        wire::Error::Registry(_) => "registry",
+    }
+}
+
+impl<J: Job> Operator for PartialStage<J> {
+    fn stage(&self) -> &'static str {
+        "partial"
+    }
+
+    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<Vec<(TopicPartition, i64)>, Error> {
+        self.discard();
+        for topic in &self.plan.spec.sources {
+            let partitions = self.log.partitions(topic)?.ok_or_else(|| Error::NoSource(topic.clone()))?;
+            self.counts.push(TopicPartitions { topic: topic.clone(), partitions: partitions as i32 });
+        }
+        let committed = self.log.committed(&self.plan.group("partial"), owned)?;
+        let fingerprint = self.plan.spec.fingerprint();
+        for (partition, committed) in owned.iter().zip(committed) {
+            // A partition without an offset was added after the job was created: all of it is new.
+            let position = match committed {
+                Some(at) => Position { next_offset: at.offset, watermark: parse_metadata(&at.metadata, fingerprint)? },
+                None => {
+                    let start = self.log.offsets(std::slice::from_ref(partition), At::Start)?;
+                    Position { next_offset: start.first().copied().unwrap_or(0), watermark: None }
+                }
+            };
+            let fold = PartialFold::new(&self.plan.spec, &partition.topic, partition.partition, position);
+            self.sources.push(Source { partition: partition.clone(), fold, last_record_at: now });
+        }
+        self.marker_owed = !self.sources.is_empty();
+        let start = |source: &Source<J::Accumulator>| (source.partition.clone(), source.fold.position().next_offset);
+        Ok(self.sources.iter().map(start).collect())
+    }
+
+    fn fold(&mut self, batch: Batch<'_>, now: i64) {
+        let is_it = |source: &Source<J::Accumulator>| {
+            source.partition.partition == batch.partition && *source.partition.topic == *batch.topic
+        };
+        let Some(at) = self.sources.iter().position(is_it) else { return };
+        for record in batch.records {
+            if self.failed.is_some() {
+                return;
+            }
+            self.fold_record(at, &batch, record);
+        }
+        if let Some(source) = self.sources.get_mut(at) {
+            source.last_record_at = now;
+        }
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Finds idle partitions: silent for `idle_after`, and read to the end that the log names *after* the time was taken.
+    fn tick(&mut self, member: &dyn Member, now: i64) -> Result<(), Error> {
+        if now < self.next_idle_check {
+            return Ok(());
+        }
+        self.next_idle_check = now + IDLE_RENEW_MS;
+        let silent_since = now - self.plan.spec.idle_after_ms;
+        let silent: Vec<usize> =
+            (0..self.sources.len()).filter(|&at| self.sources.get(at).is_some_and(|s| s.last_record_at <= silent_since)).collect();
+        let partitions: Vec<TopicPartition> =
+            silent.iter().filter_map(|&at| self.sources.get(at)).map(|source| source.partition.clone()).collect();
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let ends = self.log.offsets(&partitions, At::End)?;
+        for (at, end) in silent.into_iter().zip(ends) {
+            let Some(source) = self.sources.get_mut(at) else { continue };
+            if member.position(&source.partition)? == end {
+                source.fold.skip_to(end);
+                source.fold.mark_idle(now);
+                self.marker_owed = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn due(&self) -> Due {
+        let bytes: usize = self.sources.iter().map(|source| source.fold.bytes()).sum();
+        if self.sources.is_empty() {
+            Due::Never
+        } else if self.marker_owed || bytes + self.late.bytes.len() + self.dead.bytes.len() >= BYTES_MAX {
+            Due::Now
+        } else if self.sources.iter().any(|source| source.fold.records() > 0) {
+            Due::AtInterval
+        } else {
+            Due::Never
+        }
+    }
+
+    fn prepare(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn produce(&mut self, now: i64, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
+        let (topic, ids) = (self.plan.partials.as_str(), self.plan.ids);
+        let mut value = Vec::new();
+        for source in &self.sources {
+            source.fold.partials(|partition, datum| {
+                value.clear();
+                wire::put_header(ids.partial, &mut value);
+                value.extend_from_slice(datum);
+                sink.send(Outgoing { topic, partition, key: None, value: Some(&value), headers: &[] })
+            })?;
+        }
+        value.clear();
+        wire::put(ids.marker, &self.marker(now), &mut value);
+        for partition in 0..self.plan.spec.merge_partitions {
+            sink.send(Outgoing { topic, partition, key: None, value: Some(&value), headers: &[] })?;
+        }
+        self.late.send(&self.plan.late, sink)?;
+        self.dead.send(&self.plan.dead_letter, sink)
+    }
+
+    fn offsets(&self, _member: &dyn Member) -> Result<Vec<GroupOffset>, Error> {
+        let fingerprint = self.plan.spec.fingerprint();
+        let offset = |source: &Source<J::Accumulator>| {
+            let position = source.fold.position();
+            let metadata = metadata(fingerprint, position.watermark);
+            GroupOffset { partition: source.partition.clone(), offset: position.next_offset, metadata }
+        };
+        Ok(self.sources.iter().map(offset).collect())
+    }
+
+    fn committed(&mut self, now: i64) {
+        for source in &mut self.sources {
+            self.metrics.source(&source.fold.mark(), now);
+            source.fold.committed();
+        }
+        self.late.clear();
+        self.dead.clear();
+        self.marker_owed = false;
+    }
+
+    fn discard(&mut self) {
+        self.sources.clear();
+        self.counts.clear();
+        self.late.clear();
+        self.dead.clear();
+        self.marker_owed = false;
+        self.failed = None;
+    }
+}

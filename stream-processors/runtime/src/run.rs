@@ -1,0 +1,174 @@
+//! The stage threads of a process: started, kept going, stopped.
+
+use crate::drive::{Context, Operator, StageConfig, drive};
+use crate::merge::MergeStage;
+use crate::metrics::StageStatus;
+use crate::partial::PartialStage;
+use crate::writer::{ViewSource, WriterStage};
+use crate::{Error, Metrics, Plan};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tidemark_core::Job;
+use tidemark_log::{Clock, Log, MemberConfig};
+use tidemark_schemas::catalog::Schema;
+use tidemark_schemas::registry::Registry;
+use tidemark_views::{ViewSpec, ViewStore};
+
+/// First and longest pause before a failed stage is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// What an operator may set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Stable over restarts and unique among the processes of an installation; part of every transactional id.
+    pub replica: String,
+    /// Threads for each stage, 1 to 64.
+    pub threads: u32,
+    /// Longest time between two commits while there is something to commit, milliseconds.
+    pub commit_interval_ms: i64,
+    /// A member silent for longer is taken out of its group.
+    pub session_timeout: Duration,
+}
+
+/// What the stages of a job run on.
+#[derive(Clone)]
+pub struct Parts {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The schema registry.
+    pub registry: Arc<dyn Registry>,
+    /// Where rows go.
+    pub views: Arc<dyn ViewStore>,
+    /// Runs the view store's futures.
+    pub handle: tokio::runtime::Handle,
+    /// Time.
+    pub clock: Clock,
+    /// Counters of the process.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The schemas and functions that make a job's records what they are.
+#[derive(Clone)]
+pub struct Shape {
+    /// Of the source topics.
+    pub source: &'static [Schema],
+    /// Of the view's rows.
+    pub row: Schema,
+    /// How the view topic is read.
+    pub view_source: ViewSource,
+    /// The table.
+    pub view: ViewSpec,
+}
+
+/// Stage threads at work. Dropping it does not stop them: call [`Running::stop`].
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Makes what the job needs and starts its stages. Each thread keeps trying until it is told to stop or meets an error
+/// that another try cannot mend; [`Metrics::ready`] says which.
+///
+/// # Errors
+/// Topics, schemas or first offsets cannot be made.
+pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Settings) -> Result<Running, Error> {
+    let mut plan = Plan::new(job.spec().clone())?;
+    plan.create(parts.log.as_ref(), parts.registry.as_ref(), shape.row)?;
+    let plan = Arc::new(plan);
+    let mut running = Running { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+    for thread in 0..settings.threads {
+        let (log, registry, metrics) = (&parts.log, &parts.registry, &parts.metrics);
+        let partial = PartialStage::new(
+            Arc::clone(&job),
+            Arc::clone(&plan),
+            shape.source,
+            Arc::clone(log),
+            Arc::clone(registry),
+            Arc::clone(metrics),
+        );
+        running.spawn(Box::new(partial), &plan, "partial", plan.spec.sources.clone(), parts, settings, thread);
+        let merge =
+            MergeStage::new(Arc::clone(&job), Arc::clone(&plan), Arc::clone(log), Arc::clone(registry), Arc::clone(metrics));
+        running.spawn(Box::new(merge), &plan, "merge", vec![plan.partials.clone()], parts, settings, thread);
+        let writer = WriterStage::new(
+            Arc::clone(&plan),
+            shape.view.clone(),
+            shape.view_source,
+            Arc::clone(log),
+            Arc::clone(registry),
+            Arc::clone(&parts.views),
+            parts.handle.clone(),
+            Arc::clone(metrics),
+        );
+        running.spawn(Box::new(writer), &plan, "view-writer", vec![plan.view.clone()], parts, settings, thread);
+    }
+    Ok(running)
+}
+
+impl Running {
+    #[allow(clippy::too_many_arguments, reason = "private; the names of a thread come from all of them")]
+    fn spawn(
+        &mut self,
+        mut operator: Box<dyn Operator>,
+        plan: &Plan,
+        role: &str,
+        topics: Vec<String>,
+        parts: &Parts,
+        settings: &Settings,
+        thread: u32,
+    ) {
+        let id = format!("{}-{}-{thread}", plan.group(role), settings.replica);
+        let member = MemberConfig { group: plan.group(role), topics, id, session_timeout: settings.session_timeout };
+        let config = StageConfig { member, commit_interval_ms: settings.commit_interval_ms };
+        let context = Context {
+            log: Arc::clone(&parts.log),
+            clock: Arc::clone(&parts.clock),
+            stop: Arc::clone(&self.stop),
+            metrics: Arc::clone(&parts.metrics),
+        };
+        let name = format!("{} {role} {thread}", plan.spec.name);
+        let status = StageStatus::new(name.clone(), Arc::clone(&parts.metrics));
+        let work = move || supervise(&context, operator.as_mut(), &config, &status);
+        match std::thread::Builder::new().name(name.clone()).spawn(work) {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => StageStatus::new(name, Arc::clone(&parts.metrics)).stopped(&format!("cannot start a thread: {error}")),
+        }
+    }
+
+    /// Commits what is folded, leaves the groups and ends the threads.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a stage thread panicked; what it had not committed is read again at the next start");
+            }
+        }
+    }
+}
+
+/// Drives a stage again and again until it is stopped or fails for good.
+fn supervise(context: &Context, operator: &mut dyn Operator, config: &StageConfig, status: &StageStatus) {
+    let mut backoff = BACKOFF.0;
+    loop {
+        status.joining();
+        let began = std::time::Instant::now();
+        let Err(error) = drive(context, operator, config, status) else { return };
+        if context.stop.load(Ordering::Relaxed) {
+            tracing::warn!(stage = operator.stage(), %error, "stopped before the last commit; it is read again at the next start");
+            return;
+        }
+        if !error.is_retriable() {
+            tracing::error!(stage = operator.stage(), %error, "the stage stops: another try would not help");
+            return status.stopped(&error.to_string());
+        }
+        if began.elapsed() > BACKOFF.1 * 4 {
+            backoff = BACKOFF.0;
+        }
+        tracing::warn!(stage = operator.stage(), %error, pause_ms = backoff.as_millis() as u64, "the stage starts again from what is committed");
+        status.retrying(&error.to_string());
+        std::thread::sleep(backoff);
+        backoff = (backoff * 2).min(BACKOFF.1);
+    }
+}
