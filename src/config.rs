@@ -52,13 +52,14 @@ impl Default for Config {
 pub struct LogConfig {
     /// `text` for people, `json` for machines.
     pub format: LogFormat,
-    /// What is logged, in `tracing`'s filter syntax, for example `info,tidemark_log=debug`.
-    pub filter: String,
+    /// What is logged, in `tracing`'s filter syntax, for example `info,tidemark_log=debug`. By default text leaves out the
+    /// access log, which JSON has.
+    pub filter: Option<String>,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info,scylla=warn".into() }
+        Self { format: LogFormat::Text, filter: None }
     }
 }
 

@@ -1,15 +1,26 @@
 //! Structured logs on standard error.
 
 use crate::config::{Config, LogFormat};
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging as configured. An invalid filter is said and `info` is used.
+/// What is logged when nothing else is asked for.
+fn default_filter(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "warn,tidemark_runtime=info",
+        LogFormat::Json => "info,fjall=warn,lsm_tree=warn,scylla=warn",
+    }
+}
+
+/// Starts logging as configured. An invalid filter is said, and the default is used.
 pub fn init(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log.filter).unwrap_or_else(|error| {
-        eprintln!("tidemark: log.filter {:?} is not understood ({error}); using \"info\"", config.log.filter);
-        EnvFilter::new("info")
+    let default = default_filter(config.log.format);
+    let filter = EnvFilter::try_new(config.log.filter.as_deref().unwrap_or(default)).unwrap_or_else(|error| {
+        eprintln!("tidemark: log.filter is not understood ({error}); using {default:?}");
+        EnvFilter::new(default)
     });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let to_people = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(to_people);
     match config.log.format {
         LogFormat::Text => builder.with_target(false).compact().init(),
         LogFormat::Json => builder.json().init(),

@@ -33,7 +33,7 @@ pub fn router(ops: Ops) -> Router {
 
 async fn health(checks: Arc<Vec<Check>>) -> impl IntoResponse {
     let reasons: Vec<String> =
-        checks.iter().filter_map(|check| check.run().err().map(|why| format!("{}: {why}", check.name()))).collect();
+        checks.iter().filter_map(|check| (check.check)().err().map(|why| format!("{}: {why}", check.name))).collect();
     match reasons.is_empty() {
         true => (StatusCode::OK, Json(serde_json::json!({ "status": "ready" }))),
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "status": "not ready", "reasons": reasons }))),

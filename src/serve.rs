@@ -5,7 +5,6 @@ use crate::open::{self, Schemas};
 use crate::replica::Replica;
 use crate::{demo, ops, server, topics};
 use anyhow::Context;
-use axum::Router;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemark_core::Job;

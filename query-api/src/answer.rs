@@ -95,7 +95,7 @@ where
             return Ok(head.response(StatusCode::NOT_MODIFIED, Body::empty(), None, true));
         }
         let key = (question.id, facts.tag(question.range));
-        if let Some(made) = api.cache.get(&key).filter(|_| !head.expired) {
+        if let Some(made) = api.cache.get(&key) {
             api.metrics.cache_hit();
             return Ok(head.whole(&made, true));
         }
@@ -124,9 +124,7 @@ struct Head<'a> {
     watermark: Option<i64>,
     records: i64,
     late: i64,
-    /// Some rows may be past their retention: the ledger does not tell whether the answer is still the same.
-    expired: bool,
-    /// Seconds that the answer stays as it is, whatever happens.
+    /// Seconds that the answer stays as it is, whatever happens: until its first rows reach the end of their retention.
     max_age_s: i64,
 }
 
@@ -142,7 +140,6 @@ impl<'a> Head<'a> {
             watermark: facts.watermark,
             records: count.records,
             late: count.late(),
-            expired: left_ms <= 0,
             max_age_s: if state == State::Sealed { (left_ms / 1_000).clamp(0, SEALED_AGE_S) } else { 0 },
         }
     }
@@ -150,7 +147,7 @@ impl<'a> Head<'a> {
     fn matches(&self, headers: &HeaderMap) -> bool {
         let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
         let mut tags = known.flat_map(|v| v.split(',')).map(|tag| tag.trim());
-        !self.expired && tags.any(|tag| tag == "*" || tag.trim_start_matches("W/") == self.etag)
+        tags.any(|tag| tag == "*" || tag.trim_start_matches("W/") == self.etag)
     }
 
     fn whole(&self, made: &Made, tagged: bool) -> Response {
@@ -169,7 +166,7 @@ impl<'a> Head<'a> {
         set(header::CONTENT_TYPE, self.question.media_type.to_owned());
         set(header::CACHE_CONTROL, self.cache_control());
         set(header::VARY, "accept".to_owned());
-        if tagged && !self.expired {
+        if tagged {
             set(header::ETAG, self.etag.clone());
         }
         if let Some(file) = &self.question.file {

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use tidemark_schemas::engine::Progress;
-use tidemark_views::{ViewSpec, ViewStore};
+use tidemark_views::{Clock, ViewSpec, ViewStore};
 use tokio::sync::{Semaphore, watch};
 
 mod answer;
@@ -43,11 +43,12 @@ pub use live::LiveEvent;
 pub use params::RANGE_HOURS_MAX;
 pub use problem::{Problem, Reason};
 pub use progress::{Dropped, Holding, MergeProgress, ProgressAnswer, SourceCounts};
-pub use routes::{PATHS, router};
+pub use openapi::openapi;
+pub use routes::{ENDPOINTS, finish, router, routes};
 pub use top::{Group, TopAnswer};
 
-/// Milliseconds since the epoch, now.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+
 
 /// Appends Prometheus text to the answer of `/metrics`; called on each scrape, must not block.
 pub type Render = Arc<dyn Fn(&mut String) + Send + Sync>;

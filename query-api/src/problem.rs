@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 /// An `application/problem+json` answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = QueryProblem)]
 pub struct Problem {
     /// Names the kind of problem: `urn:tidemark:problem:` and a word.
     #[serde(rename = "type")]
@@ -24,7 +25,7 @@ pub struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-    /// Of `not-ready`: every check that failed.
+    /// Of `not_ready`: every check that failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
 }
@@ -56,7 +57,7 @@ impl Problem {
 
     /// 400: a query parameter that cannot be used.
     pub fn parameter(name: &str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "bad query parameter", detail);
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "bad_parameter", "bad query parameter", detail);
         problem.parameter = Some(name.to_owned());
         problem.fix = Some(fix.into());
         problem
@@ -64,14 +65,14 @@ impl Problem {
 
     /// 422: the question is well put and too big for one answer.
     pub fn too_big(detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too-big", "too much for one answer", detail);
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_big", "too much for one answer", detail);
         problem.fix = Some(fix.into());
         problem
     }
 
     /// 404: no such path.
     pub fn not_found(path: &str) -> Self {
-        let mut problem = Self::new(StatusCode::NOT_FOUND, "not-found", "no such path", format!("nothing is at {path}"));
+        let mut problem = Self::new(StatusCode::NOT_FOUND, "not_found", "no such path", format!("nothing is at {path}"));
         problem.fix = Some("see /v1/openapi.json for what there is".to_owned());
         problem
     }
@@ -79,7 +80,7 @@ impl Problem {
     /// 405: the path is there, the method is not.
     pub fn method_not_allowed(method: &str, path: &str) -> Self {
         let detail = format!("{path} does not take {method}");
-        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed", detail);
+        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "method not allowed", detail);
         problem.fix = Some("use a method of the Allow header".to_owned());
         problem
     }
@@ -87,13 +88,13 @@ impl Problem {
     /// 503: some check failed.
     pub fn not_ready(reasons: Vec<Reason>) -> Self {
         let detail = format!("{} of the checks failed", reasons.len());
-        Self { reasons, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "not ready", detail) }
+        Self { reasons, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "not ready", detail) }
     }
 
     /// 503: as many streams are open as are allowed.
     pub fn too_many_streams(limit: usize) -> Self {
         let detail = format!("{limit} live streams are open, which is the limit");
-        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "too many live streams", detail);
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", "too many live streams", detail);
         problem.fix = Some("close one, or ask /v1/hours and /v1/progress again from time to time".to_owned());
         problem
     }
@@ -121,7 +122,7 @@ impl From<ViewError> for Problem {
             ViewError::Unavailable(_) => {
                 let mut problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "views-unavailable",
+                    "views_unavailable",
                     "the view store is not available",
                     detail,
                 );
@@ -129,14 +130,14 @@ impl From<ViewError> for Problem {
                 problem
             }
             ViewError::Invalid { .. } => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "views-invalid", "the view cannot be read", detail)
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "views_invalid", "the view cannot be read", detail)
             }
         }
     }
 }
 
 /// The media type of problem documents.
-pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+pub(crate) const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

@@ -61,11 +61,7 @@ impl<'a> Reader<'a> {
     /// Fails unless everything has been read.
     #[inline]
     pub fn finish(self) -> Result<(), Error> {
-        if self.left.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Trailing(self.left.len()))
-        }
+        if self.left.is_empty() { Ok(()) } else { Err(Error::Trailing(self.left.len())) }
     }
 
     #[inline]
@@ -99,10 +95,8 @@ impl<'a> Reader<'a> {
     /// The next `n` bytes.
     #[inline]
     pub fn take(&mut self, n: i64) -> Result<&'a [u8], Error> {
-        let (taken, rest) = usize::try_from(n)
-            .ok()
-            .and_then(|n| self.left.split_at_checked(n))
-            .ok_or(Error::Length(n))?;
+        let (taken, rest) =
+            usize::try_from(n).ok().and_then(|n| self.left.split_at_checked(n)).ok_or(Error::Length(n))?;
         self.left = rest;
         Ok(taken)
     }
@@ -186,26 +180,15 @@ impl Avro<'_> for i128 {
     fn put(&self, out: &mut Vec<u8>) {
         let bytes = self.to_be_bytes();
         let fill = if *self < 0 { 0xff } else { 0 };
-        let redundant = bytes
-            .windows(2)
-            .take_while(|w| matches!(w, [a, b] if *a == fill && (b ^ fill) < 0x80))
-            .count();
+        let redundant = bytes.windows(2).take_while(|w| matches!(w, [a, b] if *a == fill && (b ^ fill) < 0x80)).count();
         put_bytes(out, bytes.get(redundant..).unwrap_or(&bytes));
     }
     fn get(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let bytes = reader.bytes()?;
-        let fill = if bytes.first().is_some_and(|b| *b >= 0x80) {
-            0xff
-        } else {
-            0
-        };
+        let fill = if bytes.first().is_some_and(|b| *b >= 0x80) { 0xff } else { 0 };
         let mut wide = [fill; 16];
-        let start = 16usize
-            .checked_sub(bytes.len())
-            .ok_or(Error::Decimal(bytes.len()))?;
-        wide.get_mut(start..)
-            .ok_or(Error::Decimal(bytes.len()))?
-            .copy_from_slice(bytes);
+        let start = 16usize.checked_sub(bytes.len()).ok_or(Error::Decimal(bytes.len()))?;
+        wide.get_mut(start..).ok_or(Error::Decimal(bytes.len()))?.copy_from_slice(bytes);
         Ok(i128::from_be_bytes(wide))
     }
 }

@@ -89,12 +89,7 @@ enum Known {
 impl Decoder {
     /// Reads values of `readers`' schemas. When there is only one, a writer may have its own name for the record.
     pub fn new(registry: Arc<dyn Registry>, readers: &'static [catalog::Schema]) -> Self {
-        Self {
-            registry,
-            readers,
-            known: HashMap::new(),
-            last: None,
-        }
+        Self { registry, readers, known: HashMap::new(), last: None }
     }
 
     /// Splits `value` and gives the index of our schema and the datum in that schema's binary form: borrowed from `value`
@@ -103,11 +98,7 @@ impl Decoder {
     /// [`Error::Registry`] says nothing of the value: try again. All other errors are the value's own; an unknown id is
     /// asked for again the next time, since its schema may be registered meanwhile.
     #[inline]
-    pub fn datum<'a>(
-        &mut self,
-        value: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<(usize, &'a [u8]), Error> {
+    pub fn datum<'a>(&mut self, value: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<(usize, &'a [u8]), Error> {
         let (id, datum) = split(value)?;
         match &self.last {
             Some((last, known)) if *last == id => known.read(id, datum, scratch, self.readers),
@@ -146,22 +137,12 @@ impl Known {
         let writer = match resolve::parse(writer) {
             Ok(writer) => writer,
             Err(reason) => {
-                return Self::Refused(
-                    names(readers),
-                    format!("the writer's schema is not valid: {reason}"),
-                );
+                return Self::Refused(names(readers), format!("the writer's schema is not valid: {reason}"));
             }
         };
         let name = resolve::name(&writer);
-        let named = readers
-            .iter()
-            .enumerate()
-            .find(|(_, r)| Some(r.name) == name.as_deref());
-        let found = named.or(if let [only] = readers {
-            Some((0, only))
-        } else {
-            None
-        });
+        let named = readers.iter().enumerate().find(|(_, r)| Some(r.name) == name.as_deref());
+        let found = named.or(if let [only] = readers { Some((0, only)) } else { None });
         let Some((index, reader)) = found else {
             let found = name.as_deref().unwrap_or("not a record");
             return Self::Refused(names(readers), format!("the writer's schema is {found}"));
@@ -195,29 +176,20 @@ impl Known {
                     Err(RunError::Datum(e)) => Err(Error::Datum(e)),
                     Err(RunError::Unreadable(problem)) => Err(Error::Incompatible {
                         id,
-                        reader: readers
-                            .get(*reader)
-                            .map(|r| r.name.to_owned())
-                            .unwrap_or_default(),
+                        reader: readers.get(*reader).map(|r| r.name.to_owned()).unwrap_or_default(),
                         reason: problem.to_string(),
                     }),
                 }
             }
-            Self::Refused(reader, reason) => Err(Error::Incompatible {
-                id,
-                reader: reader.clone(),
-                reason: reason.clone(),
-            }),
+            Self::Refused(reader, reason) => {
+                Err(Error::Incompatible { id, reader: reader.clone(), reason: reason.clone() })
+            }
         }
     }
 }
 
 fn names(readers: &[catalog::Schema]) -> String {
-    readers
-        .iter()
-        .map(|r| r.name)
-        .collect::<Vec<_>>()
-        .join(" or ")
+    readers.iter().map(|r| r.name).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]

@@ -100,9 +100,7 @@ fn plain(value: Value) -> Value {
         Value::Decimal(d) => Value::Bytes(Vec::<u8>::try_from(&d).unwrap()),
         Value::Union(i, v) => Value::Union(i, Box::new(plain(*v))),
         Value::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
-        Value::Record(fields) => {
-            Value::Record(fields.into_iter().map(|(n, v)| (n, plain(v))).collect())
-        }
+        Value::Record(fields) => Value::Record(fields.into_iter().map(|(n, v)| (n, plain(v))).collect()),
         other => other,
     }
 }
@@ -117,22 +115,10 @@ fn in_step<'a, T: Avro<'a> + AsValue + PartialEq + Debug>(
     ours.put(bytes);
     let bytes: &'a [u8] = bytes;
     let mut left = bytes;
-    let theirs = GenericDatumReader::builder(&avsc)
-        .build()
-        .unwrap()
-        .read_value(&mut left)
-        .unwrap();
-    assert!(
-        left.is_empty(),
-        "{}: the struct has fields that the .avsc lacks",
-        schema.name
-    );
+    let theirs = GenericDatumReader::builder(&avsc).build().unwrap().read_value(&mut left).unwrap();
+    assert!(left.is_empty(), "{}: the struct has fields that the .avsc lacks", schema.name);
     assert_eq!(plain(theirs.clone()), ours.value(), "{}", schema.name);
-    let written = GenericDatumWriter::builder(&avsc)
-        .build()
-        .unwrap()
-        .write_value_to_vec(theirs)
-        .unwrap();
+    let written = GenericDatumWriter::builder(&avsc).build().unwrap().write_value_to_vec(theirs).unwrap();
     assert_eq!(written, bytes, "{}", schema.name);
     let mut reader = Reader::new(bytes);
     assert_eq!(T::get(&mut reader).unwrap(), *ours);
@@ -146,35 +132,18 @@ fn every_struct_is_its_avsc() {
     let mut check = |name: &'static str| assert!(seen.insert(name));
     let counts = || {
         vec![
-            TopicPartitions {
-                topic: "a.b".into(),
-                partitions: 4,
-            },
-            TopicPartitions {
-                topic: "c".into(),
-                partitions: 1,
-            },
+            TopicPartitions { topic: "a.b".into(), partitions: 4 },
+            TopicPartitions { topic: "c".into(), partitions: 1 },
         ]
     };
     check(in_step(catalog::FLOW_OBSERVED, &flow(), &mut vec![]));
     check(in_step(catalog::FLOW_HOURLY, &hourly(), &mut vec![]));
     check(in_step(catalog::PARTIAL, &partial(), &mut vec![]));
-    let marker = Marker {
-        fingerprint: -7,
-        at: 1_700_000_000_000,
-        sources: marks(),
-        partition_counts: counts(),
-    };
+    let marker = Marker { fingerprint: -7, at: 1_700_000_000_000, sources: marks(), partition_counts: counts() };
     check(in_step(catalog::MARKER, &marker, &mut vec![]));
     check(in_step(catalog::LEDGER, &ledger(), &mut vec![]));
     check(in_step(catalog::PROGRESS, &progress(counts()), &mut vec![]));
-    let row = RowState {
-        window_start: 1,
-        key: b"key",
-        records: 2,
-        accumulator: b"sum",
-        revision: 3,
-    };
+    let row = RowState { window_start: 1, key: b"key", records: 2, accumulator: b"sum", revision: 3 };
     check(in_step(catalog::ROW_STATE, &row, &mut vec![]));
     for reason in [LateReason::Held, LateReason::Amended] {
         in_step(catalog::LATE_RECORD, &late(reason), &mut vec![]);
@@ -197,17 +166,7 @@ fn a_flow_is_read_without_copying() {
     let read = FlowObserved::get(&mut Reader::new(&bytes)).unwrap();
     assert_eq!(read, flow);
     let within = |s: &str| bytes.as_ptr_range().contains(&s.as_ptr());
-    assert!(
-        [
-            read.tenant,
-            read.src_app,
-            read.dest_app,
-            read.vpc_id,
-            read.event_id
-        ]
-        .into_iter()
-        .all(within)
-    );
+    assert!([read.tenant, read.src_app, read.dest_app, read.vpc_id, read.event_id].into_iter().all(within));
 }
 
 proptest! {
@@ -255,29 +214,10 @@ fn hourly() -> FlowHourly<'static> {
 }
 
 fn partial() -> Partial<'static> {
-    let row = |records| PartialRow {
-        key: b"k\x00",
-        records,
-        accumulator: &[0xff, 2],
-    };
-    let window = |start, rows| PartialWindow {
-        start,
-        first_offset: 5,
-        last_offset: 6,
-        late: 7,
-        held: 8,
-        rows,
-    };
-    let windows = vec![
-        window(3_600_000, vec![row(1), row(2)]),
-        window(-3_600_000, vec![]),
-    ];
-    Partial {
-        fingerprint: i64::MIN,
-        topic: "flows.observed",
-        partition: 9,
-        windows,
-    }
+    let row = |records| PartialRow { key: b"k\x00", records, accumulator: &[0xff, 2] };
+    let window = |start, rows| PartialWindow { start, first_offset: 5, last_offset: 6, late: 7, held: 8, rows };
+    let windows = vec![window(3_600_000, vec![row(1), row(2)]), window(-3_600_000, vec![])];
+    Partial { fingerprint: i64::MIN, topic: "flows.observed", partition: 9, windows }
 }
 
 fn marks() -> Vec<SourceMark> {
@@ -297,12 +237,8 @@ fn marks() -> Vec<SourceMark> {
 }
 
 fn ledger() -> Ledger {
-    let source = |partition| SourceRange {
-        topic: "flows.observed".into(),
-        partition,
-        first_offset: 31,
-        last_offset: 32,
-    };
+    let source =
+        |partition| SourceRange { topic: "flows.observed".into(), partition, first_offset: 31, last_offset: 32 };
     Ledger {
         window_start: 40,
         window_end: 41,

@@ -33,23 +33,14 @@ pub fn router(registry: Arc<EmbeddedRegistry>) -> Router {
         .route("/subjects/{subject}", post(lookup))
         .route("/subjects/{subject}/versions", get(versions).post(register))
         .route("/subjects/{subject}/versions/{version}", get(version))
-        .route(
-            "/subjects/{subject}/versions/{version}/schema",
-            get(version_schema),
-        )
+        .route("/subjects/{subject}/versions/{version}/schema", get(version_schema))
         .route("/schemas/types", get(async || Json(json!(["AVRO"]))))
         .route("/schemas/ids/{id}", get(schema))
         .route("/schemas/ids/{id}/schema", get(raw_schema))
         .route("/schemas/ids/{id}/versions", get(uses))
-        .route(
-            "/compatibility/subjects/{subject}/versions/{version}",
-            post(test),
-        )
+        .route("/compatibility/subjects/{subject}/versions/{version}", post(test))
         .route("/config", get(level).put(set_level))
-        .route(
-            "/config/{subject}",
-            get(subject_level).put(set_subject_level),
-        )
+        .route("/config/{subject}", get(subject_level).put(set_subject_level))
         .fallback(async || Failure::new(404, "HTTP 404 Not Found"))
         .method_not_allowed_fallback(async || Failure::new(405, "HTTP 405 Method Not Allowed"))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -73,10 +64,7 @@ struct Failure {
 
 impl Failure {
     fn new(code: u32, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 }
 
@@ -98,14 +86,8 @@ impl From<Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = if self.code > 999 {
-            self.code / 100
-        } else {
-            self.code
-        };
-        let status = u16::try_from(status)
-            .ok()
-            .and_then(|s| StatusCode::from_u16(s).ok());
+        let status = if self.code > 999 { self.code / 100 } else { self.code };
+        let status = u16::try_from(status).ok().and_then(|s| StatusCode::from_u16(s).ok());
         let body = Json(json!({"error_code": self.code, "message": self.message}));
         (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body).into_response()
     }
@@ -135,27 +117,19 @@ fn avro(bytes: &Bytes) -> Result<String, Failure> {
     match body.schema_type.as_deref() {
         None | Some("AVRO") => {}
         Some(other) => {
-            return Err(Refusal::InvalidSchema(format!(
-                "schema type {other} is not supported, only AVRO"
-            ))
-            .into());
+            return Err(Refusal::InvalidSchema(format!("schema type {other} is not supported, only AVRO")).into());
         }
     }
     if body.references.is_some_and(|r| !r.is_empty()) {
-        let reason =
-            "schema references are not supported: put the referenced types into the schema";
+        let reason = "schema references are not supported: put the referenced types into the schema";
         return Err(Refusal::InvalidSchema(reason.to_owned()).into());
     }
     Ok(body.schema)
 }
 
 /// Work that parses schemas or waits for the log runs off the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|e| Err(Failure::new(500, format!("internal error: {e}"))))
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Failure::new(500, format!("internal error: {e}"))))
 }
 
 fn full(v: &Version) -> Json {
@@ -175,10 +149,7 @@ async fn versions(State(registry): Registry, Path(subject): Path<String>) -> Ans
     Ok(Json(registry.read(|s| s.versions(&subject).map(numbers))?))
 }
 
-async fn version(
-    State(registry): Registry,
-    Path((subject, version)): Path<(String, String)>,
-) -> Answer {
+async fn version(State(registry): Registry, Path((subject, version)): Path<(String, String)>) -> Answer {
     Ok(registry.read(|s| s.version(&subject, &version).map(full))?)
 }
 
@@ -202,23 +173,15 @@ async fn lookup(State(registry): Registry, Path(subject): Path<String>, bytes: B
 }
 
 fn by_id(registry: &EmbeddedRegistry, id: &str) -> Result<String, Failure> {
-    let schema = id
-        .parse()
-        .ok()
-        .and_then(|id| registry.read(|s| s.schema(id)));
-    schema
-        .map(|s| s.to_string())
-        .ok_or_else(|| Refusal::SchemaNotFound.into())
+    let schema = id.parse().ok().and_then(|id| registry.read(|s| s.schema(id)));
+    schema.map(|s| s.to_string()).ok_or_else(|| Refusal::SchemaNotFound.into())
 }
 
 async fn schema(State(registry): Registry, Path(id): Path<String>) -> Answer {
     Ok(Json(json!({"schema": by_id(&registry, &id)?})))
 }
 
-async fn raw_schema(
-    State(registry): Registry,
-    Path(id): Path<String>,
-) -> Result<Response, Failure> {
+async fn raw_schema(State(registry): Registry, Path(id): Path<String>) -> Result<Response, Failure> {
     Ok(raw(by_id(&registry, &id)?))
 }
 
@@ -229,9 +192,7 @@ fn raw(schema: String) -> Response {
 async fn uses(State(registry): Registry, Path(id): Path<String>) -> Answer {
     let id = id.parse().map_err(|_| Refusal::SchemaNotFound)?;
     let pair = |v: &&Version| json!({"subject": v.subject, "version": v.version});
-    Ok(Json(registry.read(|s| {
-        s.uses(id).map(|uses| uses.iter().map(pair).collect())
-    })?))
+    Ok(Json(registry.read(|s| s.uses(id).map(|uses| uses.iter().map(pair).collect()))?))
 }
 
 async fn test(
@@ -241,8 +202,7 @@ async fn test(
     bytes: Bytes,
 ) -> Answer {
     let schema = avro(&bytes)?;
-    let messages =
-        blocking(move || Ok(registry.read(|s| s.test(&subject, &version, &schema))?)).await?;
+    let messages = blocking(move || Ok(registry.read(|s| s.test(&subject, &version, &schema))?)).await?;
     let mut answer = json!({"is_compatible": messages.is_empty()});
     if let (true, Some(answer)) = (is_set(&flags, "verbose"), answer.as_object_mut()) {
         answer.insert("messages".to_owned(), json!(messages));
@@ -254,11 +214,7 @@ async fn level(State(registry): Registry) -> Json {
     Json(json!({"compatibilityLevel": registry.read(|s| s.level().to_string())}))
 }
 
-async fn subject_level(
-    State(registry): Registry,
-    Path(subject): Path<String>,
-    flags: Flags,
-) -> Answer {
+async fn subject_level(State(registry): Registry, Path(subject): Path<String>, flags: Flags) -> Answer {
     let level = registry.read(|s| match s.own_level(&subject) {
         Err(_) if is_set(&flags, "defaultToGlobal") => Ok(s.level()),
         own => own,
@@ -270,25 +226,15 @@ async fn set_level(State(registry): Registry, bytes: Bytes) -> Answer {
     put_level(registry, None, bytes).await
 }
 
-async fn set_subject_level(
-    State(registry): Registry,
-    Path(subject): Path<String>,
-    bytes: Bytes,
-) -> Answer {
+async fn set_subject_level(State(registry): Registry, Path(subject): Path<String>, bytes: Bytes) -> Answer {
     put_level(registry, Some(subject), bytes).await
 }
 
-async fn put_level(
-    registry: Arc<EmbeddedRegistry>,
-    subject: Option<String>,
-    bytes: Bytes,
-) -> Answer {
+async fn put_level(registry: Arc<EmbeddedRegistry>, subject: Option<String>, bytes: Bytes) -> Answer {
     let LevelBody { compatibility } = body(&bytes)?;
     blocking(move || {
         registry.set_level(subject.as_deref(), &compatibility)?;
-        Ok(Json(
-            json!({"compatibility": compatibility.to_ascii_uppercase()}),
-        ))
+        Ok(Json(json!({"compatibility": compatibility.to_ascii_uppercase()})))
     })
     .await
 }

@@ -37,21 +37,12 @@ pub struct EmbeddedRegistry {
 impl EmbeddedRegistry {
     /// Makes the topic where it is missing and reads it to its end. Blocks.
     pub fn open(log: Arc<dyn Log>) -> Result<Self, Error> {
-        let spec = TopicSpec {
-            name: TOPIC.to_owned(),
-            partitions: 1,
-            cleanup: Cleanup::Compact,
-            retention_ms: None,
-        };
+        let spec = TopicSpec { name: TOPIC.to_owned(), partitions: 1, cleanup: Cleanup::Compact, retention_ms: None };
         log.create_topics(&[spec])?;
         // The producer first: once it fences its predecessor, nobody adds to what is read next.
         let producer = log.producer(PRODUCER)?;
         let subjects = RwLock::new(restore(log.as_ref())?);
-        Ok(Self {
-            log,
-            subjects,
-            producer: Mutex::new(Some(producer)),
-        })
+        Ok(Self { log, subjects, producer: Mutex::new(Some(producer)) })
     }
 
     /// Answers from memory.
@@ -88,10 +79,7 @@ impl EmbeddedRegistry {
         if producer.is_none() {
             let new = self.log.producer(PRODUCER)?;
             let restored = restore(self.log.as_ref())?;
-            *self
-                .subjects
-                .write()
-                .unwrap_or_else(PoisonError::into_inner) = restored;
+            *self.subjects.write().unwrap_or_else(PoisonError::into_inner) = restored;
             *producer = Some(new);
         }
         Ok(producer)
@@ -105,18 +93,9 @@ impl EmbeddedRegistry {
             None => self.log.producer(PRODUCER)?,
         };
         let (key, value) = event.encode();
-        let record = Outgoing {
-            topic: TOPIC,
-            partition: 0,
-            key: Some(&key),
-            value: Some(&value),
-            headers: &[],
-        };
+        let record = Outgoing { topic: TOPIC, partition: 0, key: Some(&key), value: Some(&value), headers: &[] };
         producer.commit(&mut |sink| sink.send(record))?;
-        self.subjects
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .apply(event);
+        self.subjects.write().unwrap_or_else(PoisonError::into_inner).apply(event);
         *slot = Some(producer);
         Ok(())
     }
@@ -126,10 +105,7 @@ impl Registry for EmbeddedRegistry {
     fn register(&self, subject: &str, schema: &str) -> Result<u32, registry::Error> {
         self.register_schema(subject, schema).map_err(|e| match e {
             Error::Refused(Refusal::Incompatible(subject, reasons)) => {
-                registry::Error::Incompatible {
-                    subject,
-                    reason: reasons.join("; "),
-                }
+                registry::Error::Incompatible { subject, reason: reasons.join("; ") }
             }
             Error::Refused(refusal) => registry::Error::Invalid(refusal.to_string()),
             Error::Log(e) => registry::Error::Unavailable(e.to_string()),
@@ -158,10 +134,7 @@ fn restore(log: &dyn Log) -> Result<Subjects, tidemark_log::Error> {
             )));
         }
         reader.poll(POLL, &mut |batch| {
-            let events = batch
-                .records
-                .iter()
-                .filter_map(|r| Event::decode(r.key?, r.value?));
+            let events = batch.records.iter().filter_map(|r| Event::decode(r.key?, r.value?));
             events.for_each(|event| subjects.apply(event));
         })?;
     }

@@ -94,11 +94,7 @@ impl Drop for Claim {
 
 impl Answers {
     pub(crate) fn new(gateway: &str, entries_max: usize) -> Self {
-        Self {
-            gateway: gateway.to_owned(),
-            entries_max,
-            inner: Mutex::default(),
-        }
+        Self { gateway: gateway.to_owned(), entries_max, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -118,12 +114,7 @@ impl Answers {
             None if inner.entries.len() >= self.entries_max => Begin::Full,
             None => {
                 inner.entries.insert(hash, Entry::InFlight(given.request));
-                Begin::New(Claim {
-                    answers: Arc::clone(self),
-                    hash,
-                    key: key.to_owned(),
-                    given,
-                })
+                Begin::New(Claim { answers: Arc::clone(self), hash, key: key.to_owned(), given })
             }
         }
     }
@@ -139,17 +130,9 @@ impl Answers {
                 self.lock().last_commit = Some(first_id);
             }
         } else if answer.received_at.saturating_add(ANSWERS_KEPT_MS) > now {
-            let request = answer
-                .request_hash
-                .try_into()
-                .map_or(0, u128::from_be_bytes);
-            let given = Given {
-                request,
-                received_at: answer.received_at,
-                first_id,
-            };
-            self.lock()
-                .learn(key_hash(answer.tenant, answer.key), given);
+            let request = answer.request_hash.try_into().map_or(0, u128::from_be_bytes);
+            let given = Given { request, received_at: answer.received_at, first_id };
+            self.lock().learn(key_hash(answer.tenant, answer.key), given);
         }
         Ok(())
     }
@@ -187,7 +170,8 @@ impl Inner {
                 return;
             }
             self.order.pop_front();
-            let expired = matches!(self.entries.get(&hash), Some(Entry::Done(given)) if given.received_at == received_at);
+            let expired =
+                matches!(self.entries.get(&hash), Some(Entry::Done(given)) if given.received_at == received_at);
             if expired {
                 self.entries.remove(&hash);
             }
@@ -207,11 +191,7 @@ mod tests {
     use super::*;
 
     fn given(request: u128, received_at: i64) -> Given {
-        Given {
-            request,
-            received_at,
-            first_id: Uuid::nil(),
-        }
+        Given { request, received_at, first_id: Uuid::nil() }
     }
 
     fn claim(answers: &Arc<Answers>, key: &str, given: Given) -> Claim {
@@ -225,16 +205,11 @@ mod tests {
     fn a_key_is_taken_given_back_and_answered() {
         let answers = Arc::new(Answers::new("g", 10));
         let first = claim(&answers, "a", given(1, 0));
-        assert!(matches!(
-            answers.begin("t", "a", given(1, 5)),
-            Begin::InFlight
-        ));
+        assert!(matches!(answers.begin("t", "a", given(1, 5)), Begin::InFlight));
         assert!(matches!(answers.begin("t", "a", given(2, 5)), Begin::Other));
         drop(first);
         claim(&answers, "a", given(2, 6)).done();
-        assert!(
-            matches!(answers.begin("t", "a", given(2, 7)), Begin::Replay(g) if g.received_at == 6)
-        );
+        assert!(matches!(answers.begin("t", "a", given(2, 7)), Begin::Replay(g) if g.received_at == 6));
         assert!(matches!(answers.begin("t", "a", given(3, 7)), Begin::Other));
         drop(claim(&answers, "a", given(3, 6 + ANSWERS_KEPT_MS)));
         assert_eq!((answers.len(), answers.lock().order.len()), (0, 0));
@@ -243,10 +218,7 @@ mod tests {
     #[test]
     fn keys_are_bounded() {
         let answers = Arc::new(Answers::new("g", 2));
-        let _held = [
-            claim(&answers, "a", given(1, 0)),
-            claim(&answers, "b", given(1, 0)),
-        ];
+        let _held = [claim(&answers, "a", given(1, 0)), claim(&answers, "b", given(1, 0))];
         assert!(matches!(answers.begin("t", "c", given(1, 0)), Begin::Full));
     }
 }

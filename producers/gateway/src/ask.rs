@@ -47,10 +47,8 @@ fn partial(query: Option<&str>) -> Result<bool, Problem> {
         "" | "partial=false" => Ok(false),
         "partial=true" => Ok(true),
         other => {
-            let detail = format!(
-                "the query is {:?}; the only parameter is partial=true or partial=false",
-                shown(other)
-            );
+            let detail =
+                format!("the query is {:?}; the only parameter is partial=true or partial=false", shown(other));
             Err(Problem::new(Kind::MalformedRequest, detail))
         }
     }
@@ -62,13 +60,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Ok(None);
     };
     match value.to_str() {
-        Ok(key) if (1..=KEY_MAX).contains(&key.len()) && values.next().is_none() => {
-            Ok(Some(key.to_owned()))
-        }
+        Ok(key) if (1..=KEY_MAX).contains(&key.len()) && values.next().is_none() => Ok(Some(key.to_owned())),
         _ => {
-            let detail = format!(
-                "send one Idempotency-Key of 1 to {KEY_MAX} visible ASCII characters, for example a UUID"
-            );
+            let detail =
+                format!("send one Idempotency-Key of 1 to {KEY_MAX} visible ASCII characters, for example a UUID");
             Err(Problem::new(Kind::MalformedRequest, detail))
         }
     }

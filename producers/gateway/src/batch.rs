@@ -73,12 +73,7 @@ impl Batch {
         };
         wire::put(schema, &record, &mut self.bytes);
         let hash = key_hash(self.bytes.get(start + WIRE_HEADER..).unwrap_or_default());
-        self.events.push(Event {
-            hash,
-            id,
-            observed_at: flow.observed_at,
-            end: self.bytes.len(),
-        });
+        self.events.push(Event { hash, id, observed_at: flow.observed_at, end: self.bytes.len() });
     }
 }
 
@@ -87,11 +82,7 @@ fn key_hash(datum: &[u8]) -> u64 {
     let mut reader = Reader::new(datum);
     let read = (0..4).try_for_each(|_| reader.bytes().map(drop));
     debug_assert!(read.is_ok(), "just written");
-    xxh3_64(
-        datum
-            .get(..datum.len() - reader.left().len())
-            .unwrap_or(datum),
-    )
+    xxh3_64(datum.get(..datum.len() - reader.left().len()).unwrap_or(datum))
 }
 
 /// What decides about records, besides the body: the same twice gives the same batch twice.
@@ -131,65 +122,42 @@ impl<'d> Collector<'d> {
     }
 
     /// Adds a record; fails when the request holds too many.
-    pub(crate) fn add(
-        &mut self,
-        draft: Result<Draft<'_>, Finding>,
-        line: Option<usize>,
-    ) -> Result<(), Problem> {
+    pub(crate) fn add(&mut self, draft: Result<Draft<'_>, Finding>, line: Option<usize>) -> Result<(), Problem> {
         let index = self.decided.records;
         if index >= RECORDS_MAX {
             return Err(too_many());
         }
         self.decided.records += 1;
-        let checked = draft
-            .map_err(|finding| vec![finding])
-            .and_then(|draft| flow::check(draft, self.basis.received));
+        let checked = draft.map_err(|finding| vec![finding]).and_then(|draft| flow::check(draft, self.basis.received));
         match checked {
             Ok(flow) => {
-                let id = flow
-                    .event_id
-                    .unwrap_or_else(|| nth_id(self.basis.first_id, index));
+                let id = flow.event_id.unwrap_or_else(|| nth_id(self.basis.first_id, index));
                 self.decided.batch.push(&flow, id, self.basis.schema);
             }
             Err(findings) => {
                 self.decided.records_refused += 1;
-                findings
-                    .into_iter()
-                    .for_each(|finding| self.refuse(index, line, finding));
+                findings.into_iter().for_each(|finding| self.refuse(index, line, finding));
             }
         }
         Ok(())
     }
 
     fn refuse(&mut self, index: usize, line: Option<usize>, finding: Finding) {
-        let Finding {
-            field,
-            rule,
-            message,
-            fix,
-        } = finding;
+        let Finding { field, rule, message, fix } = finding;
         self.decided.errors_total += 1;
         self.decided.malformed |= rule == Rule::Malformed;
         if let Some(count) = self.decided.broken.get_mut(rule as usize) {
             *count += 1;
         }
         if self.decided.errors.len() < ERRORS_LISTED_MAX {
-            self.decided.errors.push(RecordError {
-                index,
-                line,
-                field,
-                rule: rule.name(),
-                message,
-                fix,
-            });
+            self.decided.errors.push(RecordError { index, line, field, rule: rule.name(), message, fix });
         }
     }
 }
 
 fn too_many() -> Problem {
-    let detail = format!(
-        "at most {RECORDS_MAX} records are taken in one request; nothing was accepted, send fewer at a time"
-    );
+    let detail =
+        format!("at most {RECORDS_MAX} records are taken in one request; nothing was accepted, send fewer at a time");
     Problem::new(Kind::TooManyRecords, detail)
 }
 
@@ -198,12 +166,8 @@ fn too_many() -> Problem {
 pub(crate) fn first_id(now_ms: i64) -> Uuid {
     let random = Uuid::now_v7();
     let mut bytes = [0; 10];
-    bytes
-        .iter_mut()
-        .zip(random.as_bytes().iter().skip(6))
-        .for_each(|(to, from)| *to = *from);
-    let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(now_ms).unwrap_or(0), &bytes)
-        .into_uuid();
+    bytes.iter_mut().zip(random.as_bytes().iter().skip(6)).for_each(|(to, from)| *to = *from);
+    let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(now_ms).unwrap_or(0), &bytes).into_uuid();
     Uuid::from_u128(id.as_u128() & !(1 << 61))
 }
 

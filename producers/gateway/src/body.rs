@@ -26,16 +26,12 @@ pub(crate) enum Format {
     Avro,
 }
 
-const ACCEPTED: &str =
-    "application/json, application/x-ndjson, application/avro or application/vnd.apache.avro";
+const ACCEPTED: &str = "application/json, application/x-ndjson, application/avro or application/vnd.apache.avro";
 
 /// The format that the content type names.
 pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     let unsupported = |found: String| {
-        Problem::new(
-            Kind::UnsupportedMediaType,
-            format!("{found}; send {ACCEPTED} with charset utf-8, if any"),
-        )
+        Problem::new(Kind::UnsupportedMediaType, format!("{found}; send {ACCEPTED} with charset utf-8, if any"))
     };
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Err(unsupported("there is no content-type".to_owned()));
@@ -47,38 +43,25 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
         Some("application/x-ndjson" | "application/ndjson") => Format::Ndjson,
         Some("application/avro" | "application/vnd.apache.avro") => Format::Avro,
         _ => {
-            return Err(unsupported(format!(
-                "content-type {:?} is not taken",
-                crate::rule::shown(&value)
-            )));
+            return Err(unsupported(format!("content-type {:?} is not taken", crate::rule::shown(&value))));
         }
     };
-    let charset = parts
-        .find_map(|part| part.strip_prefix("charset="))
-        .map(|charset| charset.trim_matches('"'));
+    let charset = parts.find_map(|part| part.strip_prefix("charset=")).map(|charset| charset.trim_matches('"'));
     match charset {
         None | Some("utf-8" | "utf8" | "us-ascii") => Ok(format),
-        Some(other) => Err(unsupported(format!(
-            "charset {:?} is not taken",
-            crate::rule::shown(other)
-        ))),
+        Some(other) => Err(unsupported(format!("charset {:?} is not taken", crate::rule::shown(other)))),
     }
 }
 
 /// Whether the body is gzipped.
 pub(crate) fn gzipped(headers: &HeaderMap) -> Result<bool, Problem> {
-    let encoding = headers
-        .get(header::CONTENT_ENCODING)
-        .map(|value| value.as_bytes().to_ascii_lowercase());
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
     match encoding.as_deref() {
         None | Some(b"identity") => Ok(false),
         Some(b"gzip" | b"x-gzip") => Ok(true),
         Some(other) => {
             let found = String::from_utf8_lossy(other);
-            let detail = format!(
-                "content-encoding {:?} is not taken; send gzip or none",
-                crate::rule::shown(&found)
-            );
+            let detail = format!("content-encoding {:?} is not taken; send gzip or none", crate::rule::shown(&found));
             Err(Problem::new(Kind::UnsupportedMediaType, detail))
         }
     }
@@ -94,21 +77,14 @@ pub(crate) struct Room<'s> {
 impl<'s> Room<'s> {
     /// Nothing yet, of a total in KiB.
     pub(crate) fn of(kib: &'s Semaphore) -> Self {
-        Self {
-            kib,
-            taken: None,
-            bytes: 0,
-        }
+        Self { kib, taken: None, bytes: 0 }
     }
 
     /// Takes `bytes` more; fails when others have it all.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
         let kib = ((self.bytes + bytes) >> 10) - (self.bytes >> 10) + usize::from(self.bytes == 0);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let more = self
-            .kib
-            .try_acquire_many(kib)
-            .map_err(|_| overloaded("bodies"))?;
+        let more = self.kib.try_acquire_many(kib).map_err(|_| overloaded("bodies"))?;
         match &mut self.taken {
             Some(taken) => taken.merge(more),
             None => self.taken = Some(more),
@@ -119,34 +95,21 @@ impl<'s> Room<'s> {
 }
 
 /// Waits for the body.
-pub(crate) async fn receive(
-    headers: &HeaderMap,
-    body: Body,
-    room: &mut Room<'_>,
-) -> Result<Bytes, Problem> {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+pub(crate) async fn receive(headers: &HeaderMap, body: Body, room: &mut Room<'_>) -> Result<Bytes, Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > BODY_MAX) {
         return Err(too_large());
     }
-    tokio::time::timeout(BODY_TIMEOUT, collect(body, room))
-        .await
-        .unwrap_or_else(|_| {
-            let detail = format!(
-                "not all of it arrived within {} s; send it again",
-                BODY_TIMEOUT.as_secs()
-            );
-            Err(Problem::new(Kind::BodyTimeout, detail))
-        })
+    tokio::time::timeout(BODY_TIMEOUT, collect(body, room)).await.unwrap_or_else(|_| {
+        let detail = format!("not all of it arrived within {} s; send it again", BODY_TIMEOUT.as_secs());
+        Err(Problem::new(Kind::BodyTimeout, detail))
+    })
 }
 
 async fn collect(mut body: Body, room: &mut Room<'_>) -> Result<Bytes, Problem> {
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Problem::new(Kind::MalformedBody, format!("the body broke off: {error}"))
-        })?;
+        let frame = frame.map_err(|error| Problem::new(Kind::MalformedBody, format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else {
             continue;
         }; // trailers
@@ -161,34 +124,27 @@ async fn collect(mut body: Body, room: &mut Room<'_>) -> Result<Bytes, Problem> 
 
 /// Too much at once; another try is of use.
 pub(crate) fn overloaded(what: &str) -> Problem {
-    let detail = format!(
-        "no room for more {what} at the moment; nothing was accepted, try again after Retry-After seconds"
-    );
+    let detail =
+        format!("no room for more {what} at the moment; nothing was accepted, try again after Retry-After seconds");
     Problem::new(Kind::Overloaded, detail)
 }
 
 fn too_large() -> Problem {
-    let detail = format!(
-        "at most {BODY_MAX} bytes are taken, after decompression; send fewer records at a time"
-    );
+    let detail = format!("at most {BODY_MAX} bytes are taken, after decompression; send fewer records at a time");
     Problem::new(Kind::BodyTooLarge, detail)
 }
 
 /// Unpacks a gzipped body.
 pub(crate) fn gunzip(body: &[u8]) -> Result<Bytes, Problem> {
     let mut out = Vec::new();
-    let read = flate2::read::MultiGzDecoder::new(body)
-        .take(BODY_MAX as u64 + 1)
-        .read_to_end(&mut out);
+    let read = flate2::read::MultiGzDecoder::new(body).take(BODY_MAX as u64 + 1).read_to_end(&mut out);
     if out.len() > BODY_MAX {
         return Err(too_large());
     }
     match read {
         Ok(_) => Ok(out.into()),
         Err(error) => {
-            let detail = format!(
-                "the body is not gzip as content-encoding says: {error}; nothing was accepted"
-            );
+            let detail = format!("the body is not gzip as content-encoding says: {error}; nothing was accepted");
             Err(Problem::new(Kind::MalformedBody, detail))
         }
     }
@@ -208,10 +164,7 @@ pub(crate) fn decide(format: Format, body: &[u8], basis: Basis) -> (Decided, Res
 
 fn text(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|error| {
-        let detail = format!(
-            "not UTF-8 at byte {}; nothing was accepted, send UTF-8",
-            error.valid_up_to()
-        );
+        let detail = format!("not UTF-8 at byte {}; nothing was accepted, send UTF-8", error.valid_up_to());
         Problem::new(Kind::MalformedBody, detail)
     })
 }

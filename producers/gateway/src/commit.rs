@@ -25,25 +25,13 @@ pub(crate) fn write(
     for job in jobs {
         write_events(sink, &job.batch, partitions, &job.trace)?;
         if let Some(claim) = &job.claim {
-            write_answer(
-                sink,
-                schemas.answer,
-                TENANT,
-                &claim.key,
-                Some(claim.given),
-                claim.given.first_id,
-            )?;
+            write_answer(sink, schemas.answer, TENANT, &claim.key, Some(claim.given), claim.given.first_id)?;
         }
     }
     write_answer(sink, schemas.answer, "", gateway, None, commit)
 }
 
-fn write_events(
-    sink: &mut dyn Sink,
-    batch: &Batch,
-    partitions: u32,
-    trace: &Trace,
-) -> Result<(), Error> {
+fn write_events(sink: &mut dyn Sink, batch: &Batch, partitions: u32, trace: &Trace) -> Result<(), Error> {
     let trace = trace.header();
     let mut id = Uuid::encode_buffer();
     for (event, value) in batch.iter() {
@@ -51,23 +39,14 @@ fn write_events(
         let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
         let headers: [(&str, &[u8]); 6] = [
             ("ce_specversion", b"1.0"),
-            (
-                "ce_id",
-                event.id.hyphenated().encode_lower(&mut id).as_bytes(),
-            ),
+            ("ce_id", event.id.hyphenated().encode_lower(&mut id).as_bytes()),
             ("ce_source", b"tidemark/gateway"),
             ("ce_type", FLOWS_TOPIC.as_bytes()),
             ("ce_time", time.as_bytes()),
             ("traceparent", trace.as_bytes()),
         ];
         let partition = u32::try_from(event.hash % u64::from(partitions)).unwrap_or(0);
-        sink.send(Outgoing {
-            topic: FLOWS_TOPIC,
-            partition,
-            key: None,
-            value: Some(value),
-            headers: &headers,
-        })?;
+        sink.send(Outgoing { topic: FLOWS_TOPIC, partition, key: None, value: Some(value), headers: &headers })?;
     }
     Ok(())
 }
@@ -92,11 +71,5 @@ fn write_answer(
     };
     wire::put(schema, &answer, &mut value);
     let (key, value) = (Some(record_key.as_slice()), Some(value.as_slice()));
-    sink.send(Outgoing {
-        topic: ANSWERS_TOPIC,
-        partition: 0,
-        key,
-        value,
-        headers: &[],
-    })
+    sink.send(Outgoing { topic: ANSWERS_TOPIC, partition: 0, key, value, headers: &[] })
 }

@@ -26,10 +26,7 @@ pub(crate) fn read(body: &[u8], records: &mut Collector<'_>) -> Result<(), Probl
     let header = header(&mut bytes)?;
     let lacks = header.schema.lacks(&REQUIRED);
     if !lacks.is_empty() {
-        let detail = format!(
-            "the writer's schema lacks {}; a flow needs these fields",
-            lacks.join(", ")
-        );
+        let detail = format!("the writer's schema lacks {}; a flow needs these fields", lacks.join(", "));
         return Err(Problem::new(Kind::WriterSchema, detail));
     }
     let mut values = Values::new(&header.schema);
@@ -51,18 +48,14 @@ pub(crate) fn read(body: &[u8], records: &mut Collector<'_>) -> Result<(), Probl
 }
 
 fn malformed(why: &str) -> Problem {
-    let detail = format!(
-        "not an Avro object container file: {why}; nothing was accepted, send the whole file"
-    );
+    let detail = format!("not an Avro object container file: {why}; nothing was accepted, send the whole file");
     Problem::new(Kind::MalformedBody, detail)
 }
 
 fn header<'a>(bytes: &mut Reader<'a>) -> Result<Header<'a>, Problem> {
     let in_header = |why: String| malformed(&format!("header: {why}"));
     if take(bytes, 4).map_err(in_header)? != MAGIC {
-        return Err(malformed(
-            "header: the first four bytes are not \"Obj\" and 1",
-        ));
+        return Err(malformed("header: the first four bytes are not \"Obj\" and 1"));
     }
     let (mut schema, mut codec): (Option<&[u8]>, &[u8]) = (None, b"null");
     loop {
@@ -71,12 +64,8 @@ fn header<'a>(bytes: &mut Reader<'a>) -> Result<Header<'a>, Problem> {
             break;
         }
         for _ in 0..count {
-            let key = bytes
-                .bytes()
-                .map_err(|error| in_header(error.to_string()))?;
-            let value = bytes
-                .bytes()
-                .map_err(|error| in_header(error.to_string()))?;
+            let key = bytes.bytes().map_err(|error| in_header(error.to_string()))?;
+            let value = bytes.bytes().map_err(|error| in_header(error.to_string()))?;
             match key {
                 b"avro.schema" => schema = Some(value),
                 b"avro.codec" => codec = value,
@@ -87,11 +76,7 @@ fn header<'a>(bytes: &mut Reader<'a>) -> Result<Header<'a>, Problem> {
     let sync = take(bytes, 16).map_err(in_header)?;
     let schema = schema.ok_or_else(|| malformed("header: no avro.schema"))?;
     let schema = Schema::parse(schema).map_err(|why| Problem::new(Kind::WriterSchema, why))?;
-    Ok(Header {
-        schema,
-        deflated: deflated(codec)?,
-        sync,
-    })
+    Ok(Header { schema, deflated: deflated(codec)?, sync })
 }
 
 fn deflated(codec: &[u8]) -> Result<bool, Problem> {
@@ -122,13 +107,9 @@ fn block<'a>(bytes: &mut Reader<'a>, sync: &[u8]) -> Result<(i64, &'a [u8]), Str
 fn inflate(data: &[u8], room: &mut usize) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let limit = u64::try_from(*room).unwrap_or(u64::MAX).saturating_add(1);
-    let read = flate2::read::DeflateDecoder::new(data)
-        .take(limit)
-        .read_to_end(&mut out);
+    let read = flate2::read::DeflateDecoder::new(data).take(limit).read_to_end(&mut out);
     read.map_err(|error| format!("cannot be inflated: {error}"))?;
-    *room = room.checked_sub(out.len()).ok_or(format!(
-        "the file is larger than {BODY_MAX} bytes when inflated"
-    ))?;
+    *room = room.checked_sub(out.len()).ok_or(format!("the file is larger than {BODY_MAX} bytes when inflated"))?;
     Ok(out)
 }
 

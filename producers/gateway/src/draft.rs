@@ -48,16 +48,8 @@ pub(crate) struct Draft<'a> {
 }
 
 /// The fields of a JSON record.
-pub(crate) const FIELDS: [&str; 8] = [
-    "src_app",
-    "dest_app",
-    "vpc_id",
-    "bytes_tx",
-    "bytes_rx",
-    "hour",
-    "observed_at",
-    "event_id",
-];
+pub(crate) const FIELDS: [&str; 8] =
+    ["src_app", "dest_app", "vpc_id", "bytes_tx", "bytes_rx", "hour", "observed_at", "event_id"];
 
 impl<'a> Draft<'a> {
     /// The place of the field called `name`.

@@ -57,32 +57,12 @@ pub(crate) fn check(mut draft: Draft<'_>, received: Received) -> Result<Flow<'_>
     let bytes_rx = count("bytes_rx", draft.bytes_rx).map_err(&mut keep);
     let observed_at = event_time(draft.hour, draft.observed_at, received).map_err(&mut keep);
     let event_id = event_id(draft.event_id).map_err(&mut keep);
-    match (
-        src_app,
-        dest_app,
-        vpc_id,
-        bytes_tx,
-        bytes_rx,
-        observed_at,
-        event_id,
-    ) {
-        (
-            Ok(src_app),
-            Ok(dest_app),
-            Ok(vpc_id),
-            Ok(bytes_tx),
-            Ok(bytes_rx),
-            Ok(observed_at),
-            Ok(event_id),
-        ) if findings.is_empty() => Ok(Flow {
-            src_app,
-            dest_app,
-            vpc_id,
-            observed_at,
-            bytes_tx,
-            bytes_rx,
-            event_id,
-        }),
+    match (src_app, dest_app, vpc_id, bytes_tx, bytes_rx, observed_at, event_id) {
+        (Ok(src_app), Ok(dest_app), Ok(vpc_id), Ok(bytes_tx), Ok(bytes_rx), Ok(observed_at), Ok(event_id))
+            if findings.is_empty() =>
+        {
+            Ok(Flow { src_app, dest_app, vpc_id, observed_at, bytes_tx, bytes_rx, event_id })
+        }
         _ => Err(findings),
     }
 }
@@ -97,28 +77,17 @@ fn tenant(raw: &Raw<'_>) -> Result<(), Finding> {
             format!("tenant is {:?}, which is not yours", shown(text)),
             "send \"default\" or leave the field out",
         )),
-        other => Err(wrong_type(
-            "tenant",
-            other,
-            "text",
-            "send \"default\" or leave the field out",
-        )),
+        other => Err(wrong_type("tenant", other, "text", "send \"default\" or leave the field out")),
     }
 }
 
 fn name<'a>(field: &str, raw: Raw<'a>) -> Result<Cow<'a, str>, Finding> {
     match raw {
-        Raw::Text(text) if text.is_empty() => Err(Finding::of(
-            field,
-            Rule::Empty,
-            format!("{field} is empty"),
-            NAME_FIX,
-        )),
+        Raw::Text(text) if text.is_empty() => {
+            Err(Finding::of(field, Rule::Empty, format!("{field} is empty"), NAME_FIX))
+        }
         Raw::Text(text) if text.len() > NAME_MAX => {
-            let message = format!(
-                "{field} has {} bytes; at most {NAME_MAX} are kept",
-                text.len()
-            );
+            let message = format!("{field} has {} bytes; at most {NAME_MAX} are kept", text.len());
             Err(Finding::of(field, Rule::TooLong, message, NAME_FIX))
         }
         Raw::Text(text) => Ok(text),
@@ -132,17 +101,8 @@ fn count(field: &str, raw: Raw<'_>) -> Result<i64, Finding> {
     if (0..=COUNT_MAX).contains(&value) {
         return Ok(value);
     }
-    let why = if value < 0 {
-        "negative"
-    } else {
-        "larger than 2^53-1"
-    };
-    Err(Finding::of(
-        field,
-        Rule::Range,
-        format!("{field} is {value}, which is {why}"),
-        COUNT_FIX,
-    ))
+    let why = if value < 0 { "negative" } else { "larger than 2^53-1" };
+    Err(Finding::of(field, Rule::Range, format!("{field} is {value}, which is {why}"), COUNT_FIX))
 }
 
 fn integer(field: &str, raw: Raw<'_>, fix: &'static str) -> Result<i64, Finding> {
@@ -159,22 +119,12 @@ fn event_time(hour: Raw<'_>, observed_at: Raw<'_>, received: Received) -> Result
     let (field, time) = match (hour, observed_at) {
         (Raw::Absent, Raw::Absent) => {
             let message = "neither hour nor observed_at is there".to_owned();
-            return Err(Finding::of(
-                "observed_at",
-                Rule::OneTime,
-                message,
-                ONE_TIME_FIX,
-            ));
+            return Err(Finding::of("observed_at", Rule::OneTime, message, ONE_TIME_FIX));
         }
         (hour, Raw::Absent) => ("hour", clamped(hour, received.at)?),
         (Raw::Absent, Raw::Text(text)) => ("observed_at", rfc3339(&text)?),
         (Raw::Absent, Raw::Other(kind)) => {
-            return Err(wrong_type(
-                "observed_at",
-                &Raw::Other(kind),
-                "a time",
-                TIME_FIX,
-            ));
+            return Err(wrong_type("observed_at", &Raw::Other(kind), "a time", TIME_FIX));
         }
         (Raw::Absent, number) => ("observed_at", integer("observed_at", number, TIME_FIX)?),
         (_, _) => {
@@ -204,27 +154,18 @@ fn in_bounds(field: &str, time: i64, received: Received) -> Result<i64, Finding>
     if time > latest {
         let ahead_s = time.saturating_sub(received.at) / 1000;
         let allowed_s = received.max_future_ms / 1000;
-        let message = format!(
-            "{field} is {ahead_s} s ahead of the time of receipt; at most {allowed_s} s are allowed"
-        );
-        return Err(Finding::of(
-            field,
-            Rule::FarFuture,
-            message,
-            "set the sender's clock right; times are UTC",
-        ));
+        let message = format!("{field} is {ahead_s} s ahead of the time of receipt; at most {allowed_s} s are allowed");
+        return Err(Finding::of(field, Rule::FarFuture, message, "set the sender's clock right; times are UTC"));
     }
     Ok(time)
 }
 
 /// Milliseconds since the epoch; digits beyond them are cut off.
 fn rfc3339(text: &str) -> Result<i64, Finding> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|time| time.timestamp_millis())
-        .map_err(|error| {
-            let message = format!("observed_at is {:?}: {error}", shown(text));
-            Finding::of("observed_at", Rule::TimeFormat, message, TIME_FIX)
-        })
+    DateTime::parse_from_rfc3339(text).map(|time| time.timestamp_millis()).map_err(|error| {
+        let message = format!("observed_at is {:?}: {error}", shown(text));
+        Finding::of("observed_at", Rule::TimeFormat, message, TIME_FIX)
+    })
 }
 
 fn event_id(raw: Raw<'_>) -> Result<Option<Uuid>, Finding> {
@@ -251,12 +192,7 @@ fn bad_number(field: &str, text: &str, fault: NumberFault, fix: &'static str) ->
         NumberFault::Fraction => (Rule::Integer, "not an integer"),
         NumberFault::Range => (Rule::Range, "beyond 64 bits"),
     };
-    Finding::of(
-        field,
-        rule,
-        format!("{field} is {}, which is {why}", shown(text)),
-        fix,
-    )
+    Finding::of(field, rule, format!("{field} is {}, which is {why}", shown(text)), fix)
 }
 
 fn wrong_type(field: &str, raw: &Raw<'_>, wanted: &str, fix: &'static str) -> Finding {
@@ -266,10 +202,5 @@ fn wrong_type(field: &str, raw: &Raw<'_>, wanted: &str, fix: &'static str) -> Fi
         Raw::Integer(_) | Raw::Number(..) => "a number",
         Raw::Other(kind) => kind,
     };
-    Finding::of(
-        field,
-        Rule::Type,
-        format!("{field} is {found}, not {wanted}"),
-        fix,
-    )
+    Finding::of(field, Rule::Type, format!("{field} is {found}, not {wanted}"), fix)
 }

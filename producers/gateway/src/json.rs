@@ -50,16 +50,11 @@ pub(crate) fn read_lines(text: &str, records: &mut Collector<'_>) -> Result<(), 
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(
-        Kind::MalformedBody,
-        format!("not JSON: {error}; nothing was accepted, send valid JSON"),
-    )
+    Problem::new(Kind::MalformedBody, format!("not JSON: {error}; nothing was accepted, send valid JSON"))
 }
 
 fn too_deep(place: &str) -> Problem {
-    let detail = format!(
-        "{place} nests arrays or objects deeper than {DEPTH_MAX}; a flow record is one flat object"
-    );
+    let detail = format!("{place} nests arrays or objects deeper than {DEPTH_MAX}; a flow record is one flat object");
     Problem::new(Kind::TooDeep, detail)
 }
 
@@ -87,9 +82,7 @@ fn depth(text: &str) -> usize {
 fn elements(text: &str) -> Result<Vec<&RawValue>, Problem> {
     let mut found = Vec::new();
     let mut reader = serde_json::Deserializer::from_str(text);
-    let read = Elements(&mut found)
-        .deserialize(&mut reader)
-        .and_then(|()| reader.end());
+    let read = Elements(&mut found).deserialize(&mut reader).and_then(|()| reader.end());
     match read {
         Err(error) if found.len() <= RECORDS_MAX => Err(malformed(&error)),
         _ => Ok(found),
@@ -125,20 +118,12 @@ impl<'a> Visitor<'a> for Elements<'_, 'a> {
 fn record(text: &str) -> Result<Draft<'_>, Finding> {
     let malformed = |error: serde_json::Error| {
         let message = format!("not JSON: {error}");
-        Finding::whole(
-            Rule::Malformed,
-            message,
-            "send one valid JSON object per record",
-        )
+        Finding::whole(Rule::Malformed, message, "send one valid JSON object per record")
     };
     if !text.trim_ascii_start().starts_with('{') {
         let found = serde_json::from_str::<&RawValue>(text).map_err(malformed)?;
         let message = format!("the record is {}, not an object", kind(found.get()));
-        return Err(Finding::whole(
-            Rule::Object,
-            message,
-            "send one JSON object per record",
-        ));
+        return Err(Finding::whole(Rule::Object, message, "send one JSON object per record"));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let draft = reader.deserialize_map(Fields).map_err(malformed)?;
@@ -181,10 +166,9 @@ impl<'a> Visitor<'a> for Fields {
 fn value_of(text: &str) -> serde_json::Result<Raw<'_>> {
     Ok(match text.as_bytes().first() {
         Some(b'"') => Raw::Text(serde_json::from_str::<Text<'_>>(text)?.0),
-        Some(b'-' | b'0'..=b'9') => number::integer(text).map_or_else(
-            |fault| Raw::Number(Cow::Borrowed(text), fault),
-            Raw::Integer,
-        ),
+        Some(b'-' | b'0'..=b'9') => {
+            number::integer(text).map_or_else(|fault| Raw::Number(Cow::Borrowed(text), fault), Raw::Integer)
+        }
         Some(b'n') => Raw::Absent,
         _ => Raw::Other(kind(text)),
     })
@@ -205,21 +189,11 @@ fn unknown(name: &str) -> Finding {
     let meant = FIELDS.iter().find(|field| close(name, field));
     let hint = meant.map_or_else(String::new, |field| format!("did you mean {field}? "));
     let fix = format!("{hint}allowed are {}", FIELDS.join(", "));
-    Finding::of(
-        &shown(name),
-        Rule::UnknownField,
-        format!("no field is called {:?}", shown(name)),
-        fix,
-    )
+    Finding::of(&shown(name), Rule::UnknownField, format!("no field is called {:?}", shown(name)), fix)
 }
 
 fn duplicate(name: &str) -> Finding {
-    Finding::of(
-        name,
-        Rule::DuplicateField,
-        format!("{name} is there more than once"),
-        "send each field once",
-    )
+    Finding::of(name, Rule::DuplicateField, format!("{name} is there more than once"), "send each field once")
 }
 
 /// Whether two names are at most two edits apart (Levenshtein), case aside.
@@ -247,21 +221,14 @@ mod tests {
 
     #[test]
     fn depth_counts_brackets_outside_strings() {
-        for (text, deepest) in [
-            ("{}", 1),
-            (r#"{"a":"[[[[","b":[]}"#, 2),
-            (r#""\"[[""#, 0),
-            ("[[]][[[", 3),
-        ] {
+        for (text, deepest) in [("{}", 1), (r#"{"a":"[[[[","b":[]}"#, 2), (r#""\"[[""#, 0), ("[[]][[[", 3)] {
             assert_eq!(depth(text), deepest, "{text}");
         }
     }
 
     #[test]
     fn close_names_are_found() {
-        assert!(
-            close("src_ap", "src_app") && close("Src_App", "src_app") && close("srcapp", "src_app")
-        );
+        assert!(close("src_ap", "src_app") && close("Src_App", "src_app") && close("srcapp", "src_app"));
         assert!(!close("source", "src_app") && !close("", "hour"));
     }
 }

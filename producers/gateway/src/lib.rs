@@ -148,9 +148,7 @@ impl Shared {
 
     /// Sleeps, but not longer than until the gateway is stopped; says whether it is.
     pub(crate) fn pause(&self, time: Duration) -> bool {
-        let waited = self
-            .stopped
-            .wait_timeout_while(self.state(), time, |state| !state.stopping);
+        let waited = self.stopped.wait_timeout_while(self.state(), time, |state| !state.stopping);
         waited.map_or(true, |(state, _)| state.stopping)
     }
 
@@ -194,18 +192,13 @@ impl Gateway {
             metrics: Metrics::default(),
             schemas: OnceLock::new(),
             queued_bytes: AtomicUsize::new(0),
-            state: Mutex::new(State {
-                stopping: false,
-                reasons,
-            }),
+            state: Mutex::new(State { stopping: false, reasons }),
             stopped: Condvar::new(),
         });
         let (sender, queue) = sync_channel(QUEUE_REQUESTS_MAX);
         let (publishes, follows) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
-            spawn("gateway-publisher", move || {
-                publisher::run(&publishes, &queue)
-            })?,
+            spawn("gateway-publisher", move || publisher::run(&publishes, &queue))?,
             spawn("gateway-answers", move || follower::run(&follows))?,
         ];
         Ok(Arc::new(Self {
@@ -220,16 +213,10 @@ impl Gateway {
     /// Takes no more requests, publishes those that wait (once: a log that fails now is not waited for) and ends the threads.
     /// Blocks until then. A second call does nothing.
     pub fn stop(&self) {
-        self.shared
-            .set_reason("stopping", Some("the gateway is stopping".to_owned()));
+        self.shared.set_reason("stopping", Some("the gateway is stopping".to_owned()));
         self.shared.state().stopping = true;
         self.shared.stopped.notify_all();
-        drop(
-            self.queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -241,11 +228,7 @@ impl Gateway {
     /// Whether requests can be taken, else why not.
     pub fn ready(&self) -> Result<(), Vec<String>> {
         let state = self.shared.state();
-        if state.reasons.is_empty() {
-            Ok(())
-        } else {
-            Err(state.reasons.values().cloned().collect())
-        }
+        if state.reasons.is_empty() { Ok(()) } else { Err(state.reasons.values().cloned().collect()) }
     }
 
     /// What was counted so far.
@@ -279,8 +262,5 @@ impl Drop for Gateway {
 }
 
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(run)
-        .map_err(|source| Error::Thread { name, source })
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|source| Error::Thread { name, source })
 }

@@ -47,10 +47,8 @@ impl Metrics {
     }
 
     pub(crate) fn decided(&self, decided: &Decided) {
-        self.records_received
-            .fetch_add(decided.records as u64, Relaxed);
-        self.records_refused
-            .fetch_add(decided.records_refused as u64, Relaxed);
+        self.records_received.fetch_add(decided.records as u64, Relaxed);
+        self.records_refused.fetch_add(decided.records_refused as u64, Relaxed);
         for (total, broken) in self.rules_broken.iter().zip(decided.broken) {
             total.fetch_add(broken, Relaxed);
         }
@@ -70,11 +68,8 @@ impl Metrics {
 
     pub(crate) fn committed(&self, took: Duration) {
         self.commits.fetch_add(1, Relaxed);
-        self.commit_micros
-            .fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
-        let bucket = BUCKETS_MS
-            .iter()
-            .position(|bound| took <= Duration::from_millis(*bound));
+        self.commit_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        let bucket = BUCKETS_MS.iter().position(|bound| took <= Duration::from_millis(*bound));
         if let Some(count) = bucket.and_then(|at| self.commit_buckets.get(at)) {
             count.fetch_add(1, Relaxed);
         }
@@ -111,110 +106,43 @@ impl Metrics {
     pub fn render(&self, out: &mut String) {
         let counters = [
             ("requests", "Requests to write events.", &self.requests),
-            (
-                "requests_failed",
-                "Requests answered with a problem.",
-                &self.requests_failed,
-            ),
-            (
-                "received_bytes",
-                "Bytes of bodies after decompression.",
-                &self.bytes_received,
-            ),
-            (
-                "records_received",
-                "Records read from bodies.",
-                &self.records_received,
-            ),
-            (
-                "records_accepted",
-                "Records made durable in the log.",
-                &self.records_accepted,
-            ),
-            (
-                "records_refused",
-                "Records that broke a rule.",
-                &self.records_refused,
-            ),
-            (
-                "answers_replayed",
-                "Requests answered again by their Idempotency-Key.",
-                &self.replayed,
-            ),
-            (
-                "answers_unread",
-                "Records of the answers topic that could not be read.",
-                &self.answers_unread,
-            ),
-            (
-                "commits_failed",
-                "Commits that the log did not acknowledge.",
-                &self.commits_failed,
-            ),
+            ("requests_failed", "Requests answered with a problem.", &self.requests_failed),
+            ("received_bytes", "Bytes of bodies after decompression.", &self.bytes_received),
+            ("records_received", "Records read from bodies.", &self.records_received),
+            ("records_accepted", "Records made durable in the log.", &self.records_accepted),
+            ("records_refused", "Records that broke a rule.", &self.records_refused),
+            ("answers_replayed", "Requests answered again by their Idempotency-Key.", &self.replayed),
+            ("answers_unread", "Records of the answers topic that could not be read.", &self.answers_unread),
+            ("commits_failed", "Commits that the log did not acknowledge.", &self.commits_failed),
         ];
         for (name, help, value) in counters {
             head(out, &format!("{name}_total"), help, "counter");
             line(out, &format!("{name}_total"), "", value.load(Relaxed));
         }
-        head(
-            out,
-            "rules_broken_total",
-            "Errors in records by the rule that was broken.",
-            "counter",
-        );
+        head(out, "rules_broken_total", "Errors in records by the rule that was broken.", "counter");
         for (rule, count) in Rule::ALL.iter().zip(&self.rules_broken) {
-            line(
-                out,
-                "rules_broken_total",
-                &format!("{{rule=\"{}\"}}", rule.name()),
-                count.load(Relaxed),
-            );
+            line(out, "rules_broken_total", &format!("{{rule=\"{}\"}}", rule.name()), count.load(Relaxed));
         }
         head(out, "requests_in_flight", "Requests under way.", "gauge");
         line(out, "requests_in_flight", "", self.in_flight.load(Relaxed));
-        head(
-            out,
-            "queue_requests",
-            "Requests that wait for a commit.",
-            "gauge",
-        );
+        head(out, "queue_requests", "Requests that wait for a commit.", "gauge");
         line(out, "queue_requests", "", self.queued.load(Relaxed));
-        head(
-            out,
-            "idempotency_keys",
-            "Idempotency keys remembered.",
-            "gauge",
-        );
+        head(out, "idempotency_keys", "Idempotency keys remembered.", "gauge");
         line(out, "idempotency_keys", "", self.keys.load(Relaxed));
         self.render_commits(out);
     }
 
     fn render_commits(&self, out: &mut String) {
         let name = "commit_duration_seconds";
-        head(
-            out,
-            name,
-            "Time from the start of a commit to its acknowledgement.",
-            "histogram",
-        );
+        head(out, name, "Time from the start of a commit to its acknowledgement.", "histogram");
         let mut sum = 0;
         for (bound, count) in BUCKETS_MS.iter().zip(&self.commit_buckets) {
             sum += count.load(Relaxed);
-            line(
-                out,
-                &format!("{name}_bucket"),
-                &format!("{{le=\"{}\"}}", *bound as f64 / 1e3),
-                sum,
-            );
+            line(out, &format!("{name}_bucket"), &format!("{{le=\"{}\"}}", *bound as f64 / 1e3), sum);
         }
         let commits = self.commits.load(Relaxed);
         line(out, &format!("{name}_bucket"), "{le=\"+Inf\"}", commits);
-        line(
-            out,
-            &format!("{name}_sum"),
-            "",
-            self.commit_micros.load(Relaxed) as f64 / 1e6,
-        );
+        line(out, &format!("{name}_sum"), "", self.commit_micros.load(Relaxed) as f64 / 1e6);
         line(out, &format!("{name}_count"), "", commits);
     }
 }
@@ -230,10 +158,7 @@ impl Drop for InFlight<'_> {
 
 // Writing to a String cannot fail.
 fn head(out: &mut String, name: &str, help: &str, kind: &str) {
-    let _ = writeln!(
-        out,
-        "# HELP tidemark_gateway_{name} {help}\n# TYPE tidemark_gateway_{name} {kind}"
-    );
+    let _ = writeln!(out, "# HELP tidemark_gateway_{name} {help}\n# TYPE tidemark_gateway_{name} {kind}");
 }
 
 fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {

@@ -8,9 +8,7 @@ pub(crate) fn integer(text: &str) -> Result<i64, NumberFault> {
 }
 
 fn scaled(text: &str) -> Result<i64, NumberFault> {
-    let (negative, unsigned) = text
-        .strip_prefix('-')
-        .map_or((false, text), |rest| (true, rest));
+    let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
@@ -19,35 +17,22 @@ fn scaled(text: &str) -> Result<i64, NumberFault> {
         return Ok(0);
     }
     let zeros = (digits.len() - significant.len()) as i64;
-    let scale = power(exponent)
-        .saturating_sub(fraction.len() as i64)
-        .saturating_add(zeros);
+    let scale = power(exponent).saturating_sub(fraction.len() as i64).saturating_add(zeros);
     let scale = if scale < 0 {
         return Err(NumberFault::Fraction);
     } else {
         scale
     };
-    let value = u32::try_from(scale)
-        .ok()
-        .and_then(|scale| 10_i64.checked_pow(scale))
-        .and_then(|factor| {
-            let value = significant
-                .trim_start_matches('0')
-                .parse::<i64>()
-                .ok()?
-                .checked_mul(factor)?;
-            Some(if negative { -value } else { value })
-        });
+    let value = u32::try_from(scale).ok().and_then(|scale| 10_i64.checked_pow(scale)).and_then(|factor| {
+        let value = significant.trim_start_matches('0').parse::<i64>().ok()?.checked_mul(factor)?;
+        Some(if negative { -value } else { value })
+    });
     value.ok_or(NumberFault::Range)
 }
 
 /// An exponent; one that does not fit is as good as the largest.
 fn power(text: &str) -> i64 {
-    let far = if text.starts_with('-') {
-        i64::MIN / 2
-    } else {
-        i64::MAX / 2
-    };
+    let far = if text.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
     text.parse().unwrap_or(far)
 }
 

@@ -92,96 +92,32 @@ impl Kind {
     /// The table: status, code, title.
     fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::MalformedBody => (
-                StatusCode::BAD_REQUEST,
-                "malformed_body",
-                "the body cannot be read",
-            ),
-            Self::MalformedRequest => (
-                StatusCode::BAD_REQUEST,
-                "malformed_request",
-                "the request cannot be read",
-            ),
-            Self::UnknownEventType => (
-                StatusCode::NOT_FOUND,
-                "unknown_event_type",
-                "no such event type",
-            ),
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "method not allowed",
-            ),
-            Self::BodyTimeout => (
-                StatusCode::REQUEST_TIMEOUT,
-                "body_timeout",
-                "the body took too long to arrive",
-            ),
-            Self::InFlight => (
-                StatusCode::CONFLICT,
-                "in_flight",
-                "a request with this Idempotency-Key is under way",
-            ),
-            Self::BodyTooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                "the body is too large",
-            ),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the body's type is not supported",
-            ),
-            Self::InvalidRecords => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_records",
-                "records break rules",
-            ),
-            Self::TooManyRecords => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "too_many_records",
-                "too many records",
-            ),
-            Self::TooDeep => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "too_deep",
-                "the body is nested too deeply",
-            ),
-            Self::NoRecords => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "no_records",
-                "the body holds no records",
-            ),
-            Self::WriterSchema => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "writer_schema",
-                "the writer's schema does not fit the event type",
-            ),
-            Self::KeyReused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "key_reused",
-                "the Idempotency-Key belongs to another request",
-            ),
-            Self::NotReady => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not_ready",
-                "the gateway is not ready",
-            ),
-            Self::Overloaded => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "too much is waiting already",
-            ),
-            Self::NotStored => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not_stored",
-                "the log did not take the events",
-            ),
-            Self::OutcomeUnknown => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "outcome_unknown",
-                "it is not known whether the events were stored",
-            ),
+            Self::MalformedBody => (StatusCode::BAD_REQUEST, "malformed_body", "the body cannot be read"),
+            Self::MalformedRequest => (StatusCode::BAD_REQUEST, "malformed_request", "the request cannot be read"),
+            Self::UnknownEventType => (StatusCode::NOT_FOUND, "unknown_event_type", "no such event type"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "method not allowed"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body took too long to arrive"),
+            Self::InFlight => (StatusCode::CONFLICT, "in_flight", "a request with this Idempotency-Key is under way"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "the body's type is not supported")
+            }
+            Self::InvalidRecords => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_records", "records break rules"),
+            Self::TooManyRecords => (StatusCode::UNPROCESSABLE_ENTITY, "too_many_records", "too many records"),
+            Self::TooDeep => (StatusCode::UNPROCESSABLE_ENTITY, "too_deep", "the body is nested too deeply"),
+            Self::NoRecords => (StatusCode::UNPROCESSABLE_ENTITY, "no_records", "the body holds no records"),
+            Self::WriterSchema => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "writer_schema", "the writer's schema does not fit the event type")
+            }
+            Self::KeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "key_reused", "the Idempotency-Key belongs to another request")
+            }
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the gateway is not ready"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too much is waiting already"),
+            Self::NotStored => (StatusCode::SERVICE_UNAVAILABLE, "not_stored", "the log did not take the events"),
+            Self::OutcomeUnknown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", "it is not known whether the events were stored")
+            }
         }
     }
 
@@ -222,10 +158,7 @@ impl IntoResponse for Problem {
         let retry_after = self.retry_after;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

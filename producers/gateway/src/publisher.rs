@@ -6,7 +6,7 @@
 //! request's outcome stays unknown only as long as the log cannot be reached.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tidemark_log::{At, Error as LogError, Producer, TopicPartition};
@@ -26,6 +26,8 @@ const COMMIT_BYTES_MAX: usize = 16 << 20;
 const PARTITIONS_EVERY: Duration = Duration::from_secs(10);
 /// How long the answers topic is waited for at a time.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
+/// How long requests are waited for before a lost connection is tried again.
+const IDLE: Duration = Duration::from_millis(200);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -46,18 +48,21 @@ pub(crate) struct NotStored(pub(crate) String);
 
 /// The publisher thread, until the queue is closed and empty.
 pub(crate) fn run(shared: &Shared, queue: &Receiver<Job>) {
-    let mut publisher = Publisher {
-        shared,
-        connection: None,
-    };
-    publisher.connect(None);
-    while let Ok(first) = queue.recv() {
-        let jobs = gather(first, queue);
-        shared.metrics.queued(-(jobs.len() as i64));
-        shared
-            .queued_bytes
-            .fetch_sub(bytes(&jobs), Ordering::Relaxed);
-        publisher.publish(jobs);
+    let mut publisher = Publisher { shared, connection: None };
+    loop {
+        if publisher.connection.is_none() {
+            publisher.connect(Some(Instant::now())); // once: what waits in the queue may expire meanwhile
+        }
+        match queue.recv_timeout(IDLE) {
+            Ok(first) => {
+                let jobs = gather(first, queue);
+                shared.metrics.queued(-(jobs.len() as i64));
+                shared.queued_bytes.fetch_sub(bytes(&jobs), Ordering::Relaxed);
+                publisher.publish(jobs);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 
@@ -122,9 +127,7 @@ impl Publisher<'_> {
     }
 
     fn settle(&self, jobs: Vec<Job>) {
-        self.shared
-            .metrics
-            .accepted(jobs.iter().map(|job| job.batch.len()).sum());
+        self.shared.metrics.accepted(jobs.iter().map(|job| job.batch.len()).sum());
         for job in jobs {
             if let Some(claim) = job.claim {
                 claim.done();
@@ -137,12 +140,7 @@ impl Publisher<'_> {
     fn commit(&mut self, jobs: &[Job], commit: Uuid) -> Result<(), LogError> {
         let not_connected = || LogError::Retriable("the log cannot be reached".to_owned());
         let connection = self.connection.as_mut().ok_or_else(not_connected)?;
-        let schemas = self
-            .shared
-            .schemas
-            .get()
-            .copied()
-            .ok_or_else(not_connected)?;
+        let schemas = self.shared.schemas.get().copied().ok_or_else(not_connected)?;
         let records: usize = jobs.iter().map(|job| job.batch.len()).sum();
         let _span = tracing::info_span!(
             "publish",
@@ -156,19 +154,13 @@ impl Publisher<'_> {
         let asked_again = connection.ask_partitions(self.shared);
         let partitions = connection.partitions;
         let id = &self.shared.config.id;
-        let result = asked_again.and_then(|()| {
-            connection
-                .producer
-                .commit(&mut |sink| write(sink, jobs, partitions, schemas, id, commit))
-        });
+        let result = asked_again
+            .and_then(|()| connection.producer.commit(&mut |sink| write(sink, jobs, partitions, schemas, id, commit)));
         match &result {
             Ok(()) => self.shared.metrics.committed(started.elapsed()),
             Err(error) => {
                 self.connection = None;
-                self.shared.set_reason(
-                    "log",
-                    Some(format!("the log failed: {error}; trying again")),
-                );
+                self.shared.set_reason("log", Some(format!("the log failed: {error}; trying again")));
             }
         }
         result
@@ -220,29 +212,14 @@ fn no_topic() -> String {
 
 /// One try to get ready; the error is a reason for people.
 fn connect(shared: &Shared) -> Result<Connection, String> {
-    let schemas =
-        register(shared).map_err(|error| format!("schemas cannot be registered: {error}"))?;
+    let schemas = register(shared).map_err(|error| format!("schemas cannot be registered: {error}"))?;
     let in_log = |error: LogError| format!("the log failed: {error}; trying again");
-    shared
-        .log
-        .create_topics(&[answers_topic()])
-        .map_err(in_log)?;
-    let partitions = shared
-        .log
-        .partitions(FLOWS_TOPIC)
-        .map_err(in_log)?
-        .ok_or_else(no_topic)?
-        .max(1);
+    shared.log.create_topics(&[answers_topic()]).map_err(in_log)?;
+    let partitions = shared.log.partitions(FLOWS_TOPIC).map_err(in_log)?.ok_or_else(no_topic)?.max(1);
     // The producer first: making it ends whatever its predecessor left open, so the end of the topic is settled after it.
     let producer = shared.log.producer(&shared.config.id).map_err(in_log)?;
     let answers = TopicPartition::new(ANSWERS_TOPIC, 0);
-    let end = shared
-        .log
-        .offsets(&[answers], At::End)
-        .map_err(in_log)?
-        .first()
-        .copied()
-        .unwrap_or(0);
+    let end = shared.log.offsets(&[answers], At::End).map_err(in_log)?.first().copied().unwrap_or(0);
     let _ = shared.schemas.set(schemas);
     while shared.answers.position() < end {
         shared.set_reason("log", Some("earlier answers are being read".to_owned()));
@@ -250,11 +227,7 @@ fn connect(shared: &Shared) -> Result<Connection, String> {
             return Err("the gateway is stopping".to_owned());
         }
     }
-    Ok(Connection {
-        producer,
-        partitions,
-        asked: Instant::now(),
-    })
+    Ok(Connection { producer, partitions, asked: Instant::now() })
 }
 
 fn register(shared: &Shared) -> Result<SchemaIds, tidemark_schemas::registry::Error> {
@@ -262,22 +235,15 @@ fn register(shared: &Shared) -> Result<SchemaIds, tidemark_schemas::registry::Er
         return Ok(*schemas);
     }
     let subject = |topic: &str| format!("{topic}-value");
-    let flow = shared
-        .registry
-        .register(&subject(FLOWS_TOPIC), catalog::FLOW_OBSERVED.avsc)?;
-    let answer = shared
-        .registry
-        .register(&subject(ANSWERS_TOPIC), catalog::ANSWER.avsc)?;
+    let flow = shared.registry.register(&subject(FLOWS_TOPIC), catalog::FLOW_OBSERVED.avsc)?;
+    let answer = shared.registry.register(&subject(ANSWERS_TOPIC), catalog::ANSWER.avsc)?;
     Ok(SchemaIds { flow, answer })
 }
 
 fn refuse_expired(jobs: Vec<Job>, why: &str) -> Vec<Job> {
     let now = Instant::now();
     let (kept, expired): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.deadline > now);
-    refuse(
-        expired,
-        &format!("the log did not take the events in time: {why}"),
-    );
+    refuse(expired, &format!("the log did not take the events in time: {why}"));
     kept
 }
 

@@ -55,40 +55,16 @@ pub(crate) async fn handle(
     let ask = Ask::of(query, headers)?;
     let schema = admit(gateway)?;
     let mut room = Room::of(&gateway.bodies);
-    let mut body = body::receive(headers, body, &mut room).await?;
-    if ask.gzipped {
-        body = off_executor(gateway, move || body::gunzip(&body)).await??;
-        room.grow(body.len())?;
-    }
-    let shared = &gateway.shared;
-    shared.metrics.body(body.len());
-
-    let received_at = (shared.clock)();
-    let first = Given {
-        request: ask.request_hash(&body),
-        received_at,
-        first_id: first_id(received_at),
-    };
-    let (given, claim) = begin(gateway, ask.key.as_deref(), first)?;
-    let max_future_ms = i64::try_from(shared.config.max_future.as_millis()).unwrap_or(i64::MAX);
-    let received = Received {
-        at: given.received_at,
-        max_future_ms,
-    };
-    let basis = Basis {
-        received,
-        first_id: given.first_id,
-        schema,
-    };
+    let body = read(gateway, &ask, headers, body, &mut room).await?;
+    let (given, claim) = begin(gateway, &ask, &body)?;
     let replay = ask.key.is_some() && claim.is_none();
-
+    let basis = basis(gateway, given, schema);
     let (decided, read) = decide(gateway, ask.format, body, basis).await?;
     if replay {
-        shared.metrics.replayed();
-        read?;
-        return Ok(accepted(decided, true).1);
+        gateway.shared.metrics.replayed();
+        return read.map(|()| accepted(decided, true).1);
     }
-    shared.metrics.decided(&decided);
+    gateway.shared.metrics.decided(&decided);
     read?;
     refuse(&decided, ask.partial)?;
     let (batch, response) = accepted(decided, false);
@@ -96,20 +72,38 @@ pub(crate) async fn handle(
     Ok(response)
 }
 
+async fn read(
+    gateway: &Gateway,
+    ask: &Ask,
+    headers: &HeaderMap,
+    body: Body,
+    room: &mut Room<'_>,
+) -> Result<Bytes, Problem> {
+    let mut body = body::receive(headers, body, room).await?;
+    if ask.gzipped {
+        body = off_executor(gateway, move || body::gunzip(&body)).await??;
+        room.grow(body.len())?;
+    }
+    gateway.shared.metrics.body(body.len());
+    Ok(body)
+}
+
+fn basis(gateway: &Gateway, given: Given, schema: u32) -> Basis {
+    let max_future = gateway.shared.config.max_future.as_millis();
+    let max_future_ms = i64::try_from(max_future).unwrap_or(i64::MAX);
+    let received = Received { at: given.received_at, max_future_ms };
+    Basis { received, first_id: given.first_id, schema }
+}
+
 /// The schema id for the records, if the gateway is ready.
 fn admit(gateway: &Gateway) -> Result<u32, Problem> {
     let not_ready = |reasons: &[String]| {
-        let detail = format!(
-            "{}; nothing was accepted, try again later",
-            reasons.join("; ")
-        );
+        let detail = format!("{}; nothing was accepted, try again later", reasons.join("; "));
         Problem::new(Kind::NotReady, detail)
     };
     gateway.ready().map_err(|reasons| not_ready(&reasons))?;
     let schemas = gateway.shared.schemas.get();
-    schemas
-        .map(|schemas| schemas.flow)
-        .ok_or_else(|| not_ready(&["schemas are not registered yet".to_owned()]))
+    schemas.map(|schemas| schemas.flow).ok_or_else(|| not_ready(&["schemas are not registered yet".to_owned()]))
 }
 
 async fn decide(
@@ -133,29 +127,21 @@ async fn off_executor<T: Send + 'static>(
     let _turn = gateway.workers.acquire().await.ok();
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         tracing::error!(%error, "reading a body failed");
-        Problem::new(
-            Kind::NotStored,
-            "the gateway failed while reading the body; nothing was accepted, report this",
-        )
+        Problem::new(Kind::NotStored, "the gateway failed while reading the body; nothing was accepted, report this")
     })
 }
 
 /// Takes the request's key, or finds the answer that was given to it.
-fn begin(
-    gateway: &Gateway,
-    key: Option<&str>,
-    first: Given,
-) -> Result<(Given, Option<Claim>), Problem> {
-    let Some(key) = key else {
-        return Ok((first, None));
-    };
+fn begin(gateway: &Gateway, ask: &Ask, body: &[u8]) -> Result<(Given, Option<Claim>), Problem> {
+    let received_at = (gateway.shared.clock)();
+    let first = Given { request: ask.request_hash(body), received_at, first_id: first_id(received_at) };
+    let Some(key) = &ask.key else { return Ok((first, None)) };
     match gateway.shared.answers.begin(TENANT, key, first) {
         Begin::New(claim) => Ok((first, Some(claim))),
         Begin::Replay(given) => Ok((given, None)),
-        Begin::InFlight => Err(Problem::new(
-            Kind::InFlight,
-            "wait for its answer, or send it again after Retry-After seconds",
-        )),
+        Begin::InFlight => {
+            Err(Problem::new(Kind::InFlight, "wait for its answer, or send it again after Retry-After seconds"))
+        }
         Begin::Other => {
             let detail = "within 24 hours a key stands for one request, with one body and one content type; \
                           send a new key with a new request";
@@ -169,35 +155,20 @@ fn begin(
 fn refuse(decided: &Decided, partial: bool) -> Result<(), Problem> {
     let (records, refused) = (decided.records, decided.records_refused);
     if records == 0 {
-        return Err(Problem::new(
-            Kind::NoRecords,
-            "there is nothing to accept; send at least one record",
-        ));
+        return Err(Problem::new(Kind::NoRecords, "there is nothing to accept; send at least one record"));
     }
     if refused == 0 || (partial && refused < records) {
         return Ok(());
     }
-    let kind = if decided.malformed && !partial {
-        Kind::MalformedBody
-    } else {
-        Kind::InvalidRecords
-    };
-    let hint = if partial || records == 1 {
-        ""
-    } else {
-        "; correct them, or send partial=true to have the others accepted"
-    };
+    let kind = if decided.malformed && !partial { Kind::MalformedBody } else { Kind::InvalidRecords };
+    let hint =
+        if partial || records == 1 { "" } else { "; correct them, or send partial=true to have the others accepted" };
     let detail = format!("{refused} of {records} records cannot be accepted, so nothing was{hint}");
     Err(Problem::new(kind, detail).with_errors(decided.errors.clone(), decided.errors_total))
 }
 
 fn accepted(decided: Decided, replayed: bool) -> (Batch, Response) {
-    let Decided {
-        batch,
-        errors,
-        errors_total,
-        ..
-    } = decided;
+    let Decided { batch, errors, errors_total, .. } = decided;
     let answer = Accepted {
         accepted: batch.len(),
         event_ids: batch.ids().collect(),
@@ -207,30 +178,17 @@ fn accepted(decided: Decided, replayed: bool) -> (Batch, Response) {
     let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
     if replayed {
         let name = HeaderName::from_static("idempotency-replayed");
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static("true"));
+        response.headers_mut().insert(name, HeaderValue::from_static("true"));
     }
     (batch, response)
 }
 
 /// Waits until the events are durable.
-async fn publish(
-    gateway: &Gateway,
-    batch: Batch,
-    claim: Option<Claim>,
-    trace: Trace,
-) -> Result<(), Problem> {
+async fn publish(gateway: &Gateway, batch: Batch, claim: Option<Claim>, trace: Trace) -> Result<(), Problem> {
     let (reply, answer) = oneshot::channel();
     let wait = gateway.shared.config.answer_timeout;
     let keyed = claim.is_some();
-    let job = Job {
-        batch,
-        claim,
-        trace,
-        deadline: Instant::now() + wait,
-        reply,
-    };
+    let job = Job { batch, claim, trace, deadline: Instant::now() + wait, reply };
     if !gateway.enqueue(job) {
         return Err(overloaded("requests"));
     }
@@ -250,8 +208,5 @@ fn unknown(keyed: bool) -> Problem {
     } else {
         "sending it again may store the events twice; with an Idempotency-Key it would be safe"
     };
-    Problem::new(
-        Kind::OutcomeUnknown,
-        format!("the log did not say whether it took the events; {advice}"),
-    )
+    Problem::new(Kind::OutcomeUnknown, format!("the log did not say whether it took the events; {advice}"))
 }

@@ -89,12 +89,7 @@ pub(crate) async fn post_events(
     respond(gateway, query, headers, body).await
 }
 
-async fn respond(
-    gateway: Arc<Gateway>,
-    query: Option<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+async fn respond(gateway: Arc<Gateway>, query: Option<String>, headers: HeaderMap, body: Body) -> Response {
     let _in_flight = gateway.shared.metrics.request();
     let trace = Trace::of(&headers);
     let span = tracing::info_span!("receive", otel.kind = "server", trace_id = trace.id());

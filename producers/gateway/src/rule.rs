@@ -75,21 +75,11 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn of(field: &str, rule: Rule, message: String, fix: impl Into<String>) -> Self {
-        Self {
-            field: Some(field.to_owned()),
-            rule,
-            message,
-            fix: fix.into(),
-        }
+        Self { field: Some(field.to_owned()), rule, message, fix: fix.into() }
     }
 
     pub(crate) fn whole(rule: Rule, message: String, fix: impl Into<String>) -> Self {
-        Self {
-            field: None,
-            rule,
-            message,
-            fix: fix.into(),
-        }
+        Self { field: None, rule, message, fix: fix.into() }
     }
 }
 

@@ -19,10 +19,7 @@ pub(crate) struct Values<'s> {
 
 impl<'s> Values<'s> {
     pub(crate) fn new(schema: &'s Schema) -> Self {
-        Self {
-            schema,
-            left: VALUES_MAX,
-        }
+        Self { schema, left: VALUES_MAX }
     }
 
     /// The next record, by field name; fields that a flow has not are skipped, as Avro's resolution does.
@@ -45,19 +42,11 @@ impl<'s> Values<'s> {
     }
 
     fn spend(&mut self, values: usize) -> Result<(), String> {
-        self.left = self
-            .left
-            .checked_sub(values)
-            .ok_or(format!("more than {VALUES_MAX} values in one body"))?;
+        self.left = self.left.checked_sub(values).ok_or(format!("more than {VALUES_MAX} values in one body"))?;
         Ok(())
     }
 
-    fn value<'a>(
-        &mut self,
-        kind: &'s Type,
-        bytes: &mut Reader<'a>,
-        depth: usize,
-    ) -> Result<Raw<'a>, String>
+    fn value<'a>(&mut self, kind: &'s Type, bytes: &mut Reader<'a>, depth: usize) -> Result<Raw<'a>, String>
     where
         's: 'a,
     {
@@ -125,9 +114,7 @@ pub(crate) fn block_count(bytes: &mut Reader<'_>) -> Result<i64, String> {
     if count < 0 {
         long(bytes)?; // the block's size in bytes, for readers that skip it
     }
-    count
-        .checked_abs()
-        .ok_or_else(|| "a block count is out of bounds".to_owned())
+    count.checked_abs().ok_or_else(|| "a block count is out of bounds".to_owned())
 }
 
 pub(crate) fn long(bytes: &mut Reader<'_>) -> Result<i64, String> {

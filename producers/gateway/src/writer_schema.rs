@@ -46,30 +46,19 @@ impl Schema {
     /// Parses the JSON form.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         if json.len() > SCHEMA_MAX {
-            return Err(format!(
-                "the writer's schema has {} bytes; at most {SCHEMA_MAX} are read",
-                json.len()
-            ));
+            return Err(format!("the writer's schema has {} bytes; at most {SCHEMA_MAX} are read", json.len()));
         }
-        let value: Value = serde_json::from_slice(json)
-            .map_err(|error| format!("the writer's schema: {error}"))?;
+        let value: Value = serde_json::from_slice(json).map_err(|error| format!("the writer's schema: {error}"))?;
         let mut parser = Parser::default();
         match parser.parse(&value, "")? {
-            Type::Record(root) => Ok(Self {
-                root,
-                records: parser.records,
-            }),
+            Type::Record(root) => Ok(Self { root, records: parser.records }),
             _ => Err("the writer's schema is not a record".to_owned()),
         }
     }
 
     /// The fields of `wanted` that the writer has not.
     pub(crate) fn lacks(&self, wanted: &[&'static str]) -> Vec<&'static str> {
-        let has = |name: &str| {
-            self.fields(self.root)
-                .iter()
-                .any(|(field, _)| field == name)
-        };
+        let has = |name: &str| self.fields(self.root).iter().any(|(field, _)| field == name);
         wanted.iter().filter(|name| !has(name)).copied().collect()
     }
 
@@ -90,10 +79,7 @@ impl Parser {
         match json {
             Value::String(name) => self.by_name(name, namespace),
             Value::Array(branches) => {
-                let branches: Result<_, _> = branches
-                    .iter()
-                    .map(|branch| self.parse(branch, namespace))
-                    .collect();
+                let branches: Result<_, _> = branches.iter().map(|branch| self.parse(branch, namespace)).collect();
                 Ok(Type::Union(branches?))
             }
             Value::Object(_) => self.complex(json, namespace),
@@ -112,39 +98,25 @@ impl Parser {
             "bytes" => Type::Bytes,
             "string" => Type::Text,
             other => {
-                let found = self
-                    .named
-                    .get(&full_name(other, namespace))
-                    .or_else(|| self.named.get(other));
-                return found
-                    .cloned()
-                    .ok_or_else(|| format!("the writer's schema has no type {other:.64}"));
+                let found = self.named.get(&full_name(other, namespace)).or_else(|| self.named.get(other));
+                return found.cloned().ok_or_else(|| format!("the writer's schema has no type {other:.64}"));
             }
         })
     }
 
     fn complex(&mut self, json: &Value, namespace: &str) -> Result<Type, String> {
         let text = |key: &str| json.get(key).and_then(Value::as_str);
-        let inner = |key: &str| {
-            json.get(key)
-                .ok_or_else(|| format!("the writer's schema: a type lacks {key}"))
-        };
+        let inner = |key: &str| json.get(key).ok_or_else(|| format!("the writer's schema: a type lacks {key}"));
         Ok(match text("type") {
             Some("record" | "error") => return self.record(json, namespace),
             Some("enum") => {
                 let symbols = inner("symbols")?.as_array().into_iter().flatten();
-                let symbols = symbols
-                    .filter_map(|symbol| symbol.as_str().map(str::to_owned))
-                    .collect();
+                let symbols = symbols.filter_map(|symbol| symbol.as_str().map(str::to_owned)).collect();
                 self.define(json, namespace, Type::Enum(symbols))?
             }
             Some("fixed") => {
                 let size = inner("size")?.as_i64().filter(|size| *size >= 0);
-                self.define(
-                    json,
-                    namespace,
-                    Type::Fixed(size.ok_or("the writer's schema: bad size of a fixed")?),
-                )?
+                self.define(json, namespace, Type::Fixed(size.ok_or("the writer's schema: bad size of a fixed")?))?
             }
             Some("array") => Type::Array(Box::new(self.parse(inner("items")?, namespace)?)),
             Some("map") => Type::Map(Box::new(self.parse(inner("values")?, namespace)?)),
@@ -162,19 +134,11 @@ impl Parser {
         self.records.push(Vec::new());
         self.define(json, namespace, Type::Record(at))?;
         let namespace = namespace_of(json, namespace);
-        let list = json
-            .get("fields")
-            .and_then(Value::as_array)
-            .ok_or("the writer's schema: a record lacks fields")?;
+        let list = json.get("fields").and_then(Value::as_array).ok_or("the writer's schema: a record lacks fields")?;
         let mut fields = Vec::with_capacity(list.len());
         for field in list {
-            let name = field
-                .get("name")
-                .and_then(Value::as_str)
-                .ok_or("the writer's schema: a field lacks a name")?;
-            let kind = field
-                .get("type")
-                .ok_or("the writer's schema: a field lacks a type")?;
+            let name = field.get("name").and_then(Value::as_str).ok_or("the writer's schema: a field lacks a name")?;
+            let kind = field.get("type").ok_or("the writer's schema: a field lacks a type")?;
             fields.push((name.to_owned(), self.parse(kind, &namespace)?));
         }
         if let Some(place) = self.records.get_mut(at) {
@@ -184,33 +148,17 @@ impl Parser {
     }
 
     fn define(&mut self, json: &Value, namespace: &str, kind: Type) -> Result<Type, String> {
-        let name = json
-            .get("name")
-            .and_then(Value::as_str)
-            .ok_or("the writer's schema: a type lacks its name")?;
-        self.named.insert(
-            full_name(name, &namespace_of(json, namespace)),
-            kind.clone(),
-        );
+        let name = json.get("name").and_then(Value::as_str).ok_or("the writer's schema: a type lacks its name")?;
+        self.named.insert(full_name(name, &namespace_of(json, namespace)), kind.clone());
         Ok(kind)
     }
 }
 
 fn namespace_of(json: &Value, enclosing: &str) -> String {
-    let own = json
-        .get("name")
-        .and_then(Value::as_str)
-        .and_then(|name| name.rsplit_once('.'))
-        .map(|(space, _)| space);
-    own.or_else(|| json.get("namespace").and_then(Value::as_str))
-        .unwrap_or(enclosing)
-        .to_owned()
+    let own = json.get("name").and_then(Value::as_str).and_then(|name| name.rsplit_once('.')).map(|(space, _)| space);
+    own.or_else(|| json.get("namespace").and_then(Value::as_str)).unwrap_or(enclosing).to_owned()
 }
 
 fn full_name(name: &str, namespace: &str) -> String {
-    if name.contains('.') || namespace.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{namespace}.{name}")
-    }
+    if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
 }

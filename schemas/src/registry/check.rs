@@ -67,33 +67,18 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for compared in &self.compared {
-            let verdict = if compared.problems.is_empty() {
-                "compatible"
-            } else {
-                "BREAKING"
-            };
-            writeln!(
-                f,
-                "{verdict:<10}  {}  against {}",
-                compared.schema, compared.against
-            )?;
-            compared
-                .problems
-                .iter()
-                .try_for_each(|p| writeln!(f, "            {p}"))?;
+            let verdict = if compared.problems.is_empty() { "compatible" } else { "BREAKING" };
+            writeln!(f, "{verdict:<10}  {}  against {}", compared.schema, compared.against)?;
+            compared.problems.iter().try_for_each(|p| writeln!(f, "            {p}"))?;
         }
-        self.new
-            .iter()
-            .try_for_each(|name| writeln!(f, "{:<10}  {name}", "new"))
+        self.new.iter().try_for_each(|name| writeln!(f, "{:<10}  {name}", "new"))
     }
 }
 
 /// The built-in baseline.
 pub fn baseline() -> Vec<Released> {
-    let released = |(file, text): &(&str, &str)| Released {
-        source: format!("baseline/{file}"),
-        schema: (*text).into(),
-    };
+    let released =
+        |(file, text): &(&str, &str)| Released { source: format!("baseline/{file}"), schema: (*text).into() };
     BASELINE.iter().map(released).collect()
 }
 
@@ -102,10 +87,7 @@ pub fn registered(registry: &HttpRegistry) -> Result<Vec<Released>, Error> {
     let mut released = vec![];
     for subject in registry.subjects()? {
         match registry.latest(&subject) {
-            Ok(Some(schema)) => released.push(Released {
-                source: format!("subject {subject}"),
-                schema,
-            }),
+            Ok(Some(schema)) => released.push(Released { source: format!("subject {subject}"), schema }),
             Ok(None) | Err(Error::Invalid(_)) => {} // deleted meanwhile, or not Avro: not ours
             Err(e @ (Error::Unavailable(_) | Error::Incompatible { .. })) => return Err(e),
         }
@@ -118,12 +100,11 @@ pub fn registered(registry: &HttpRegistry) -> Result<Vec<Released>, Error> {
 pub fn check(schemas: &[catalog::Schema], earlier: &[Released]) -> Result<Report, Error> {
     let mut report = Report::default();
     for schema in schemas {
-        let ours = resolve::parse(schema.avsc)
-            .map_err(|e| Error::Invalid(format!("{}: {e}", schema.name)))?;
+        let ours = resolve::parse(schema.avsc).map_err(|e| Error::Invalid(format!("{}: {e}", schema.name)))?;
         let before = report.compared.len();
         for released in earlier {
-            let theirs = resolve::parse(&released.schema)
-                .map_err(|e| Error::Invalid(format!("{}: {e}", released.source)))?;
+            let theirs =
+                resolve::parse(&released.schema).map_err(|e| Error::Invalid(format!("{}: {e}", released.source)))?;
             if resolve::name(&theirs).as_deref() == Some(schema.name) {
                 let problems = Plan::new(&theirs, &ours, false).problems().to_vec();
                 report.compared.push(Compared {

@@ -40,12 +40,7 @@ const NAMES: [(Level, &str); 7] = [
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            NAMES
-                .iter()
-                .find(|(level, _)| level == self)
-                .map_or("NONE", |(_, name)| name),
-        )
+        f.write_str(NAMES.iter().find(|(level, _)| level == self).map_or("NONE", |(_, name)| name))
     }
 }
 
@@ -53,25 +48,17 @@ impl FromStr for Level {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = NAMES
-            .iter()
-            .find(|(_, name)| name.eq_ignore_ascii_case(text));
-        found.map(|(level, _)| *level).ok_or_else(|| {
-            format!(
-                "{text:?} is not one of {}",
-                NAMES.map(|(_, name)| name).join(", ")
-            )
-        })
+        let found = NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
+        found
+            .map(|(level, _)| *level)
+            .ok_or_else(|| format!("{text:?} is not one of {}", NAMES.map(|(_, name)| name).join(", ")))
     }
 }
 
 impl Level {
     /// The rule holds against every earlier version.
     pub fn is_transitive(self) -> bool {
-        matches!(
-            self,
-            Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive
-        )
+        matches!(self, Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive)
     }
 
     /// What keeps `new` from standing after `earlier`, one text for each field; empty when it may.
@@ -82,21 +69,10 @@ impl Level {
             Self::Forward | Self::ForwardTransitive => (false, true),
             Self::Full | Self::FullTransitive => (true, true),
         };
-        let read = |writer, reader| {
-            Plan::new(writer, reader, false)
-                .problems()
-                .iter()
-                .map(ToString::to_string)
-                .collect()
-        };
+        let read =
+            |writer, reader| Plan::new(writer, reader, false).problems().iter().map(ToString::to_string).collect();
         let back: Vec<String> = if backward { read(earlier, new) } else { vec![] };
         let ahead: Vec<String> = if forward { read(new, earlier) } else { vec![] };
-        back.into_iter()
-            .chain(
-                ahead
-                    .into_iter()
-                    .map(|p| format!("for readers of the earlier schema, {p}")),
-            )
-            .collect()
+        back.into_iter().chain(ahead.into_iter().map(|p| format!("for readers of the earlier schema, {p}"))).collect()
     }
 }

@@ -58,12 +58,7 @@ impl Event {
     pub fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
         let key: Value = serde_json::from_slice(key).ok()?;
         let value: Value = serde_json::from_slice(value).ok()?;
-        let number = |name: &str| {
-            value
-                .get(name)?
-                .as_u64()
-                .and_then(|n| u32::try_from(n).ok())
-        };
+        let number = |name: &str| value.get(name)?.as_u64().and_then(|n| u32::try_from(n).ok());
         let text = |of: &Value, name: &str| of.get(name)?.as_str().map(str::to_owned);
         match key.get("keytype")?.as_str()? {
             "SCHEMA" => Some(Self::Registered(Version {
@@ -72,10 +67,7 @@ impl Event {
                 id: number("id")?,
                 schema: text(&value, "schema")?.into(),
             })),
-            "CONFIG" => Some(Self::Level(
-                text(&key, "subject"),
-                text(&value, "compatibilityLevel")?.parse().ok()?,
-            )),
+            "CONFIG" => Some(Self::Level(text(&key, "subject"), text(&value, "compatibilityLevel")?.parse().ok()?)),
             _ => None,
         }
     }
@@ -112,9 +104,7 @@ pub enum Refusal {
     #[error("Schema being registered is incompatible with an earlier schema for subject \"{0}\": {reasons}", reasons = .1.join("; "))]
     Incompatible(String, Vec<String>),
     /// 50001
-    #[error(
-        "the registry holds {MAX_VERSIONS} versions, which is its limit: use a registry server"
-    )]
+    #[error("the registry holds {MAX_VERSIONS} versions, which is its limit: use a registry server")]
     Full,
 }
 
@@ -183,14 +173,9 @@ impl Subjects {
         if self.subjects.values().map(Vec::len).sum::<usize>() >= MAX_VERSIONS {
             return Err(Refusal::Full);
         }
-        let next_id = self
-            .by_id
-            .last_key_value()
-            .map_or(1, |(id, _)| id.saturating_add(1));
+        let next_id = self.by_id.last_key_value().map_or(1, |(id, _)| id.saturating_add(1));
         let version = versions.last().map_or(1, |v| v.version.saturating_add(1));
-        let schema: Arc<str> = known
-            .and_then(|id| self.schema(id))
-            .unwrap_or_else(|| schema.into());
+        let schema: Arc<str> = known.and_then(|id| self.schema(id)).unwrap_or_else(|| schema.into());
         Ok(Ok(Event::Registered(Version {
             subject: subject.to_owned(),
             version,
@@ -201,30 +186,18 @@ impl Subjects {
 
     fn compatible(&self, subject: &str, schema: &str, versions: &[Version]) -> Result<(), Refusal> {
         let level = self.level_of(subject);
-        let count = if level.is_transitive() {
-            versions.len()
-        } else {
-            1
-        };
+        let count = if level.is_transitive() { versions.len() } else { 1 };
         let mut reasons = vec![];
         for earlier in versions.iter().rev().take(count) {
             reasons.extend(problems(level, schema, earlier)?);
         }
-        if reasons.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::Incompatible(subject.to_owned(), reasons))
-        }
+        if reasons.is_empty() { Ok(()) } else { Err(Refusal::Incompatible(subject.to_owned(), reasons)) }
     }
 
     /// What keeps `schema` from standing after one version; empty when it may.
     pub fn test(&self, subject: &str, version: &str, schema: &str) -> Result<Vec<String>, Refusal> {
         form(schema).map_err(Refusal::InvalidSchema)?;
-        problems(
-            self.level_of(subject),
-            schema,
-            self.version(subject, version)?,
-        )
+        problems(self.level_of(subject), schema, self.version(subject, version)?)
     }
 
     /// The version of `subject` that has `schema`.
@@ -232,10 +205,7 @@ impl Subjects {
         let form = form(schema).map_err(Refusal::InvalidSchema)?;
         let versions = self.versions(subject)?;
         let id = self.by_form.get(&form).ok_or(Refusal::SchemaNotFound)?;
-        versions
-            .iter()
-            .find(|v| v.id == *id)
-            .ok_or(Refusal::SchemaNotFound)
+        versions.iter().find(|v| v.id == *id).ok_or(Refusal::SchemaNotFound)
     }
 
     /// Subject names in order.
@@ -245,10 +215,7 @@ impl Subjects {
 
     /// All versions of a subject, oldest first.
     pub fn versions(&self, subject: &str) -> Result<&[Version], Refusal> {
-        self.subjects
-            .get(subject)
-            .map(Vec::as_slice)
-            .ok_or_else(|| Refusal::SubjectNotFound(subject.to_owned()))
+        self.subjects.get(subject).map(Vec::as_slice).ok_or_else(|| Refusal::SubjectNotFound(subject.to_owned()))
     }
 
     /// One version, by number or `latest` (also `-1`).
@@ -273,12 +240,7 @@ impl Subjects {
     /// Every subject and version that has the schema of an id.
     pub fn uses(&self, id: u32) -> Result<Vec<&Version>, Refusal> {
         self.by_id.get(&id).ok_or(Refusal::SchemaNotFound)?;
-        Ok(self
-            .subjects
-            .values()
-            .flatten()
-            .filter(|v| v.id == id)
-            .collect())
+        Ok(self.subjects.values().flatten().filter(|v| v.id == id).collect())
     }
 
     /// The rule for subjects without one of their own.
@@ -293,31 +255,20 @@ impl Subjects {
 
     /// The rule that was set for a subject itself.
     pub fn own_level(&self, subject: &str) -> Result<Level, Refusal> {
-        self.levels
-            .get(subject)
-            .copied()
-            .ok_or_else(|| Refusal::LevelNotSet(subject.to_owned()))
+        self.levels.get(subject).copied().ok_or_else(|| Refusal::LevelNotSet(subject.to_owned()))
     }
 
     /// The event that sets a rule.
     pub fn set_level(&self, subject: Option<&str>, level: &str) -> Result<Event, Refusal> {
         subject.map_or(Ok(()), valid_subject)?;
-        if subject.is_some_and(|s| !self.levels.contains_key(s))
-            && self.levels.len() >= MAX_VERSIONS
-        {
+        if subject.is_some_and(|s| !self.levels.contains_key(s)) && self.levels.len() >= MAX_VERSIONS {
             return Err(Refusal::Full);
         }
-        Ok(Event::Level(
-            subject.map(str::to_owned),
-            level.parse().map_err(Refusal::InvalidLevel)?,
-        ))
+        Ok(Event::Level(subject.map(str::to_owned), level.parse().map_err(Refusal::InvalidLevel)?))
     }
 
     fn of(&self, subject: &str) -> &[Version] {
-        self.subjects
-            .get(subject)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        self.subjects.get(subject).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
@@ -325,18 +276,11 @@ fn problems(level: Level, schema: &str, earlier: &Version) -> Result<Vec<String>
     let new = resolve::parse(schema).map_err(Refusal::InvalidSchema)?;
     let old = resolve::parse(&earlier.schema).map_err(Refusal::InvalidSchema)?;
     let against = |p| format!("{p} (against version {})", earlier.version);
-    Ok(level
-        .problems(&new, &old)
-        .into_iter()
-        .map(against)
-        .collect())
+    Ok(level.problems(&new, &old).into_iter().map(against).collect())
 }
 
 fn valid_subject(subject: &str) -> Result<(), Refusal> {
-    if subject.is_empty()
-        || subject.len() > MAX_SUBJECT_BYTES
-        || subject.chars().any(char::is_control)
-    {
+    if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
         return Err(Refusal::InvalidSubject(format!(
             "a name has 1 to {MAX_SUBJECT_BYTES} bytes and no control characters"
         )));
@@ -355,12 +299,9 @@ fn form(schema: &str) -> Result<String, String> {
 fn normal(json: Value) -> Value {
     match json {
         Value::Object(map) => match map.get("type") {
-            Some(Value::String(_)) if map.len() == 1 => {
-                map.get("type").cloned().unwrap_or_default()
-            }
+            Some(Value::String(_)) if map.len() == 1 => map.get("type").cloned().unwrap_or_default(),
             _ => {
-                let sorted: BTreeMap<String, Value> =
-                    map.into_iter().map(|(k, v)| (k, normal(v))).collect();
+                let sorted: BTreeMap<String, Value> = map.into_iter().map(|(k, v)| (k, normal(v))).collect();
                 Value::Object(Map::from_iter(sorted))
             }
         },

@@ -38,41 +38,22 @@ impl HttpRegistry {
     /// A registry at `url`, path included where it has one (`http://127.0.0.1:8081/apis/ccompat/v7`). Nothing is asked yet.
     pub fn new(url: &str) -> Self {
         // No proxy: a registry is next to its broker, and a proxy from the environment would be asked for loopback too.
-        let config = Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .http_status_as_error(false)
-            .proxy(None)
-            .build();
-        Self {
-            base: url.trim_end_matches('/').to_owned(),
-            agent: config.into(),
-            cache: Mutex::default(),
-        }
+        let config =
+            Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).proxy(None).build();
+        Self { base: url.trim_end_matches('/').to_owned(), agent: config.into(), cache: Mutex::default() }
     }
 
     /// Names of all subjects.
     pub fn subjects(&self) -> Result<Vec<String>, Error> {
         let url = format!("{}/subjects", self.base);
         let (status, body) = self.get(&url)?;
-        let names = body.as_array().map(|names| {
-            names
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect()
-        });
-        names
-            .filter(|_| status.is_success())
-            .ok_or_else(|| unexpected(&url, status, &body))
+        let names = body.as_array().map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        names.filter(|_| status.is_success()).ok_or_else(|| unexpected(&url, status, &body))
     }
 
     /// The schema of a subject's latest version; `None` when there is no such subject.
     pub fn latest(&self, subject: &str) -> Result<Option<Arc<str>>, Error> {
-        self.find(&format!(
-            "{}/subjects/{}/versions/latest",
-            self.base,
-            escaped(subject)
-        ))
+        self.find(&format!("{}/subjects/{}/versions/latest", self.base, escaped(subject)))
     }
 
     /// The `schema` of an answer; `None` when the registry itself says that there is none.
@@ -98,16 +79,9 @@ impl HttpRegistry {
         answer: Result<Response<ureq::Body>, ureq::Error>,
     ) -> Result<(StatusCode, Value), Error> {
         let mut answer = answer.map_err(|e| unavailable(url, &e.to_string()))?;
-        let body = answer
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER_BYTES)
-            .read_to_vec();
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let body = body.map_err(|e| unavailable(url, &e.to_string()))?;
-        Ok((
-            answer.status(),
-            serde_json::from_slice(&body).unwrap_or_default(),
-        ))
+        Ok((answer.status(), serde_json::from_slice(&body).unwrap_or_default()))
     }
 
     /// A panic elsewhere leaves the cache whole: each change is one insert.
@@ -123,13 +97,8 @@ impl Registry for HttpRegistry {
             return Ok(*id);
         }
         let url = format!("{}/subjects/{}/versions", self.base, escaped(subject));
-        let request = self
-            .agent
-            .post(&url)
-            .header("accept", MEDIA_TYPE)
-            .content_type(MEDIA_TYPE);
-        let (status, body) =
-            self.answer(&url, request.send(json!({"schema": schema}).to_string()))?;
+        let request = self.agent.post(&url).header("accept", MEDIA_TYPE).content_type(MEDIA_TYPE);
+        let (status, body) = self.answer(&url, request.send(json!({"schema": schema}).to_string()))?;
         let id = registered(&url, subject, status, &body)?;
         self.cache().ids.insert(key, id);
         Ok(id)
@@ -141,11 +110,7 @@ impl Registry for HttpRegistry {
             if let Some(schema) = cache.schemas.get(&id) {
                 return Ok(Some(Arc::clone(schema)));
             }
-            if cache
-                .unknown
-                .get(&id)
-                .is_some_and(|asked| asked.elapsed() < UNKNOWN_FOR)
-            {
+            if cache.unknown.get(&id).is_some_and(|asked| asked.elapsed() < UNKNOWN_FOR) {
                 return Ok(None);
             }
         }
@@ -170,36 +135,22 @@ impl Registry for HttpRegistry {
 /// 40401 to 40403. Any other 404 comes from a wrong path or another server, and taken for "no such schema" it would make
 /// good records dead letters.
 fn is_absence(body: &Value) -> bool {
-    body.get("error_code")
-        .and_then(Value::as_u64)
-        .is_some_and(|code| (40_401..=40_403).contains(&code))
+    body.get("error_code").and_then(Value::as_u64).is_some_and(|code| (40_401..=40_403).contains(&code))
 }
 
 fn registered(url: &str, subject: &str, status: StatusCode, body: &Value) -> Result<u32, Error> {
-    let id = body
-        .get("id")
-        .and_then(Value::as_u64)
-        .and_then(|id| u32::try_from(id).ok());
-    let message = || {
-        text(body, "message")
-            .unwrap_or("no reason given")
-            .to_owned()
-    };
+    let id = body.get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+    let message = || text(body, "message").unwrap_or("no reason given").to_owned();
     match (status, id) {
         (status, Some(id)) if status.is_success() => Ok(id),
-        (StatusCode::CONFLICT, _) => Err(Error::Incompatible {
-            subject: subject.to_owned(),
-            reason: message(),
-        }),
+        (StatusCode::CONFLICT, _) => Err(Error::Incompatible { subject: subject.to_owned(), reason: message() }),
         (StatusCode::UNPROCESSABLE_ENTITY, _) => Err(Error::Invalid(message())),
         _ => Err(unexpected(url, status, body)),
     }
 }
 
 fn unavailable(url: &str, cause: &str) -> Error {
-    Error::Unavailable(format!(
-        "{url}: {cause}; check that the registry runs and that its address is right"
-    ))
+    Error::Unavailable(format!("{url}: {cause}; check that the registry runs and that its address is right"))
 }
 
 fn unexpected(url: &str, status: StatusCode, body: &Value) -> Error {
@@ -215,9 +166,7 @@ fn text<'v>(body: &'v Value, name: &str) -> Option<&'v str> {
 /// A path segment: everything but unreserved characters (RFC 3986) is percent-encoded.
 fn escaped(segment: &str) -> String {
     let escape = |b: u8| match b {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(b).to_string()
-        }
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
         other => format!("%{other:02X}"),
     };
     segment.bytes().map(escape).collect()

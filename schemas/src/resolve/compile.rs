@@ -26,11 +26,7 @@ pub(super) struct Compiler<'s> {
 }
 
 impl<'s> Compiler<'s> {
-    pub(super) fn new(
-        writer_names: NamesRef<'s>,
-        reader_names: NamesRef<'s>,
-        any_name: bool,
-    ) -> Self {
+    pub(super) fn new(writer_names: NamesRef<'s>, reader_names: NamesRef<'s>, any_name: bool) -> Self {
         Self {
             writer_names: Rc::new(writer_names),
             reader_names: Rc::new(reader_names),
@@ -49,12 +45,7 @@ impl<'s> Compiler<'s> {
     pub(super) fn plan(mut self, writer: &'s Schema, reader: &'s Schema) -> Plan {
         let root = self.node(writer, reader);
         let identity = self.identity && self.problems.is_empty();
-        Plan {
-            nodes: self.nodes,
-            root,
-            identity,
-            problems: self.problems,
-        }
+        Plan { nodes: self.nodes, root, identity, problems: self.problems }
     }
 
     fn push(&mut self, node: Node) -> usize {
@@ -63,11 +54,7 @@ impl<'s> Compiler<'s> {
     }
 
     fn problem(&mut self, reason: String) -> Problem {
-        let problem = Problem {
-            field: self.path.clone(),
-            reason,
-            always: self.in_branches == 0,
-        };
+        let problem = Problem { field: self.path.clone(), reason, always: self.in_branches == 0 };
         if !self.problems.contains(&problem) {
             self.problems.push(problem.clone());
         }
@@ -80,11 +67,7 @@ impl<'s> Compiler<'s> {
     }
 
     fn mismatch(&mut self, writer: &Schema, reader: &Schema) -> usize {
-        self.fail(format!(
-            "reader type {} cannot read {}",
-            describe(reader),
-            describe(writer)
-        ))
+        self.fail(format!("reader type {} cannot read {}", describe(reader), describe(writer)))
     }
 
     /// Runs `walk` with `suffix` added to the path.
@@ -98,9 +81,7 @@ impl<'s> Compiler<'s> {
 
     fn node(&mut self, writer: &'s Schema, reader: &'s Schema) -> usize {
         if self.depth >= MAX_DEPTH || self.nodes.len() >= MAX_NODES {
-            return self.fail(format!(
-                "schema has more than {MAX_DEPTH} levels or {MAX_NODES} types"
-            ));
+            return self.fail(format!("schema has more than {MAX_DEPTH} levels or {MAX_NODES} types"));
         }
         self.depth += 1;
         let node = self.by_name(writer, reader);
@@ -109,10 +90,7 @@ impl<'s> Compiler<'s> {
     }
 
     fn by_name(&mut self, writer: &'s Schema, reader: &'s Schema) -> usize {
-        match (
-            deref(&self.writer_names, writer),
-            deref(&self.reader_names, reader),
-        ) {
+        match (deref(&self.writer_names, writer), deref(&self.reader_names, reader)) {
             (Some(writer), Some(reader)) => self.by_type(writer, reader),
             (None, _) | (_, None) => self.undefined(),
         }
@@ -130,9 +108,7 @@ impl<'s> Compiler<'s> {
                 self.reader_union(writer, reader, r)
             }
             (Schema::Record(w), Schema::Record(r)) => self.record(w, r),
-            (Schema::Enum(w), Schema::Enum(r))
-                if self.named_alike(&w.name, &r.name, aliases(reader)) =>
-            {
+            (Schema::Enum(w), Schema::Enum(r)) if self.named_alike(&w.name, &r.name, aliases(reader)) => {
                 self.symbols(w, r)
             }
             (Schema::Array(w), Schema::Array(r)) => {
@@ -166,35 +142,22 @@ impl<'s> Compiler<'s> {
     }
 
     /// Named types match by their name without namespace, or by an alias of the reader's.
-    fn named_alike(
-        &self,
-        writer: &Name,
-        reader: &Name,
-        aliases: &[apache_avro::schema::Alias],
-    ) -> bool {
+    fn named_alike(&self, writer: &Name, reader: &Name, aliases: &[apache_avro::schema::Alias]) -> bool {
         writer.name() == reader.name()
-            || aliases
-                .iter()
-                .any(|a| a.fullname(None) == writer.fullname(None) || a.name() == writer.name())
+            || aliases.iter().any(|a| a.fullname(None) == writer.fullname(None) || a.name() == writer.name())
     }
 
     fn symbols(&mut self, writer: &EnumSchema, reader: &EnumSchema) -> usize {
-        let position = |symbol: &String| {
-            reader
-                .symbols
-                .iter()
-                .position(|s| s == symbol)
-                .map(|i| i as i64)
-        };
+        let position = |symbol: &String| reader.symbols.iter().position(|s| s == symbol).map(|i| i as i64);
         let default = reader.default.as_ref().and_then(position);
         self.in_branches += 1;
         let symbols: Vec<Result<i64, Problem>> = writer
             .symbols
             .iter()
             .map(|s| {
-                position(s).or(default).ok_or_else(|| {
-                    self.problem(format!("reader's enum has no symbol {s} and no default"))
-                })
+                position(s)
+                    .or(default)
+                    .ok_or_else(|| self.problem(format!("reader's enum has no symbol {s} and no default")))
             })
             .collect();
         self.in_branches -= 1;
@@ -218,42 +181,21 @@ impl<'s> Compiler<'s> {
             .iter()
             .enumerate()
             .all(|(i, n)| matches!(self.nodes.get(*n), Some(Node::ReaderUnion(to, _)) if *to == i as i64));
-        if self.in_branches == 0
-            && branches
-                .iter()
-                .all(|n| matches!(self.nodes.get(*n), Some(Node::Fail(_))))
-        {
-            self.problems
-                .iter_mut()
-                .skip(before)
-                .for_each(|p| p.always = true);
+        if self.in_branches == 0 && branches.iter().all(|n| matches!(self.nodes.get(*n), Some(Node::Fail(_)))) {
+            self.problems.iter_mut().skip(before).for_each(|p| p.always = true);
         }
         self.push(Node::WriterUnion(branches))
     }
 
     /// Takes the reader's branch of the same type and full name, else the first that matches by name or promotion.
-    fn reader_union(
-        &mut self,
-        writer: &'s Schema,
-        reader: &'s Schema,
-        union: &'s UnionSchema,
-    ) -> usize {
+    fn reader_union(&mut self, writer: &'s Schema, reader: &'s Schema, union: &'s UnionSchema) -> usize {
         let Some(writer) = deref(&self.writer_names, writer) else {
             return self.undefined();
         };
         let names = Rc::clone(&self.reader_names);
-        let branches = || {
-            union
-                .variants()
-                .iter()
-                .enumerate()
-                .filter_map(|(i, b)| Some((i, deref(&names, b)?)))
-        };
+        let branches = || union.variants().iter().enumerate().filter_map(|(i, b)| Some((i, deref(&names, b)?)));
         let find = |fits: fn(&Schema, &Schema) -> bool| branches().find(|(_, b)| fits(writer, b));
-        match find(same_type_and_name)
-            .or_else(|| find(same_type))
-            .or_else(|| find(promotable))
-        {
+        match find(same_type_and_name).or_else(|| find(same_type)).or_else(|| find(promotable)) {
             Some((i, branch)) => {
                 let value = self.node(writer, branch);
                 self.push(Node::ReaderUnion(i as i64, value))
@@ -264,30 +206,14 @@ impl<'s> Compiler<'s> {
 
     fn record(&mut self, writer: &'s RecordSchema, reader: &'s RecordSchema) -> usize {
         let root = self.any_name && self.nodes.is_empty();
-        if !root
-            && !self.named_alike(
-                &writer.name,
-                &reader.name,
-                reader.aliases.as_deref().unwrap_or_default(),
-            )
-        {
-            return self.fail(format!(
-                "reader's record {} is not the writer's record {}",
-                reader.name, writer.name
-            ));
+        if !root && !self.named_alike(&writer.name, &reader.name, reader.aliases.as_deref().unwrap_or_default()) {
+            return self.fail(format!("reader's record {} is not the writer's record {}", reader.name, writer.name));
         }
-        let key = (
-            writer.name.fullname(None),
-            reader.name.fullname(None),
-            self.skipping,
-        );
+        let key = (writer.name.fullname(None), reader.name.fullname(None), self.skipping);
         if let Some(known) = self.records.get(&key) {
             return *known;
         }
-        let index = self.push(Node::Record(Record {
-            fields: vec![],
-            order: None,
-        }));
+        let index = self.push(Node::Record(Record { fields: vec![], order: None }));
         self.records.insert(key, index);
         let record = self.fields(writer, reader);
         self.identity &= record.order.is_none() && record.fields.iter().all(|f| !f.skip);
@@ -301,47 +227,25 @@ impl<'s> Compiler<'s> {
         let sources: Vec<Option<usize>> = reader.fields.iter().map(|f| source(f, writer)).collect();
         let mut fields = Vec::with_capacity(writer.fields.len());
         for (i, field) in writer.fields.iter().enumerate() {
-            let target = sources
-                .iter()
-                .position(|s| *s == Some(i))
-                .and_then(|t| reader.fields.get(t));
+            let target = sources.iter().position(|s| *s == Some(i)).and_then(|t| reader.fields.get(t));
             let node = match target {
                 Some(target) => {
-                    let name = if self.path.is_empty() {
-                        target.name.clone()
-                    } else {
-                        format!(".{}", target.name)
-                    };
+                    let name = if self.path.is_empty() { target.name.clone() } else { format!(".{}", target.name) };
                     self.under(&name, |c| c.node(&field.schema, &target.schema))
                 }
                 None => self.skip(&field.schema),
             };
-            fields.push(Field {
-                node,
-                skip: target.is_none(),
-            });
+            fields.push(Field { node, skip: target.is_none() });
         }
-        let parts: Vec<Part> = reader
-            .fields
-            .iter()
-            .zip(&sources)
-            .map(|(f, s)| self.part(f, *s))
-            .collect();
-        Record {
-            fields,
-            order: reorder(parts),
-        }
+        let parts: Vec<Part> = reader.fields.iter().zip(&sources).map(|(f, s)| self.part(f, *s)).collect();
+        Record { fields, order: reorder(parts) }
     }
 
     fn part(&mut self, field: &RecordField, source: Option<usize>) -> Part {
         if let Some(i) = source {
             return Part::Written(i);
         }
-        let name = if self.path.is_empty() {
-            field.name.clone()
-        } else {
-            format!(".{}", field.name)
-        };
+        let name = if self.path.is_empty() { field.name.clone() } else { format!(".{}", field.name) };
         let encoded = match &field.default {
             None => Err("new field has no default, and the writer does not have it".to_owned()),
             Some(json) => default::encode(json, &field.schema, &self.reader_names),

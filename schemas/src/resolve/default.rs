@@ -9,61 +9,29 @@ use super::types::{describe, fixed, primitive};
 use crate::avro::{put_bytes, put_long};
 
 /// Encodes `json` as a value of `schema`; the error is a [`super::Problem`]'s reason.
-pub(super) fn encode(
-    json: &Value,
-    schema: &Schema,
-    names: &NamesRef<'_>,
-) -> Result<Vec<u8>, String> {
+pub(super) fn encode(json: &Value, schema: &Schema, names: &NamesRef<'_>) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     put(json, schema, names, 0, &mut out)?;
     Ok(out)
 }
 
-fn put(
-    json: &Value,
-    schema: &Schema,
-    names: &NamesRef<'_>,
-    depth: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    let wrong = || {
-        format!(
-            "default {} is not of type {}",
-            shown(json),
-            describe(schema)
-        )
-    };
+fn put(json: &Value, schema: &Schema, names: &NamesRef<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    let wrong = || format!("default {} is not of type {}", shown(json), describe(schema));
     if depth > super::MAX_DEPTH {
-        return Err(format!(
-            "default nests deeper than {} levels",
-            super::MAX_DEPTH
-        ));
+        return Err(format!("default nests deeper than {} levels", super::MAX_DEPTH));
     }
     match (schema, json) {
-        (Schema::Ref { name }, _) => put(
-            json,
-            names.get(name).ok_or_else(wrong)?,
-            names,
-            depth + 1,
-            out,
-        ),
+        (Schema::Ref { name }, _) => put(json, names.get(name).ok_or_else(wrong)?, names, depth + 1, out),
         (Schema::Union(union), _) => put_union(json, union, names, depth, out).ok_or_else(wrong),
         (Schema::Record(record), Value::Object(_)) => put_record(json, record, names, depth, out),
         (Schema::Enum(e), Value::String(symbol)) => {
-            let position = e
-                .symbols
-                .iter()
-                .position(|s| s == symbol)
-                .ok_or_else(wrong)?;
+            let position = e.symbols.iter().position(|s| s == symbol).ok_or_else(wrong)?;
             put_long(out, position as i64);
             Ok(())
         }
         (Schema::Array(array), Value::Array(items)) => {
-            let put_all = |out: &mut Vec<u8>| {
-                items
-                    .iter()
-                    .try_for_each(|item| put(item, &array.items, names, depth + 1, out))
-            };
+            let put_all =
+                |out: &mut Vec<u8>| items.iter().try_for_each(|item| put(item, &array.items, names, depth + 1, out));
             put_block(items.len(), out, put_all)
         }
         (Schema::Map(map), Value::Object(entries)) => put_block(entries.len(), out, |out| {
@@ -90,13 +58,7 @@ fn put_block(
 }
 
 /// The first branch that takes the value: later specifications allow any branch, older ones the first only.
-fn put_union(
-    json: &Value,
-    union: &UnionSchema,
-    names: &NamesRef<'_>,
-    depth: usize,
-    out: &mut Vec<u8>,
-) -> Option<()> {
+fn put_union(json: &Value, union: &UnionSchema, names: &NamesRef<'_>, depth: usize, out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
     union.variants().iter().enumerate().find_map(|(i, branch)| {
         out.truncate(start);
@@ -114,8 +76,7 @@ fn put_record(
 ) -> Result<(), String> {
     record.fields.iter().try_for_each(|field| {
         let value = json.get(&field.name).or(field.default.as_ref());
-        let value =
-            value.ok_or_else(|| format!("default {} has no field {}", shown(json), field.name))?;
+        let value = value.ok_or_else(|| format!("default {} has no field {}", shown(json), field.name))?;
         put(value, &field.schema, names, depth + 1, out)
     })
 }
@@ -141,9 +102,7 @@ fn put_leaf(json: &Value, schema: &Schema, out: &mut Vec<u8>) -> Option<()> {
 
 /// Bytes stand in JSON as a string of the code points 0 to 255.
 fn code_points(text: &str) -> Option<Vec<u8>> {
-    text.chars()
-        .map(|c| u8::try_from(u32::from(c)).ok())
-        .collect()
+    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
 
 fn shown(json: &Value) -> String {

@@ -35,10 +35,7 @@ const MAX_ALLOCATION_BYTES: usize = 1024 * 1024;
 pub fn parse(text: &str) -> Result<Schema, String> {
     apache_avro::util::max_allocation_bytes(MAX_ALLOCATION_BYTES);
     if text.len() > MAX_SCHEMA_BYTES {
-        return Err(format!(
-            "schema of {} bytes is longer than {MAX_SCHEMA_BYTES}",
-            text.len()
-        ));
+        return Err(format!("schema of {} bytes is longer than {MAX_SCHEMA_BYTES}", text.len()));
     }
     let schema = Schema::parse_str(text).map_err(|e| e.to_string())?;
     ResolvedSchema::new(&schema).map_err(|e| e.to_string())?;
@@ -93,11 +90,8 @@ pub struct Plan {
 impl Plan {
     /// Plans the reading of `writer`'s data as `reader`. With `any_name` the two outermost records may be named apart.
     pub fn new(writer: &Schema, reader: &Schema, any_name: bool) -> Self {
-        let names = |schema| {
-            ResolvedSchema::new(schema)
-                .map(|r| r.get_names().clone())
-                .unwrap_or_else(|_| HashMap::new())
-        };
+        let names =
+            |schema| ResolvedSchema::new(schema).map(|r| r.get_names().clone()).unwrap_or_else(|_| HashMap::new());
         Compiler::new(names(writer), names(reader), any_name).plan(writer, reader)
     }
 
@@ -108,12 +102,7 @@ impl Plan {
 
     /// The problems that keep every datum from being read, as one text; `None` when there is no such problem.
     pub fn refusal(&self) -> Option<String> {
-        let always: Vec<String> = self
-            .problems
-            .iter()
-            .filter(|p| p.always)
-            .map(Problem::to_string)
-            .collect();
+        let always: Vec<String> = self.problems.iter().filter(|p| p.always).map(Problem::to_string).collect();
         (!always.is_empty()).then(|| always.join("; "))
     }
 

@@ -17,13 +17,7 @@ pub(super) struct Run<'p, 'd, 'o> {
 impl<'p, 'd, 'o> Run<'p, 'd, 'o> {
     pub(super) fn new(nodes: &'p [Node], reader: Reader<'d>, out: &'o mut Vec<u8>) -> Self {
         let steps = FREE_STEPS.saturating_add(reader.left().len().saturating_mul(STEPS_PER_BYTE));
-        Self {
-            nodes,
-            reader,
-            out,
-            steps_left: steps,
-            steps,
-        }
+        Self { nodes, reader, out, steps_left: steps, steps }
     }
 
     pub(super) fn finish(self) -> Result<(), Error> {
@@ -32,10 +26,7 @@ impl<'p, 'd, 'o> Run<'p, 'd, 'o> {
 
     /// Reads the value of node `index` and appends it in the reader's form.
     pub(super) fn node(&mut self, index: usize, depth: usize) -> Result<(), RunError> {
-        self.steps_left = self
-            .steps_left
-            .checked_sub(1)
-            .ok_or(Error::TooMany(self.steps))?;
+        self.steps_left = self.steps_left.checked_sub(1).ok_or(Error::TooMany(self.steps))?;
         if depth > super::MAX_DEPTH {
             return Err(Error::TooDeep(super::MAX_DEPTH).into());
         }
@@ -56,10 +47,7 @@ impl<'p, 'd, 'o> Run<'p, 'd, 'o> {
             Some(Node::Record(record)) => self.record(record, depth),
             Some(Node::WriterUnion(branches)) => {
                 let branch = self.reader.long()?;
-                let node = usize::try_from(branch)
-                    .ok()
-                    .and_then(|b| branches.get(b))
-                    .ok_or(Error::Branch(branch))?;
+                let node = usize::try_from(branch).ok().and_then(|b| branches.get(b)).ok_or(Error::Branch(branch))?;
                 self.node(*node, depth + 1)
             }
             Some(Node::ReaderUnion(branch, node)) => {
@@ -89,9 +77,7 @@ impl<'p, 'd, 'o> Run<'p, 'd, 'o> {
             Float => {
                 let bytes = self.array()?;
                 match to {
-                    Double => self
-                        .out
-                        .extend_from_slice(&f64::from(f32::from_le_bytes(bytes)).to_le_bytes()),
+                    Double => self.out.extend_from_slice(&f64::from(f32::from_le_bytes(bytes)).to_le_bytes()),
                     _ => self.out.extend_from_slice(&bytes),
                 }
                 Ok(())
@@ -113,10 +99,7 @@ impl<'p, 'd, 'o> Run<'p, 'd, 'o> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        self.reader
-            .take(N as i64)?
-            .try_into()
-            .map_err(|_| Error::Truncated)
+        self.reader.take(N as i64)?.try_into().map_err(|_| Error::Truncated)
     }
 
     fn copy<T: crate::avro::Avro<'d>>(&mut self) -> Result<(), Error> {
@@ -126,24 +109,13 @@ impl<'p, 'd, 'o> Run<'p, 'd, 'o> {
 
     fn symbol(&mut self, symbols: &[Result<i64, Problem>]) -> Result<(), RunError> {
         let n = self.reader.long()?;
-        let symbol = usize::try_from(n)
-            .ok()
-            .and_then(|i| symbols.get(i))
-            .ok_or(Error::Branch(n))?;
-        crate::avro::put_long(
-            self.out,
-            *symbol
-                .as_ref()
-                .map_err(|p| RunError::Unreadable(p.clone()))?,
-        );
+        let symbol = usize::try_from(n).ok().and_then(|i| symbols.get(i)).ok_or(Error::Branch(n))?;
+        crate::avro::put_long(self.out, *symbol.as_ref().map_err(|p| RunError::Unreadable(p.clone()))?);
         Ok(())
     }
 
     /// Blocks of an array or a map; written with the same counts and without byte sizes.
-    fn blocks(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<(), RunError>,
-    ) -> Result<(), RunError> {
+    fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), RunError>) -> Result<(), RunError> {
         loop {
             let mut n = self.reader.long()?;
             if n < 0 {
@@ -166,10 +138,7 @@ impl<'p, 'd, 'o> Run<'p, 'd, 'o> {
     fn record(&mut self, record: &Record, depth: usize) -> Result<(), RunError> {
         let base = self.out.len();
         let Some(order) = &record.order else {
-            return record
-                .fields
-                .iter()
-                .try_for_each(|field| self.field(field, depth));
+            return record.fields.iter().try_for_each(|field| self.field(field, depth));
         };
         let mut ranges = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
@@ -181,10 +150,7 @@ impl<'p, 'd, 'o> Run<'p, 'd, 'o> {
         for part in order {
             match part {
                 Part::Written(i) => {
-                    let bytes = ranges
-                        .get(*i)
-                        .and_then(|range| written.get(range.clone()))
-                        .unwrap_or_default();
+                    let bytes = ranges.get(*i).and_then(|range| written.get(range.clone())).unwrap_or_default();
                     self.out.extend_from_slice(bytes);
                 }
                 Part::Default(bytes) => self.out.extend_from_slice(bytes),

@@ -13,11 +13,7 @@ fn plan(writer: &str, reader: &str) -> Plan {
 }
 
 fn problems(writer: &str, reader: &str) -> Vec<String> {
-    plan(writer, reader)
-        .problems()
-        .iter()
-        .map(Problem::to_string)
-        .collect()
+    plan(writer, reader).problems().iter().map(Problem::to_string).collect()
 }
 
 fn record(fields: &str) -> String {
@@ -27,19 +23,11 @@ fn record(fields: &str) -> String {
 /// Writes `value` by `writer`, turns it, reads it by `reader`; apache-avro at both ends.
 fn turned(writer: &str, reader: &str, value: Value) -> Result<Value, RunError> {
     let (w, r) = (parse(writer).unwrap(), parse(reader).unwrap());
-    let datum = GenericDatumWriter::builder(&w)
-        .build()
-        .unwrap()
-        .write_value_to_vec(value)
-        .unwrap();
+    let datum = GenericDatumWriter::builder(&w).build().unwrap().write_value_to_vec(value).unwrap();
     let mut out = vec![];
     Plan::new(&w, &r, false).run(&datum, &mut out)?;
     let mut left = out.as_slice();
-    let value = GenericDatumReader::builder(&r)
-        .build()
-        .unwrap()
-        .read_value(&mut left)
-        .unwrap();
+    let value = GenericDatumReader::builder(&r).build().unwrap().read_value(&mut left).unwrap();
     assert!(left.is_empty());
     Ok(value)
 }
@@ -64,11 +52,7 @@ fn every_problem_is_named_with_its_field() {
         "field region: new field has no default, and the writer does not have it",
     ];
     assert_eq!(problems(&writer, &reader), expected);
-    let always: Vec<bool> = plan(&writer, &reader)
-        .problems()
-        .iter()
-        .map(|p| p.always)
-        .collect();
+    let always: Vec<bool> = plan(&writer, &reader).problems().iter().map(|p| p.always).collect();
     assert_eq!(always, [true, false, false, true, true]);
 }
 
@@ -78,23 +62,14 @@ fn what_the_specification_allows_is_read() {
     for (writer, reader) in [
         (r#""int""#, r#""double""#),
         (r#""string""#, r#""bytes""#),
-        (
-            r#""long""#,
-            r#"{"type":"long","logicalType":"timestamp-millis"}"#,
-        ),
+        (r#""long""#, r#"{"type":"long","logicalType":"timestamp-millis"}"#),
         (r#""long""#, r#"["null","long"]"#),
         (r#"["long"]"#, r#""long""#),
         (r#"["null","int"]"#, r#"["string","long","null"]"#),
         (x, x),
-        (
-            &record(r#"{"name":"old","type":"int"}"#),
-            &record(r#"{"name":"new","type":"int","aliases":["old"]}"#),
-        ),
+        (&record(r#"{"name":"old","type":"int"}"#), &record(r#"{"name":"new","type":"int","aliases":["old"]}"#)),
         (&record(r#"{"name":"gone","type":"int"}"#), &record("")),
-        (
-            &record(""),
-            &record(r#"{"name":"d","type":["null","int"],"default":null}"#),
-        ),
+        (&record(""), &record(r#"{"name":"d","type":["null","int"],"default":null}"#)),
         (
             r#"{"type":"enum","name":"E","symbols":["A","B"]}"#,
             r#"{"type":"enum","name":"E","symbols":["A"],"default":"A"}"#,
@@ -106,31 +81,18 @@ fn what_the_specification_allows_is_read() {
 
 #[test]
 fn what_would_change_meaning_is_not_read() {
-    let decimal =
-        |p, s| format!(r#"{{"type":"bytes","logicalType":"decimal","precision":{p},"scale":{s}}}"#);
+    let decimal = |p, s| format!(r#"{{"type":"bytes","logicalType":"decimal","precision":{p},"scale":{s}}}"#);
     for (writer, reader) in [
         (r#""long""#, r#""int""#),
         (r#""null""#, r#""long""#),
         (r#""string""#, decimal(9, 0).as_str()),
         (&decimal(9, 2), &decimal(9, 0)),
         (&decimal(38, 0), &decimal(9, 0)),
-        (
-            r#"{"type":"fixed","name":"F","size":2}"#,
-            r#"{"type":"fixed","name":"F","size":3}"#,
-        ),
-        (
-            r#"{"type":"array","items":"int"}"#,
-            r#"{"type":"map","values":"int"}"#,
-        ),
-        (
-            r#"{"type":"record","name":"A","fields":[]}"#,
-            r#"{"type":"record","name":"B","fields":[]}"#,
-        ),
+        (r#"{"type":"fixed","name":"F","size":2}"#, r#"{"type":"fixed","name":"F","size":3}"#),
+        (r#"{"type":"array","items":"int"}"#, r#"{"type":"map","values":"int"}"#),
+        (r#"{"type":"record","name":"A","fields":[]}"#, r#"{"type":"record","name":"B","fields":[]}"#),
     ] {
-        assert!(
-            plan(writer, reader).refusal().is_some(),
-            "{writer} as {reader}"
-        );
+        assert!(plan(writer, reader).refusal().is_some(), "{writer} as {reader}");
     }
     assert_eq!(problems(&decimal(9, 0), &decimal(38, 0)), [""; 0]);
 }
@@ -162,26 +124,14 @@ fn values_are_turned() {
     );
     let value = Value::Record(vec![
         ("a".into(), Value::Int(-3)),
-        (
-            "skip".into(),
-            Value::Map([("k".to_owned(), Value::Double(0.5))].into()),
-        ),
-        (
-            "b".into(),
-            Value::Union(1, Box::new(Value::String("x".into()))),
-        ),
+        ("skip".into(), Value::Map([("k".to_owned(), Value::Double(0.5))].into())),
+        ("b".into(), Value::Union(1, Box::new(Value::String("x".into())))),
         ("f".into(), Value::Float(1.5)),
     ]);
     let expected = Value::Record(vec![
         ("f".into(), Value::Double(1.5)),
-        (
-            "d".into(),
-            Value::Array(vec![Value::Long(1), Value::Long(2)]),
-        ),
-        (
-            "b".into(),
-            Value::Union(0, Box::new(Value::String("x".into()))),
-        ),
+        ("d".into(), Value::Array(vec![Value::Long(1), Value::Long(2)])),
+        ("b".into(), Value::Union(0, Box::new(Value::String("x".into())))),
         ("a".into(), Value::Union(1, Box::new(Value::Double(-3.0)))),
     ]);
     assert_eq!(turned(&writer, &reader, value).unwrap(), expected);
@@ -194,10 +144,7 @@ fn a_wrong_default_is_a_problem() {
     );
     // apache-avro refuses some of these at parsing, which is as good
     if let Ok(reader) = parse(&reader) {
-        assert_eq!(
-            Plan::new(&parse(&record("")).unwrap(), &reader, false).problems(),
-            []
-        );
+        assert_eq!(Plan::new(&parse(&record("")).unwrap(), &reader, false).problems(), []);
     }
     assert!(parse(&record(r#"{"name":"x","type":"long","default":"one"}"#)).is_err());
 }
@@ -215,50 +162,28 @@ fn hostile_data_is_bounded() {
         put_long(&mut bomb, 1 << 40);
         put_long(&mut bomb, 0);
     }
-    assert!(matches!(
-        nulls.run(&bomb, &mut vec![]),
-        Err(RunError::Datum(Error::TooMany(_)))
-    ));
+    assert!(matches!(nulls.run(&bomb, &mut vec![]), Err(RunError::Datum(Error::TooMany(_)))));
     let list = record(r#"{"name":"next","type":["null","R"]}"#);
     let deep = vec![2; 1 << 20];
-    assert_eq!(
-        plan(&list, &list).run(&deep, &mut vec![]),
-        Err(RunError::Datum(Error::TooDeep(MAX_DEPTH)))
-    );
+    assert_eq!(plan(&list, &list).run(&deep, &mut vec![]), Err(RunError::Datum(Error::TooDeep(MAX_DEPTH))));
     let text = plan(r#""string""#, r#""string""#);
     let mut huge = vec![];
     put_long(&mut huge, i64::MAX);
-    assert_eq!(
-        text.run(&huge, &mut vec![]),
-        Err(RunError::Datum(Error::Length(i64::MAX)))
-    );
+    assert_eq!(text.run(&huge, &mut vec![]), Err(RunError::Datum(Error::Length(i64::MAX))));
 }
 
 /// Each record holds the one before twice: 2^60 empty records from no bytes at all.
 #[test]
 fn hostile_schemas_are_bounded() {
-    let mut fields =
-        vec![r#"{"name":"f0","type":{"type":"record","name":"R0","fields":[]}}"#.to_owned()];
+    let mut fields = vec![r#"{"name":"f0","type":{"type":"record","name":"R0","fields":[]}}"#.to_owned()];
     for i in 1..60 {
-        let pair = format!(
-            r#"{{"name":"a","type":"R{0}"}},{{"name":"b","type":"R{0}"}}"#,
-            i - 1
-        );
-        fields.push(format!(
-            r#"{{"name":"f{i}","type":{{"type":"record","name":"R{i}","fields":[{pair}]}}}}"#
-        ));
+        let pair = format!(r#"{{"name":"a","type":"R{0}"}},{{"name":"b","type":"R{0}"}}"#, i - 1);
+        fields.push(format!(r#"{{"name":"f{i}","type":{{"type":"record","name":"R{i}","fields":[{pair}]}}}}"#));
     }
     let schema = record(&fields.join(","));
-    assert!(matches!(
-        plan(&schema, &schema).run(&[], &mut vec![]),
-        Err(RunError::Datum(Error::TooMany(_)))
-    ));
-    let fixed =
-        record(r#"{"name":"x","type":{"type":"fixed","name":"F","size":9223372036854775807}}"#);
-    assert!(matches!(
-        plan(&fixed, &fixed).run(&[1], &mut vec![]),
-        Err(RunError::Datum(Error::Length(_)))
-    ));
+    assert!(matches!(plan(&schema, &schema).run(&[], &mut vec![]), Err(RunError::Datum(Error::TooMany(_)))));
+    let fixed = record(r#"{"name":"x","type":{"type":"fixed","name":"F","size":9223372036854775807}}"#);
+    assert!(matches!(plan(&fixed, &fixed).run(&[1], &mut vec![]), Err(RunError::Datum(Error::Length(_)))));
     assert!(parse(&"[".repeat(100_000)).is_err());
     assert!(parse(&"x".repeat(MAX_SCHEMA_BYTES + 1)).is_err());
 }

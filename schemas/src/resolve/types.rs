@@ -21,12 +21,8 @@ pub(super) fn primitive(schema: &Schema) -> Option<Primitive> {
         | Schema::LocalTimestampNanos => Some(Primitive::Long),
         Schema::Float => Some(Primitive::Float),
         Schema::Double => Some(Primitive::Double),
-        Schema::Bytes | Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => {
-            Some(Primitive::Bytes)
-        }
-        Schema::Decimal(decimal) if matches!(decimal.inner, InnerDecimalSchema::Bytes) => {
-            Some(Primitive::Bytes)
-        }
+        Schema::Bytes | Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => Some(Primitive::Bytes),
+        Schema::Decimal(decimal) if matches!(decimal.inner, InnerDecimalSchema::Bytes) => Some(Primitive::Bytes),
         Schema::String | Schema::Uuid(UuidSchema::String) => Some(Primitive::String),
         Schema::Array(_)
         | Schema::Map(_)
@@ -44,9 +40,7 @@ pub(super) fn primitive(schema: &Schema) -> Option<Primitive> {
 /// The fixed that `schema` is encoded as.
 pub(super) fn fixed(schema: &Schema) -> Option<&FixedSchema> {
     match schema {
-        Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => {
-            Some(fixed)
-        }
+        Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => Some(fixed),
         Schema::Decimal(decimal) => match &decimal.inner {
             InnerDecimalSchema::Fixed(fixed) => Some(fixed),
             InnerDecimalSchema::Bytes => None,
@@ -78,9 +72,7 @@ fn meaning(schema: &Schema) -> Option<&'static str> {
 /// text as a number's bytes.
 pub(super) fn same_meaning(writer: &Schema, reader: &Schema) -> bool {
     match (writer, reader) {
-        (Schema::Decimal(w), Schema::Decimal(r)) => {
-            w.scale == r.scale && w.precision <= r.precision
-        }
+        (Schema::Decimal(w), Schema::Decimal(r)) => w.scale == r.scale && w.precision <= r.precision,
         _ => match (meaning(writer), meaning(reader)) {
             (Some(w), Some(r)) => w == r,
             (Some(_), None) | (None, Some(_)) => {
@@ -97,11 +89,7 @@ pub(super) fn promotes(from: Primitive, to: Primitive) -> bool {
     use Primitive::{Bytes, Double, Float, Int, Long, String};
     matches!(
         (from, to),
-        (Int, Long | Float | Double)
-            | (Long, Float | Double)
-            | (Float, Double)
-            | (String, Bytes)
-            | (Bytes, String)
+        (Int, Long | Float | Double) | (Long, Float | Double) | (Float, Double) | (String, Bytes) | (Bytes, String)
     )
 }
 
@@ -114,13 +102,7 @@ pub(super) fn describe(schema: &Schema) -> String {
         return meaning.to_owned();
     }
     match schema {
-        Schema::Union(union) => union
-            .variants()
-            .iter()
-            .take(8)
-            .map(describe)
-            .collect::<Vec<_>>()
-            .join("|"),
+        Schema::Union(union) => union.variants().iter().take(8).map(describe).collect::<Vec<_>>().join("|"),
         Schema::Array(array) => format!("array of {}", short(&array.items)),
         Schema::Map(map) => format!("map of {}", short(&map.types)),
         other => short(other),
@@ -137,7 +119,6 @@ fn short(schema: &Schema) -> String {
         (Schema::Enum(e), _) => format!("enum {}", e.name),
         (Schema::Ref { name }, _) => name.to_string(),
         (_, Some(fixed)) => format!("fixed {} of {} bytes", fixed.name, fixed.size),
-        (other, None) => primitive(other)
-            .map_or_else(|| "unknown".to_owned(), |p| format!("{p:?}").to_lowercase()),
+        (other, None) => primitive(other).map_or_else(|| "unknown".to_owned(), |p| format!("{p:?}").to_lowercase()),
     }
 }

@@ -28,12 +28,7 @@ impl Registry for Fake {
         if *self.down.lock().unwrap() {
             return Err(registry::Error::Unavailable("refused".into()));
         }
-        Ok(self
-            .schemas
-            .lock()
-            .unwrap()
-            .get(&id)
-            .map(|s| s.as_str().into()))
+        Ok(self.schemas.lock().unwrap().get(&id).map(|s| s.as_str().into()))
     }
 }
 
@@ -67,14 +62,8 @@ fn value(id: u32) -> Vec<u8> {
 
 /// A writer's schema with the fields given, named `name`.
 fn writer(name: &str, fields: &[(&str, &str)]) -> String {
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(n, t)| format!(r#"{{"name":"{n}","type":{t}}}"#))
-        .collect();
-    format!(
-        r#"{{"type":"record","name":"{name}","fields":[{}]}}"#,
-        fields.join(",")
-    )
+    let fields: Vec<String> = fields.iter().map(|(n, t)| format!(r#"{{"name":"{n}","type":{t}}}"#)).collect();
+    format!(r#"{{"type":"record","name":"{name}","fields":[{}]}}"#, fields.join(","))
 }
 
 fn python() -> String {
@@ -84,10 +73,7 @@ fn python() -> String {
         ("bytes_rx", r#""int""#),
         ("bytes_tx", r#"["null","long"]"#),
         ("observed_at", r#""long""#),
-        (
-            "extra",
-            r#"{"type":"array","items":{"type":"map","values":"string"}}"#,
-        ),
+        ("extra", r#"{"type":"array","items":{"type":"map","values":"string"}}"#),
         ("vpc_id", string),
         ("dest_app", string),
         ("src_app", string),
@@ -96,29 +82,21 @@ fn python() -> String {
 }
 
 fn put_strings(out: &mut Vec<u8>, strings: &[&str]) {
-    strings
-        .iter()
-        .for_each(|s| crate::avro::put_bytes(out, s.as_bytes()));
+    strings.iter().for_each(|s| crate::avro::put_bytes(out, s.as_bytes()));
 }
 
 fn python_value(branch: i64) -> Vec<u8> {
     let mut out = vec![];
     put_header(1, &mut out);
     put_strings(&mut out, &["e-1"]);
-    [7, branch]
-        .iter()
-        .for_each(|n| crate::avro::put_long(&mut out, *n));
+    [7, branch].iter().for_each(|n| crate::avro::put_long(&mut out, *n));
     if branch == 1 {
         crate::avro::put_long(&mut out, 5);
     }
     crate::avro::put_long(&mut out, 1_700_000_000_000);
-    [1, 1]
-        .iter()
-        .for_each(|n| crate::avro::put_long(&mut out, *n));
+    [1, 1].iter().for_each(|n| crate::avro::put_long(&mut out, *n));
     put_strings(&mut out, &["k", "v"]);
-    [0, 0]
-        .iter()
-        .for_each(|n| crate::avro::put_long(&mut out, *n));
+    [0, 0].iter().for_each(|n| crate::avro::put_long(&mut out, *n));
     put_strings(&mut out, &["vpc-1", "db", "web"]);
     out
 }
@@ -153,11 +131,9 @@ fn anothers_form_is_resolved_with_defaults() {
 #[test]
 fn a_null_where_we_need_a_number_is_named() {
     let (_, mut decoder) = decoder(ONE, &python());
-    let error = decoder
-        .datum(&python_value(0), &mut vec![])
-        .unwrap_err()
-        .to_string();
-    let expected = "schema id 1 cannot be read as tidemark.flows.FlowObserved: field bytes_tx: reader type long cannot read null";
+    let error = decoder.datum(&python_value(0), &mut vec![]).unwrap_err().to_string();
+    let expected =
+        "schema id 1 cannot be read as tidemark.flows.FlowObserved: field bytes_tx: reader type long cannot read null";
     assert_eq!(error, expected);
 }
 
@@ -166,32 +142,18 @@ fn every_truncation_is_refused() {
     let (_, mut decoder) = decoder(ONE, &python());
     let value = python_value(1);
     for end in 5..value.len() {
-        let error = decoder
-            .datum(value.get(..end).unwrap(), &mut vec![])
-            .unwrap_err();
+        let error = decoder.datum(value.get(..end).unwrap(), &mut vec![]).unwrap_err();
         assert!(matches!(error, Error::Datum(_)), "{end}: {error}");
     }
 }
 
 #[test]
 fn an_incompatible_writer_is_refused_with_fields_and_remembered() {
-    let (fake, mut decoder) = decoder(
-        TWO,
-        &writer("tidemark.flows.FlowObserved", &[("src_app", r#""long""#)]),
-    );
+    let (fake, mut decoder) = decoder(TWO, &writer("tidemark.flows.FlowObserved", &[("src_app", r#""long""#)]));
     for _ in 0..2 {
-        let error = decoder
-            .datum(&value(1), &mut vec![])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("field src_app: reader type string cannot read long"),
-            "{error}"
-        );
-        assert!(
-            error.contains("field dest_app: new field has no default"),
-            "{error}"
-        );
+        let error = decoder.datum(&value(1), &mut vec![]).unwrap_err().to_string();
+        assert!(error.contains("field src_app: reader type string cannot read long"), "{error}");
+        assert!(error.contains("field dest_app: new field has no default"), "{error}");
         assert!(!error.contains("tenant"), "it has a default: {error}");
     }
     assert_eq!(fake.asked.load(SeqCst), 1);
@@ -200,49 +162,28 @@ fn an_incompatible_writer_is_refused_with_fields_and_remembered() {
 #[test]
 fn another_record_is_refused_by_name_where_there_is_a_choice() {
     let (_, mut decoder) = decoder(TWO, &python());
-    let error = decoder
-        .datum(&python_value(1), &mut vec![])
-        .unwrap_err()
-        .to_string();
+    let error = decoder.datum(&python_value(1), &mut vec![]).unwrap_err().to_string();
     assert!(
-        error.contains(
-            "tidemark.engine.Marker or tidemark.flows.FlowObserved: the writer's schema is Flow"
-        ),
+        error.contains("tidemark.engine.Marker or tidemark.flows.FlowObserved: the writer's schema is Flow"),
         "{error}"
     );
 }
 
 #[test]
 fn other_time_units_are_not_taken_for_ours() {
-    let micros = catalog::FLOW_OBSERVED
-        .avsc
-        .replace("timestamp-millis", "timestamp-micros");
+    let micros = catalog::FLOW_OBSERVED.avsc.replace("timestamp-millis", "timestamp-micros");
     let (_, mut decoder) = decoder(ONE, &micros);
-    let error = decoder
-        .datum(&value(1), &mut vec![])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains(
-            "field observed_at: reader type timestamp-millis cannot read timestamp-micros"
-        ),
-        "{error}"
-    );
+    let error = decoder.datum(&value(1), &mut vec![]).unwrap_err().to_string();
+    assert!(error.contains("field observed_at: reader type timestamp-millis cannot read timestamp-micros"), "{error}");
 }
 
 #[test]
 fn an_unknown_id_may_become_known_and_a_registry_may_come_back() {
     let (fake, mut decoder) = decoder(ONE, catalog::MARKER.avsc);
     let value = value(2);
-    assert!(matches!(
-        decoder.datum(&value, &mut vec![]),
-        Err(Error::UnknownSchema(2))
-    ));
+    assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::UnknownSchema(2))));
     *fake.down.lock().unwrap() = true;
-    assert!(matches!(
-        decoder.datum(&value, &mut vec![]),
-        Err(Error::Registry(registry::Error::Unavailable(_)))
-    ));
+    assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::Registry(registry::Error::Unavailable(_)))));
     *fake.down.lock().unwrap() = false;
     fake.register("s", catalog::FLOW_OBSERVED.avsc).unwrap();
     assert_eq!(decoder.datum(&value, &mut vec![]).unwrap().0, 0);

@@ -22,23 +22,11 @@ fn app() -> App {
 
 impl App {
     async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", MEDIA_TYPE);
-        let answer = self
-            .0
-            .clone()
-            .oneshot(request.body(Body::from(body.to_owned())).unwrap())
-            .await
-            .unwrap();
+        let request = Request::builder().method(method).uri(path).header("content-type", MEDIA_TYPE);
+        let answer = self.0.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
         let status = answer.status().as_u16();
         if status != 413 {
-            assert_eq!(
-                answer.headers()["content-type"],
-                MEDIA_TYPE,
-                "{method} {path}"
-            );
+            assert_eq!(answer.headers()["content-type"], MEDIA_TYPE, "{method} {path}");
         }
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&bytes).unwrap_or_default())
@@ -49,8 +37,7 @@ impl App {
     }
 
     async fn post(&self, path: &str, schema: &str) -> (u16, Value) {
-        self.ask("POST", path, &json!({"schema": schema}).to_string())
-            .await
+        self.ask("POST", path, &json!({"schema": schema}).to_string()).await
     }
 }
 
@@ -65,45 +52,20 @@ async fn the_way_of_a_schema() {
     let app = app();
     let (a, none) = (record(A), record(""));
     assert_eq!(app.get("/subjects").await, (200, json!([])));
-    assert_eq!(
-        app.post("/subjects/s%2F1-value/versions", &a).await,
-        (200, json!({"id": 1}))
-    );
-    assert_eq!(
-        app.post("/subjects/s%2F1-value/versions", &none).await,
-        (200, json!({"id": 2}))
-    );
-    assert_eq!(
-        app.post("/subjects/s%2F1-value/versions?normalize=true", &a)
-            .await,
-        (200, json!({"id": 1}))
-    );
+    assert_eq!(app.post("/subjects/s%2F1-value/versions", &a).await, (200, json!({"id": 1})));
+    assert_eq!(app.post("/subjects/s%2F1-value/versions", &none).await, (200, json!({"id": 2})));
+    assert_eq!(app.post("/subjects/s%2F1-value/versions?normalize=true", &a).await, (200, json!({"id": 1})));
     assert_eq!(app.get("/subjects").await, (200, json!(["s/1-value"])));
-    assert_eq!(
-        app.get("/subjects/s%2F1-value/versions").await,
-        (200, json!([1, 2]))
-    );
+    assert_eq!(app.get("/subjects/s%2F1-value/versions").await, (200, json!([1, 2])));
     let first = json!({"subject": "s/1-value", "version": 1, "id": 1, "schema": a});
     let second = json!({"subject": "s/1-value", "version": 2, "id": 2, "schema": none});
-    assert_eq!(
-        app.get("/subjects/s%2F1-value/versions/1").await,
-        (200, first.clone())
-    );
-    assert_eq!(
-        app.get("/subjects/s%2F1-value/versions/latest").await,
-        (200, second)
-    );
+    assert_eq!(app.get("/subjects/s%2F1-value/versions/1").await, (200, first.clone()));
+    assert_eq!(app.get("/subjects/s%2F1-value/versions/latest").await, (200, second));
     assert_eq!(app.post("/subjects/s%2F1-value", &a).await, (200, first));
     assert_eq!(app.get("/schemas/ids/1").await, (200, json!({"schema": a})));
     assert_eq!(app.get("/schemas/ids/1/schema").await.1["name"], "R");
-    assert_eq!(
-        app.get("/subjects/s%2F1-value/versions/1/schema").await.1["fields"][0]["name"],
-        "a"
-    );
-    assert_eq!(
-        app.get("/schemas/ids/1/versions").await,
-        (200, json!([{"subject": "s/1-value", "version": 1}]))
-    );
+    assert_eq!(app.get("/subjects/s%2F1-value/versions/1/schema").await.1["fields"][0]["name"], "a");
+    assert_eq!(app.get("/schemas/ids/1/versions").await, (200, json!([{"subject": "s/1-value", "version": 1}])));
     assert_eq!(app.get("/schemas/types").await, (200, json!(["AVRO"])));
     assert_eq!(app.get("/").await, (200, json!({})));
 }
@@ -123,53 +85,20 @@ async fn every_error_has_confluents_code() {
         ("GET", "/schemas/ids/9/versions", "", 404, 40403),
         ("POST", "/subjects/x", &int, 404, 40401),
         ("POST", "/subjects/s", &int, 404, 40403),
-        (
-            "POST",
-            "/subjects/s/versions",
-            "{\"type\":\"nope\"}",
-            422,
-            42201,
-        ),
+        ("POST", "/subjects/s/versions", "{\"type\":\"nope\"}", 422, 42201),
         ("POST", "/subjects/s/versions", &int, 409, 409),
-        (
-            "POST",
-            "/compatibility/subjects/s/versions/9",
-            &int,
-            404,
-            40402,
-        ),
-        (
-            "POST",
-            "/compatibility/subjects/x/versions/latest",
-            &int,
-            404,
-            40401,
-        ),
+        ("POST", "/compatibility/subjects/s/versions/9", &int, 404, 40402),
+        ("POST", "/compatibility/subjects/x/versions/latest", &int, 404, 40401),
         ("GET", "/config/s", "", 404, 40408),
         ("GET", "/nothing", "", 404, 404),
         ("DELETE", "/subjects/s/versions", "", 405, 405),
     ] {
-        let (got, body) = app
-            .ask(method, path, &json!({"schema": schema}).to_string())
-            .await;
-        assert_eq!(
-            (got, &body["error_code"]),
-            (status, &json!(code)),
-            "{method} {path}: {body}"
-        );
-        assert!(
-            body["message"].as_str().is_some_and(|m| !m.is_empty()),
-            "{method} {path}"
-        );
+        let (got, body) = app.ask(method, path, &json!({"schema": schema}).to_string()).await;
+        assert_eq!((got, &body["error_code"]), (status, &json!(code)), "{method} {path}: {body}");
+        assert!(body["message"].as_str().is_some_and(|m| !m.is_empty()), "{method} {path}");
     }
     let (_, body) = app.post("/subjects/s/versions", &int).await;
-    assert!(
-        body["message"]
-            .as_str()
-            .unwrap()
-            .contains("field a: reader type int cannot read long"),
-        "{body}"
-    );
+    assert!(body["message"].as_str().unwrap().contains("field a: reader type int cannot read long"), "{body}");
 }
 
 #[tokio::test]
@@ -178,28 +107,12 @@ async fn bodies_are_checked() {
     for (body, status, code) in [
         ("", 400, 400),
         ("{}", 400, 400),
-        (
-            r#"{"schema": "\"long\"", "schemaType": "PROTOBUF"}"#,
-            422,
-            42201,
-        ),
-        (
-            r#"{"schema": "\"long\"", "references": [{"name": "x"}]}"#,
-            422,
-            42201,
-        ),
-        (
-            r#"{"schema": "\"long\"", "references": [], "schemaType": "AVRO"}"#,
-            200,
-            0,
-        ),
+        (r#"{"schema": "\"long\"", "schemaType": "PROTOBUF"}"#, 422, 42201),
+        (r#"{"schema": "\"long\"", "references": [{"name": "x"}]}"#, 422, 42201),
+        (r#"{"schema": "\"long\"", "references": [], "schemaType": "AVRO"}"#, 200, 0),
     ] {
         let (got, answer) = app.ask("POST", "/subjects/s/versions", body).await;
-        assert_eq!(
-            (got, answer["error_code"].as_u64().unwrap_or(0)),
-            (status, code),
-            "{body}: {answer}"
-        );
+        assert_eq!((got, answer["error_code"].as_u64().unwrap_or(0)), (status, code), "{body}: {answer}");
     }
     let huge = format!("{{\"schema\":\"{}\"}}", "x".repeat(MAX_BODY_BYTES));
     assert_eq!(app.ask("POST", "/subjects/s/versions", &huge).await.0, 413);
@@ -213,47 +126,20 @@ async fn compatibility_is_tested_and_set() {
     let (a, int) = (record(A), record(&A.replace("long", "int")));
     app.post("/subjects/s/versions", &a).await;
     let path = "/compatibility/subjects/s/versions/latest";
-    assert_eq!(
-        app.post(path, &a).await,
-        (200, json!({"is_compatible": true}))
-    );
-    assert_eq!(
-        app.post(path, &int).await,
-        (200, json!({"is_compatible": false}))
-    );
+    assert_eq!(app.post(path, &a).await, (200, json!({"is_compatible": true})));
+    assert_eq!(app.post(path, &int).await, (200, json!({"is_compatible": false})));
     let message = "field a: reader type int cannot read long (against version 1)";
     let verbose = json!({"is_compatible": false, "messages": [message]});
-    assert_eq!(
-        app.post(&format!("{path}?verbose=true"), &int).await,
-        (200, verbose)
-    );
-    assert_eq!(
-        app.get("/config").await,
-        (200, json!({"compatibilityLevel": "BACKWARD"}))
-    );
+    assert_eq!(app.post(&format!("{path}?verbose=true"), &int).await, (200, verbose));
+    assert_eq!(app.get("/config").await, (200, json!({"compatibilityLevel": "BACKWARD"})));
     let put = |path, level: &str| (path, json!({"compatibility": level}).to_string());
     for (path, body) in [put("/config/s", "NONE"), put("/config", "FULL")] {
-        assert_eq!(
-            app.ask("PUT", path, &body).await,
-            (200, serde_json::from_str(&body).unwrap())
-        );
+        assert_eq!(app.ask("PUT", path, &body).await, (200, serde_json::from_str(&body).unwrap()));
     }
-    assert_eq!(
-        app.get("/config").await,
-        (200, json!({"compatibilityLevel": "FULL"}))
-    );
-    assert_eq!(
-        app.get("/config/s").await,
-        (200, json!({"compatibilityLevel": "NONE"}))
-    );
-    assert_eq!(
-        app.get("/config/t?defaultToGlobal=true").await,
-        (200, json!({"compatibilityLevel": "FULL"}))
-    );
-    assert_eq!(
-        app.post("/subjects/s/versions", &int).await,
-        (200, json!({"id": 2}))
-    );
+    assert_eq!(app.get("/config").await, (200, json!({"compatibilityLevel": "FULL"})));
+    assert_eq!(app.get("/config/s").await, (200, json!({"compatibilityLevel": "NONE"})));
+    assert_eq!(app.get("/config/t?defaultToGlobal=true").await, (200, json!({"compatibilityLevel": "FULL"})));
+    assert_eq!(app.post("/subjects/s/versions", &int).await, (200, json!({"id": 2})));
     let (status, body) = app.ask("PUT", "/config", &put("", "SIDEWAYS").1).await;
     assert_eq!((status, &body["error_code"]), (422, &json!(42203)));
 }
@@ -269,34 +155,15 @@ async fn our_own_client_works_against_it() {
         let registry = HttpRegistry::new(&url);
         assert_eq!(registry.schema(1), Ok(None));
         for (id, schema) in (1..).zip(catalog::ALL) {
-            assert_eq!(
-                registry.register(&format!("topic/{}", schema.name), schema.avsc),
-                Ok(id)
-            );
+            assert_eq!(registry.register(&format!("topic/{}", schema.name), schema.avsc), Ok(id));
         }
         let fresh = HttpRegistry::new(&url);
-        assert_eq!(
-            fresh.schema(2).unwrap().as_deref(),
-            Some(catalog::ALL[1].avsc)
-        );
+        assert_eq!(fresh.schema(2).unwrap().as_deref(), Some(catalog::ALL[1].avsc));
         let report = check::check(catalog::ALL, &check::registered(&fresh).unwrap()).unwrap();
-        assert_eq!(
-            (report.compared.len(), report.is_breaking()),
-            (catalog::ALL.len(), false),
-            "{report}"
-        );
-        let refused = fresh.register(
-            &format!("topic/{}", catalog::ALL[0].name),
-            catalog::MARKER.avsc,
-        );
-        assert!(
-            matches!(refused, Err(ClientError::Incompatible { .. })),
-            "{refused:?}"
-        );
-        assert!(matches!(
-            fresh.register("s", "nope"),
-            Err(ClientError::Invalid(_))
-        ));
+        assert_eq!((report.compared.len(), report.is_breaking()), (catalog::ALL.len(), false), "{report}");
+        let refused = fresh.register(&format!("topic/{}", catalog::ALL[0].name), catalog::MARKER.avsc);
+        assert!(matches!(refused, Err(ClientError::Incompatible { .. })), "{refused:?}");
+        assert!(matches!(fresh.register("s", "nope"), Err(ClientError::Invalid(_))));
     };
     tokio::task::spawn_blocking(client).await.unwrap();
 }

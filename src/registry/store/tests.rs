@@ -3,9 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use tidemark_log::embedded::EmbeddedLog;
-use tidemark_log::{
-    Error as LogError, GroupOffset, Member, MemberConfig, Produce, Reader, system_clock,
-};
+use tidemark_log::{Error as LogError, GroupOffset, Member, MemberConfig, Produce, Reader, system_clock};
 
 use super::*;
 
@@ -30,16 +28,9 @@ fn what_was_registered_is_there_after_a_restart() {
     assert_eq!(registry.schema(1).unwrap().as_deref(), Some(LONG));
     assert_eq!(registry.schema(3), Ok(None));
     assert_eq!(registry.register("s", LONG), Ok(1));
-    assert!(
-        registry.register("t", r#""string""#).is_err(),
-        "t has the rule for all"
-    );
+    assert!(registry.register("t", r#""string""#).is_err(), "t has the rule for all");
     assert_eq!(registry.read(|s| s.level_of("s").to_string()), "NONE");
-    assert_eq!(
-        registry.register("u", r#""bytes""#),
-        Ok(3),
-        "ids go on where they stopped"
-    );
+    assert_eq!(registry.register("u", r#""bytes""#), Ok(3), "ids go on where they stopped");
 }
 
 #[test]
@@ -47,9 +38,7 @@ fn registering_at_once_gives_one_id() {
     let dir = tempfile::tempdir().unwrap();
     let registry = EmbeddedRegistry::open(open(&dir)).unwrap();
     let ids: Vec<u32> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| registry.register("s", LONG).unwrap()))
-            .collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| registry.register("s", LONG).unwrap())).collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
     assert_eq!(ids, [1; 8]);
@@ -62,17 +51,8 @@ fn refusals_are_told_apart() {
     let registry = EmbeddedRegistry::open(open(&dir)).unwrap();
     registry.register("s", LONG).unwrap();
     let reason = "reader type int cannot read long (against version 1)".to_owned();
-    assert_eq!(
-        registry.register("s", INT),
-        Err(registry::Error::Incompatible {
-            subject: "s".into(),
-            reason
-        })
-    );
-    assert!(matches!(
-        registry.register("s", "{"),
-        Err(registry::Error::Invalid(_))
-    ));
+    assert_eq!(registry.register("s", INT), Err(registry::Error::Incompatible { subject: "s".into(), reason }));
+    assert!(matches!(registry.register("s", "{"), Err(registry::Error::Invalid(_))));
 }
 
 /// A log whose commits, when told so, happen and end without an answer.
@@ -86,11 +66,7 @@ struct UnsureProducer(Box<dyn Producer>, Arc<AtomicBool>);
 impl Producer for UnsureProducer {
     fn commit(&mut self, produce: Produce<'_>) -> Result<(), LogError> {
         self.0.commit(produce)?;
-        if self.1.swap(false, SeqCst) {
-            Err(LogError::Indefinite("timed out".into()))
-        } else {
-            Ok(())
-        }
+        if self.1.swap(false, SeqCst) { Err(LogError::Indefinite("timed out".into())) } else { Ok(()) }
     }
 }
 
@@ -104,11 +80,7 @@ impl Log for Unsure {
     fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, LogError> {
         self.log.offsets(partitions, at)
     }
-    fn committed(
-        &self,
-        group: &str,
-        of: &[TopicPartition],
-    ) -> Result<Vec<Option<GroupOffset>>, LogError> {
+    fn committed(&self, group: &str, of: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, LogError> {
         self.log.committed(group, of)
     }
     fn init_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {
@@ -121,10 +93,7 @@ impl Log for Unsure {
         self.log.reader(from)
     }
     fn producer(&self, id: &str) -> Result<Box<dyn Producer>, LogError> {
-        Ok(Box::new(UnsureProducer(
-            self.log.producer(id)?,
-            Arc::clone(&self.unsure),
-        )))
+        Ok(Box::new(UnsureProducer(self.log.producer(id)?, Arc::clone(&self.unsure))))
     }
 }
 
@@ -132,16 +101,10 @@ impl Log for Unsure {
 fn a_commit_without_an_answer_makes_no_second_version() {
     let dir = tempfile::tempdir().unwrap();
     let unsure = Arc::new(AtomicBool::new(false));
-    let log = Unsure {
-        log: open(&dir),
-        unsure: Arc::clone(&unsure),
-    };
+    let log = Unsure { log: open(&dir), unsure: Arc::clone(&unsure) };
     let registry = EmbeddedRegistry::open(Arc::new(log)).unwrap();
     unsure.store(true, SeqCst);
-    assert!(matches!(
-        registry.register("s", LONG),
-        Err(registry::Error::Unavailable(_))
-    ));
+    assert!(matches!(registry.register("s", LONG), Err(registry::Error::Unavailable(_))));
     assert_eq!(registry.register("s", LONG), Ok(1));
     assert_eq!(registry.register("s", r#""double""#), Ok(2));
     assert_eq!(registry.read(|s| s.versions("s").unwrap().len()), 2);
@@ -154,18 +117,9 @@ fn who_opens_it_anew_takes_it_over() {
     let first = EmbeddedRegistry::open(Arc::clone(&log) as Arc<dyn Log>).unwrap();
     let second = EmbeddedRegistry::open(log).unwrap();
     assert_eq!(second.register("s", LONG), Ok(1));
+    assert!(matches!(first.register("s", INT), Err(registry::Error::Unavailable(_))), "fenced");
     assert!(
-        matches!(
-            first.register("s", INT),
-            Err(registry::Error::Unavailable(_))
-        ),
-        "fenced"
-    );
-    assert!(
-        matches!(
-            first.register("s", INT),
-            Err(registry::Error::Incompatible { .. })
-        ),
+        matches!(first.register("s", INT), Err(registry::Error::Incompatible { .. })),
         "it has read the other's write"
     );
 }

@@ -68,6 +68,8 @@ impl Jars {
             .arg(format!("dependency:{}", self.goal))
             .arg(format!("-Dserver.version={}", self.version))
             .arg(format!("-DoutputDirectory={}", part.path().display()))
+            // Beside the pom by default, where they would keep an unpacked archive from being unpacked again.
+            .arg(format!("-DmarkersDirectory={}", part.path().join(".markers").display()))
             .output()
             .map_err(Error::io("running", mvn))?;
         if !output.status.success() {
@@ -98,5 +100,6 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 fn tools_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/servers")
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    workspace.unwrap_or(Path::new(".")).join(".tools/servers")
 }

@@ -11,9 +11,7 @@ fn file(schema: &str, codec: Codec, records: &[Vec<(&str, Avro)>]) -> Vec<u8> {
     let mut writer = Writer::with_codec(&schema, Vec::new(), codec).unwrap();
     for fields in records {
         let mut record = Record::new(&schema).unwrap();
-        fields
-            .iter()
-            .for_each(|(name, value)| record.put(name, value.clone()));
+        fields.iter().for_each(|(name, value)| record.put(name, value.clone()));
         writer.append_value(record).unwrap();
     }
     writer.into_inner().unwrap()
@@ -37,11 +35,7 @@ fn ours(bytes_tx: i64) -> Vec<(&'static str, Avro)> {
 }
 
 pub(crate) fn valid() -> Vec<u8> {
-    file(
-        tidemark_schemas::catalog::FLOW_OBSERVED.avsc,
-        Codec::Null,
-        &[ours(1), ours(2), ours(3)],
-    )
+    file(tidemark_schemas::catalog::FLOW_OBSERVED.avsc, Codec::Null, &[ours(1), ours(2), ours(3)])
 }
 
 #[tokio::test]
@@ -50,21 +44,11 @@ async fn a_file_of_our_schema_is_stored_plain_or_deflated() {
     let deflated = Codec::Deflate(DeflateSettings::default());
     let schema = tidemark_schemas::catalog::FLOW_OBSERVED.avsc;
     let records: Vec<_> = (0..3000).map(ours).collect();
-    for (kind, body) in [
-        (AVRO, valid()),
-        (
-            "application/vnd.apache.avro",
-            file(schema, deflated, &records),
-        ),
-    ] {
+    for (kind, body) in [(AVRO, valid()), ("application/vnd.apache.avro", file(schema, deflated, &records))] {
         let answer = bench.post(kind, body).await;
         assert!(answer.ids().iter().all(|id| id == ID));
     }
-    let mut sent: Vec<_> = bench
-        .stored()
-        .iter()
-        .map(|flow| (flow.bytes_tx, flow.observed_at))
-        .collect();
+    let mut sent: Vec<_> = bench.stored().iter().map(|flow| (flow.bytes_tx, flow.observed_at)).collect();
     sent.sort_unstable();
     let mut wanted: Vec<_> = (0..3000).chain(1..=3).map(|bytes| (bytes, NOW)).collect();
     wanted.sort_unstable();
@@ -87,12 +71,7 @@ async fn another_writers_schema_is_resolved_by_field_names() {
         {"name":"self","type":["null","Mine"]},
         {"name":"observed_at","type":{"type":"long","logicalType":"timestamp-micros"}}]}"#;
     let record = vec![
-        (
-            "extra",
-            Avro::Array(vec![Avro::Map(
-                [("k".to_owned(), Avro::Union(1, Box::new(Avro::Double(0.5))))].into(),
-            )]),
-        ),
+        ("extra", Avro::Array(vec![Avro::Map([("k".to_owned(), Avro::Union(1, Box::new(Avro::Double(0.5))))].into())])),
         ("bytes_rx", Avro::Int(2)),
         ("kind", Avro::Enum(0, "A".to_owned())),
         ("vpc_id", Avro::Enum(1, "B".to_owned())),
@@ -106,14 +85,8 @@ async fn another_writers_schema_is_resolved_by_field_names() {
     let answer = bench.post(AVRO, file(schema, Codec::Null, &[record])).await;
     assert_eq!(answer.ids().len(), 1);
     let flow = &bench.stored()[0];
-    assert_eq!(
-        (&*flow.src_app, &*flow.dest_app, &*flow.vpc_id),
-        ("web", "db", "B")
-    );
-    assert_eq!(
-        (flow.bytes_tx, flow.bytes_rx, flow.observed_at),
-        (1, 2, NOW)
-    );
+    assert_eq!((&*flow.src_app, &*flow.dest_app, &*flow.vpc_id), ("web", "db", "B"));
+    assert_eq!((flow.bytes_tx, flow.bytes_rx, flow.observed_at), (1, 2, NOW));
 }
 
 #[tokio::test]
@@ -122,41 +95,15 @@ async fn rules_hold_for_avro_too() {
     let schema = tidemark_schemas::catalog::FLOW_OBSERVED.avsc;
     let mut other_tenant = ours(1);
     other_tenant[0].1 = text("acme");
-    let answer = bench
-        .post(
-            AVRO,
-            file(schema, Codec::Null, &[ours(1), ours(-1), other_tenant]),
-        )
-        .await;
+    let answer = bench.post(AVRO, file(schema, Codec::Null, &[ours(1), ours(-1), other_tenant])).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let errors: Vec<_> = answer.body["errors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|e| (e["index"].as_i64(), e["rule"].as_str()))
-        .collect();
-    assert_eq!(
-        errors,
-        [(Some(1), Some("range")), (Some(2), Some("tenant"))]
-    );
-    let lacking =
-        r#"{"type":"record","name":"Mine","fields":[{"name":"src_app","type":"string"}]}"#;
-    let answer = bench
-        .post(
-            AVRO,
-            file(lacking, Codec::Null, &[vec![("src_app", text("a"))]]),
-        )
-        .await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (422, "writer_schema")
-    );
-    assert!(
-        answer.body["detail"]
-            .as_str()
-            .unwrap()
-            .contains("dest_app, vpc_id, bytes_tx, bytes_rx")
-    );
+    let errors: Vec<_> =
+        answer.body["errors"].as_array().unwrap().iter().map(|e| (e["index"].as_i64(), e["rule"].as_str())).collect();
+    assert_eq!(errors, [(Some(1), Some("range")), (Some(2), Some("tenant"))]);
+    let lacking = r#"{"type":"record","name":"Mine","fields":[{"name":"src_app","type":"string"}]}"#;
+    let answer = bench.post(AVRO, file(lacking, Codec::Null, &[vec![("src_app", text("a"))]])).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (422, "writer_schema"));
+    assert!(answer.body["detail"].as_str().unwrap().contains("dest_app, vpc_id, bytes_tx, bytes_rx"));
     assert_eq!(bench.stored(), []);
 }
 
@@ -167,11 +114,7 @@ async fn a_file_cut_anywhere_is_refused_whole() {
     let header = whole.len() - 16 - whole.iter().rev().take(0).count();
     for cut in (0..whole.len()).filter(|cut| cut % 7 == 0 || *cut > header) {
         let answer = bench.post(AVRO, whole[..cut].to_vec()).await;
-        assert!(
-            (400..500).contains(&answer.status.as_u16()),
-            "cut at {cut}: {}",
-            answer.body
-        );
+        assert!((400..500).contains(&answer.status.as_u16()), "cut at {cut}: {}", answer.body);
     }
     assert_eq!(bench.stored(), []);
 }

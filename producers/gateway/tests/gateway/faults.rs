@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tidemark_gateway::GatewayConfig;
 use tidemark_log::{
-    At, Error, GroupOffset, Log, Member, MemberConfig, Produce, Producer, Reader, TopicPartition,
-    TopicSpec,
+    At, Error, GroupOffset, Log, Member, MemberConfig, Produce, Producer, Reader, TopicPartition, TopicSpec,
 };
 
 use crate::support::*;
@@ -86,11 +85,7 @@ impl Log for FaultyLog {
     fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, Error> {
         self.log.offsets(partitions, at)
     }
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<GroupOffset>>, Error> {
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error> {
         self.log.committed(group, partitions)
     }
     fn init_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), Error> {
@@ -107,50 +102,28 @@ impl Log for FaultyLog {
             return Err(Error::Retriable("cut off".to_owned()));
         }
         let producer = self.log.producer(id)?;
-        Ok(Box::new(FaultyProducer {
-            producer,
-            faults: Arc::clone(&self.faults),
-        }))
+        Ok(Box::new(FaultyProducer { producer, faults: Arc::clone(&self.faults) }))
     }
 }
 
 fn bench() -> (Bench, Arc<Faults>) {
     let faults = Arc::new(Faults::default());
     let given = Arc::clone(&faults);
-    (
-        Bench::over(|log| Arc::new(FaultyLog { log, faults: given })),
-        faults,
-    )
+    (Bench::over(|log| Arc::new(FaultyLog { log, faults: given })), faults)
 }
 
 #[tokio::test]
 async fn a_failed_commit_is_made_good_exactly_once() {
     let (bench, faults) = bench();
-    for (at, fault) in [
-        Fault::Refused,
-        Fault::AnswerLost,
-        Fault::RequestLost,
-        Fault::Fenced,
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (at, fault) in [Fault::Refused, Fault::AnswerLost, Fault::RequestLost, Fault::Fenced].into_iter().enumerate() {
         faults.next(fault);
         let answer = bench.post(JSON, flow().to_string()).await;
         assert_eq!(answer.ids().len(), 1, "fault {at}");
         assert_eq!(bench.stored().len(), at + 1, "fault {at}");
         assert!(bench.gateway.ready().is_ok());
     }
-    assert!(
-        bench
-            .metrics()
-            .contains("tidemark_gateway_commits_failed_total 4\n")
-    );
-    assert!(
-        bench
-            .metrics()
-            .contains("tidemark_gateway_records_accepted_total 4\n")
-    );
+    assert!(bench.metrics().contains("tidemark_gateway_commits_failed_total 4\n"));
+    assert!(bench.metrics().contains("tidemark_gateway_records_accepted_total 4\n"));
 }
 
 #[tokio::test]
@@ -179,13 +152,7 @@ async fn requests_that_wait_share_the_next_commit() {
     for post in posts {
         assert_eq!(post.await.unwrap().status, 202);
     }
-    assert!(
-        bench
-            .metrics()
-            .contains("tidemark_gateway_commit_duration_seconds_count 2\n"),
-        "{}",
-        bench.metrics()
-    );
+    assert!(bench.metrics().contains("tidemark_gateway_commit_duration_seconds_count 2\n"), "{}", bench.metrics());
 }
 
 const JUST_JSON: &[(&str, &str)] = &[("content-type", JSON)];
@@ -208,17 +175,22 @@ async fn held(faults: &Faults) {
 async fn wait_for(bench: &Bench, line: &str) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !bench.metrics().contains(line) {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{line} {}",
-            bench.metrics()
-        );
+        assert!(std::time::Instant::now() < deadline, "{line} {}", bench.metrics());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
 #[tokio::test]
 async fn what_the_log_never_took_is_refused_for_sure_and_the_key_is_free_again() {
+    never_taken(false).await;
+}
+
+#[tokio::test]
+async fn a_gateway_cut_off_from_its_log_comes_back() {
+    never_taken(true).await;
+}
+
+async fn never_taken(cut: bool) {
     let (bench, faults) = bench();
     let config = GatewayConfig {
         id: "impatient".to_owned(),
@@ -228,23 +200,15 @@ async fn what_the_log_never_took_is_refused_for_sure_and_the_key_is_free_again()
     let gateway = start(&bench.log, &bench.registry, &bench.now, config);
     ready(&gateway);
     (0..100).for_each(|_| faults.next(Fault::Refused));
+    faults.cut.store(cut, SeqCst);
     let refused = send(&gateway, "/v1/flows", KEYED, flow().to_string()).await;
-    assert_eq!(
-        (refused.status.as_u16(), refused.code()),
-        (503, "not_stored"),
-        "{}",
-        refused.body
-    );
+    assert_eq!((refused.status.as_u16(), refused.code()), (503, "not_stored"), "{}", refused.body);
     assert_eq!(refused.headers["retry-after"], "5");
     assert_eq!(bench.stored().len(), 0);
     faults.commits.lock().unwrap().clear();
+    faults.cut.store(false, SeqCst);
     ready(&gateway);
-    assert_eq!(
-        send(&gateway, "/v1/flows", KEYED, flow().to_string())
-            .await
-            .status,
-        202
-    );
+    assert_eq!(send(&gateway, "/v1/flows", KEYED, flow().to_string()).await.status, 202);
     assert_eq!(bench.stored().len(), 1);
 }
 
@@ -253,29 +217,12 @@ async fn without_a_registry_the_gateway_is_not_ready_and_says_why() {
     let bench = Bench::new();
     let registry = Arc::new(TestRegistry::default());
     registry.down.store(true, SeqCst);
-    let config = GatewayConfig {
-        id: "early".to_owned(),
-        ..GatewayConfig::default()
-    };
+    let config = GatewayConfig { id: "early".to_owned(), ..GatewayConfig::default() };
     let gateway = start(&bench.log, &registry, &bench.now, config);
-    until("the reason", || {
-        gateway
-            .ready()
-            .is_err_and(|reasons| reasons.concat().contains("switched off"))
-    });
-    let answer = send(
-        &gateway,
-        "/v1/flows",
-        &[("content-type", JSON)],
-        flow().to_string(),
-    )
-    .await;
+    until("the reason", || gateway.ready().is_err_and(|reasons| reasons.concat().contains("switched off")));
+    let answer = send(&gateway, "/v1/flows", &[("content-type", JSON)], flow().to_string()).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "not_ready"));
-    assert!(
-        answer.body["detail"].as_str().unwrap().contains("registry"),
-        "{}",
-        answer.body
-    );
+    assert!(answer.body["detail"].as_str().unwrap().contains("registry"), "{}", answer.body);
     registry.down.store(false, SeqCst);
     ready(&gateway);
 }
@@ -291,38 +238,15 @@ async fn an_outcome_that_stays_unknown_is_settled_by_a_repeat_with_the_same_key(
         let repeat = bench.send("/v1/flows", KEYED, flow().to_string()).await;
         assert_eq!(repeat.status, 503, "not ready while in doubt");
         let gateway = Arc::clone(&bench.gateway);
-        tokio::task::spawn_blocking(move || gateway.stop())
-            .await
-            .unwrap();
+        tokio::task::spawn_blocking(move || gateway.stop()).await.unwrap();
         let unknown = first.await.unwrap();
-        assert_eq!(
-            (unknown.status.as_u16(), unknown.code()),
-            (503, "outcome_unknown")
-        );
-        assert!(
-            unknown.body["detail"]
-                .as_str()
-                .unwrap()
-                .contains("same Idempotency-Key"),
-            "{}",
-            unknown.body
-        );
+        assert_eq!((unknown.status.as_u16(), unknown.code()), (503, "outcome_unknown"));
+        assert!(unknown.body["detail"].as_str().unwrap().contains("same Idempotency-Key"), "{}", unknown.body);
         faults.cut.store(false, SeqCst);
-        let next = start(
-            &bench.log,
-            &bench.registry,
-            &bench.now,
-            GatewayConfig::default(),
-        );
+        let next = start(&bench.log, &bench.registry, &bench.now, GatewayConfig::default());
         ready(&next);
         let repeat = send(&next, "/v1/flows", KEYED, flow().to_string()).await;
-        assert_eq!(
-            (
-                repeat.status.as_u16(),
-                repeat.headers.contains_key("idempotency-replayed")
-            ),
-            (202, replayed)
-        );
+        assert_eq!((repeat.status.as_u16(), repeat.headers.contains_key("idempotency-replayed")), (202, replayed));
         assert_eq!(bench.stored().len(), 1);
     }
 }

@@ -9,8 +9,7 @@ use crate::support::*;
 /// One bench and one runtime for all generated cases.
 fn post(path: &str, kind: &str, body: Vec<u8>) -> (u16, String) {
     static BENCH: OnceLock<(tokio::runtime::Runtime, Bench)> = OnceLock::new();
-    let (runtime, bench) =
-        BENCH.get_or_init(|| (tokio::runtime::Runtime::new().unwrap(), Bench::new()));
+    let (runtime, bench) = BENCH.get_or_init(|| (tokio::runtime::Runtime::new().unwrap(), Bench::new()));
     let answer = runtime.block_on(bench.send(path, &[("content-type", kind)], body));
     (answer.status.as_u16(), answer.body.to_string())
 }
@@ -107,9 +106,7 @@ fn container(schema: &str, count: i64, data: &[u8]) -> Vec<u8> {
 /// A schema with the fields that a flow needs and one more of type `hostile`.
 fn with(hostile: &str) -> String {
     let field = |name: &str| format!(r#"{{"name":"{name}","type":"long"}}"#);
-    let fields = ["src_app", "dest_app", "vpc_id", "bytes_tx", "bytes_rx"]
-        .map(field)
-        .join(",");
+    let fields = ["src_app", "dest_app", "vpc_id", "bytes_tx", "bytes_rx"].map(field).join(",");
     format!(r#"{{"type":"record","name":"R","fields":[{{"name":"x","type":{hostile}}},{fields}]}}"#)
 }
 
@@ -129,23 +126,14 @@ fn schema() -> impl Strategy<Value = String> {
         "7",
         "\"?\"",
     ]);
-    let kind = leaf
-        .prop_map(str::to_owned)
-        .prop_recursive(5, 20, 4, |inner| {
-            prop_oneof![
-                inner
-                    .clone()
-                    .prop_map(|items| format!(r#"{{"type":"array","items":{items}}}"#)),
-                inner
-                    .clone()
-                    .prop_map(|values| format!(r#"{{"type":"map","values":{values}}}"#)),
-                prop::collection::vec(inner.clone(), 0..4)
-                    .prop_map(|all| format!("[{}]", all.join(","))),
-                inner.prop_map(|a| format!(
-                    r#"{{"type":"record","name":"N","fields":[{{"name":"a","type":{a}}}]}}"#
-                )),
-            ]
-        });
+    let kind = leaf.prop_map(str::to_owned).prop_recursive(5, 20, 4, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|items| format!(r#"{{"type":"array","items":{items}}}"#)),
+            inner.clone().prop_map(|values| format!(r#"{{"type":"map","values":{values}}}"#)),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|all| format!("[{}]", all.join(","))),
+            inner.prop_map(|a| format!(r#"{{"type":"record","name":"N","fields":[{{"name":"a","type":{a}}}]}}"#)),
+        ]
+    });
     kind.prop_map(|kind| with(&kind))
 }
 
@@ -154,26 +142,14 @@ fn schemas_that_promise_the_moon_cost_little() {
     let million = 1_000_000_000_000_i64;
     let mut nulls = Vec::new();
     put_long(&mut nulls, million);
-    let enum_of = format!(
-        r#"{{"type":"enum","name":"E","symbols":["{}"]}}"#,
-        "s".repeat(100_000)
-    );
+    let enum_of = format!(r#"{{"type":"enum","name":"E","symbols":["{}"]}}"#, "s".repeat(100_000));
     let many_enums = format!("[{enum_of}{}]", ",\"E\"".repeat(50_000));
     for (hostile, data) in [
         (r#""R""#.to_owned(), vec![]),
         (r#"["R","null"]"#.to_owned(), vec![0; 1000]),
-        (
-            r#"{"type":"fixed","name":"F","size":1152921504606846976}"#.to_owned(),
-            vec![1; 10],
-        ),
-        (
-            r#"{"type":"array","items":"null"}"#.to_owned(),
-            nulls.clone(),
-        ),
-        (
-            r#"{"type":"array","items":{"type":"array","items":"null"}}"#.to_owned(),
-            nulls.repeat(10),
-        ),
+        (r#"{"type":"fixed","name":"F","size":1152921504606846976}"#.to_owned(), vec![1; 10]),
+        (r#"{"type":"array","items":"null"}"#.to_owned(), nulls.clone()),
+        (r#"{"type":"array","items":{"type":"array","items":"null"}}"#.to_owned(), nulls.repeat(10)),
         (r#"{"type":"array","items":"R"}"#.to_owned(), vec![2; 1000]),
         (r#""bytes""#.to_owned(), nulls),
         (many_enums, vec![0; 100]),
@@ -182,10 +158,6 @@ fn schemas_that_promise_the_moon_cost_little() {
         let (status, answer) = post("/v1/flows", AVRO, container(&with(&hostile), 100, &data));
         let shown = &hostile[..hostile.len().min(60)];
         assert!((400..500).contains(&status), "{shown}: {status} {answer}");
-        assert!(
-            started.elapsed() < Duration::from_secs(5),
-            "{shown} took {:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < Duration::from_secs(5), "{shown} took {:?}", started.elapsed());
     }
 }

@@ -19,10 +19,7 @@ async fn a_repeat_gets_the_first_answer_also_after_a_restart() {
     assert_eq!(first.ids().len(), 2);
     bench.now.fetch_add(3_600_000, SeqCst);
     let again = bench.send(path, KEY, body.clone()).await;
-    assert_eq!(
-        (again.status, &again.body),
-        (StatusCode::ACCEPTED, &first.body)
-    );
+    assert_eq!((again.status, &again.body), (StatusCode::ACCEPTED, &first.body));
     assert_eq!(again.headers["idempotency-replayed"], "true");
     let bench = bench.restart();
     let restarted = bench.send(path, KEY, body.clone()).await;
@@ -37,33 +34,19 @@ async fn a_repeat_gets_the_first_answer_also_after_a_restart() {
 async fn a_key_stands_for_one_request() {
     let bench = Bench::new();
     assert_eq!(bench.send("/v1/flows", KEY, "{}").await.status, 422);
-    assert_eq!(
-        bench
-            .send("/v1/flows", KEY, flow().to_string())
-            .await
-            .status,
-        202
-    );
+    assert_eq!(bench.send("/v1/flows", KEY, flow().to_string()).await.status, 202);
     let other = flow_with("bytes_tx", json!(8)).to_string();
     let reused = bench.send("/v1/flows", KEY, other).await;
     assert_eq!((reused.status.as_u16(), reused.code()), (422, "key_reused"));
-    let partial = bench
-        .send("/v1/flows?partial=true", KEY, flow().to_string())
-        .await;
-    assert_eq!(
-        (partial.status.as_u16(), partial.code()),
-        (422, "key_reused")
-    );
+    let partial = bench.send("/v1/flows?partial=true", KEY, flow().to_string()).await;
+    assert_eq!((partial.status.as_u16(), partial.code()), (422, "key_reused"));
     assert_eq!(bench.stored().len(), 1);
 }
 
 #[tokio::test]
 async fn another_gateway_replays_the_answer() {
     let bench = Bench::new();
-    let config = GatewayConfig {
-        id: "gateway-2".to_owned(),
-        ..GatewayConfig::default()
-    };
+    let config = GatewayConfig { id: "gateway-2".to_owned(), ..GatewayConfig::default() };
     let other = start(&bench.log, &bench.registry, &bench.now, config);
     ready(&other);
     let first = bench.send("/v1/flows", KEY, flow().to_string()).await;
@@ -81,33 +64,14 @@ async fn another_gateway_replays_the_answer() {
 #[tokio::test]
 async fn keys_are_bounded() {
     let bench = Bench::new();
-    let config = GatewayConfig {
-        id: "small".to_owned(),
-        keys_max: 1,
-        ..GatewayConfig::default()
-    };
+    let config = GatewayConfig { id: "small".to_owned(), keys_max: 1, ..GatewayConfig::default() };
     let small = start(&bench.log, &bench.registry, &bench.now, config);
     ready(&small);
-    assert_eq!(
-        send(&small, "/v1/flows", KEY, flow().to_string())
-            .await
-            .status,
-        202
-    );
+    assert_eq!(send(&small, "/v1/flows", KEY, flow().to_string()).await.status, 202);
     let second = [("content-type", JSON), ("idempotency-key", "k-2")];
     let full = send(&small, "/v1/flows", &second, flow().to_string()).await;
     assert_eq!((full.status.as_u16(), full.code()), (503, "overloaded"));
-    assert_eq!(
-        send(
-            &small,
-            "/v1/flows",
-            &[("content-type", JSON)],
-            flow().to_string()
-        )
-        .await
-        .status,
-        202
-    );
+    assert_eq!(send(&small, "/v1/flows", &[("content-type", JSON)], flow().to_string()).await.status, 202);
 }
 
 #[tokio::test]

@@ -77,19 +77,12 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn ids(&self) -> Vec<String> {
-        let ids = self.body["event_ids"]
-            .as_array()
-            .unwrap_or_else(|| panic!("{} {}", self.status, self.body));
-        ids.iter()
-            .map(|id| id.as_str().unwrap().to_owned())
-            .collect()
+        let ids = self.body["event_ids"].as_array().unwrap_or_else(|| panic!("{} {}", self.status, self.body));
+        ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
     }
 
     pub(crate) fn code(&self) -> &str {
-        self.body["type"]
-            .as_str()
-            .unwrap_or_default()
-            .trim_start_matches("urn:tidemark:problem:")
+        self.body["type"].as_str().unwrap_or_default().trim_start_matches("urn:tidemark:problem:")
     }
 }
 
@@ -114,13 +107,7 @@ pub(crate) fn start(
 ) -> Arc<Gateway> {
     let now = Arc::clone(now);
     let registry: Arc<dyn Registry> = Arc::clone(registry) as _;
-    Gateway::start(
-        Arc::clone(log),
-        registry,
-        config,
-        Arc::new(move || now.load(SeqCst)),
-    )
-    .unwrap()
+    Gateway::start(Arc::clone(log), registry, config, Arc::new(move || now.load(SeqCst))).unwrap()
 }
 
 pub(crate) fn until(what: &str, mut met: impl FnMut() -> bool) {
@@ -146,19 +133,10 @@ impl Bench {
         let now = Arc::new(AtomicI64::new(NOW));
         let registry = Arc::new(TestRegistry::default());
         let log = wrap(open(dir.path(), &now));
-        let config = GatewayConfig {
-            answer_timeout: Duration::from_secs(10),
-            ..GatewayConfig::default()
-        };
+        let config = GatewayConfig { answer_timeout: Duration::from_secs(10), ..GatewayConfig::default() };
         let gateway = start(&log, &registry, &now, config);
         ready(&gateway);
-        Self {
-            dir: Some(dir),
-            log,
-            gateway,
-            registry,
-            now,
-        }
+        Self { dir: Some(dir), log, gateway, registry, now }
     }
 
     /// Ends the process, as it were, and starts it again on the same directory.
@@ -171,26 +149,14 @@ impl Bench {
         let log = open(dir.path(), &now);
         let gateway = start(&log, &registry, &now, GatewayConfig::default());
         ready(&gateway);
-        Self {
-            dir: Some(dir),
-            log,
-            gateway,
-            registry,
-            now,
-        }
+        Self { dir: Some(dir), log, gateway, registry, now }
     }
 
     pub(crate) async fn post(&self, kind: &str, body: impl Into<Body>) -> Answer {
-        self.send("/v1/flows", &[("content-type", kind)], body)
-            .await
+        self.send("/v1/flows", &[("content-type", kind)], body).await
     }
 
-    pub(crate) async fn send(
-        &self,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Body>,
-    ) -> Answer {
+    pub(crate) async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         send(&self.gateway, path, headers, body).await
     }
 
@@ -212,76 +178,38 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: impl Into<Body>,
 ) -> Answer {
-    let request = headers
-        .iter()
-        .fold(Request::post(path), |request, (name, value)| {
-            request.header(*name, *value)
-        });
-    let response = router(Arc::clone(gateway))
-        .oneshot(request.body(body.into()).unwrap())
-        .await
-        .unwrap();
+    let request = headers.iter().fold(Request::post(path), |request, (name, value)| request.header(*name, *value));
+    let response = router(Arc::clone(gateway)).oneshot(request.body(body.into()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
     if parts.status != StatusCode::ACCEPTED {
-        assert_eq!(
-            parts.headers["content-type"], "application/problem+json",
-            "{}",
-            parts.status
-        );
+        assert_eq!(parts.headers["content-type"], "application/problem+json", "{}", parts.status);
         assert_eq!(body["status"], parts.status.as_u16());
-        assert!(
-            body["title"].is_string() && body["detail"].is_string(),
-            "{body}"
-        );
+        assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
     }
-    Answer {
-        status: parts.status,
-        headers: parts.headers,
-        body,
-    }
+    Answer { status: parts.status, headers: parts.headers, body }
 }
 
 pub(crate) fn stored(log: &dyn Log) -> Vec<Stored> {
-    let partitions: Vec<_> = (0..PARTITIONS)
-        .map(|partition| TopicPartition::new(FLOWS_TOPIC, partition))
-        .collect();
+    let partitions: Vec<_> = (0..PARTITIONS).map(|partition| TopicPartition::new(FLOWS_TOPIC, partition)).collect();
     let ends = log.offsets(&partitions, At::StableEnd).unwrap();
-    let from: Vec<_> = partitions
-        .iter()
-        .map(|partition| (partition.clone(), 0))
-        .collect();
+    let from: Vec<_> = partitions.iter().map(|partition| (partition.clone(), 0)).collect();
     let mut reader = log.reader(&from).unwrap();
     let mut flows = Vec::new();
     until("all read", || {
         reader
             .poll(Duration::from_millis(10), &mut |batch| {
-                flows.extend(
-                    batch
-                        .records
-                        .iter()
-                        .map(|record| decode(batch.partition, record)),
-                );
+                flows.extend(batch.records.iter().map(|record| decode(batch.partition, record)));
             })
             .unwrap();
-        partitions
-            .iter()
-            .zip(&ends)
-            .all(|(partition, end)| reader.position(partition).unwrap() >= *end)
+        partitions.iter().zip(&ends).all(|(partition, end)| reader.position(partition).unwrap() >= *end)
     });
     flows.sort_by(|a, b| a.event_id.cmp(&b.event_id));
     flows
 }
 
-const HEADERS: [&str; 6] = [
-    "ce_specversion",
-    "ce_id",
-    "ce_source",
-    "ce_type",
-    "ce_time",
-    "traceparent",
-];
+const HEADERS: [&str; 6] = ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "traceparent"];
 
 fn decode(partition: u32, record: &tidemark_log::Record<'_>) -> Stored {
     let (_, datum) = wire::split(record.value.unwrap()).unwrap();
@@ -290,10 +218,7 @@ fn decode(partition: u32, record: &tidemark_log::Record<'_>) -> Stored {
     reader.finish().unwrap();
     assert_eq!((flow.tenant, record.key), ("default", None));
     let header = |name: &str| {
-        let value = record
-            .headers
-            .get(name)
-            .unwrap_or_else(|| panic!("no header {name}"));
+        let value = record.headers.get(name).unwrap_or_else(|| panic!("no header {name}"));
         (name.to_owned(), String::from_utf8(value.to_vec()).unwrap())
     };
     Stored {

@@ -11,9 +11,7 @@ fn a() -> String {
 }
 
 fn ab(default: &str) -> String {
-    record(&format!(
-        r#"{{"name":"a","type":"long"}},{{"name":"b","type":"string"{default}}}"#
-    ))
+    record(&format!(r#"{{"name":"a","type":"long"}},{{"name":"b","type":"string"{default}}}"#))
 }
 
 fn register(subjects: &mut Subjects, subject: &str, schema: &str) -> Result<u32, Refusal> {
@@ -35,35 +33,17 @@ fn set(subjects: &mut Subjects, subject: Option<&str>, level: &str) {
 fn the_same_schema_has_one_id_under_any_subject() {
     let mut subjects = Subjects::default();
     assert_eq!(register(&mut subjects, "s", &a()), Ok(1));
-    let spaced =
-        r#"{ "fields": [ {"type": {"type":"long"}, "name":"a"} ], "name":"R", "type":"record" }"#;
+    let spaced = r#"{ "fields": [ {"type": {"type":"long"}, "name":"a"} ], "name":"R", "type":"record" }"#;
     assert_eq!(register(&mut subjects, "s", spaced), Ok(1));
     assert_eq!(register(&mut subjects, "t", spaced), Ok(1));
-    assert_eq!(
-        register(&mut subjects, "s", &ab(r#","default":"x""#)),
-        Ok(2)
-    );
-    assert_eq!(
-        register(&mut subjects, "t", &ab(r#","default":"y""#)),
-        Ok(3),
-        "another default is another schema"
-    );
+    assert_eq!(register(&mut subjects, "s", &ab(r#","default":"x""#)), Ok(2));
+    assert_eq!(register(&mut subjects, "t", &ab(r#","default":"y""#)), Ok(3), "another default is another schema");
     assert_eq!(subjects.subjects(), ["s", "t"]);
-    let numbers: Vec<_> = subjects
-        .versions("s")
-        .unwrap()
-        .iter()
-        .map(|v| (v.version, v.id))
-        .collect();
+    let numbers: Vec<_> = subjects.versions("s").unwrap().iter().map(|v| (v.version, v.id)).collect();
     assert_eq!(numbers, [(1, 1), (2, 2)]);
     assert_eq!(subjects.version("s", "latest").unwrap().id, 2);
     assert_eq!(&*subjects.schema(1).unwrap(), a());
-    let uses: Vec<_> = subjects
-        .uses(1)
-        .unwrap()
-        .iter()
-        .map(|v| v.subject.as_str())
-        .collect();
+    let uses: Vec<_> = subjects.uses(1).unwrap().iter().map(|v| v.subject.as_str()).collect();
     assert_eq!(uses, ["s", "t"]);
 }
 
@@ -73,23 +53,12 @@ fn a_breaking_change_is_refused_with_field_and_reason() {
     register(&mut subjects, "s", &a()).unwrap();
     let refusal = register(&mut subjects, "s", &ab("")).unwrap_err();
     assert_eq!(refusal.code(), 409);
-    assert!(
-        refusal
-            .to_string()
-            .contains("field b: new field has no default"),
-        "{refusal}"
-    );
+    assert!(refusal.to_string().contains("field b: new field has no default"), "{refusal}");
     let int = record(r#"{"name":"a","type":"int"}"#);
     let refusal = register(&mut subjects, "s", &int).unwrap_err().to_string();
-    assert!(
-        refusal.contains("field a: reader type int cannot read long (against version 1)"),
-        "{refusal}"
-    );
+    assert!(refusal.contains("field a: reader type int cannot read long (against version 1)"), "{refusal}");
     assert_eq!(subjects.test("s", "latest", &int).unwrap().len(), 1);
-    assert_eq!(
-        subjects.test("s", "1", &ab(r#","default":"""#)).unwrap(),
-        [""; 0]
-    );
+    assert_eq!(subjects.test("s", "1", &ab(r#","default":"""#)).unwrap(), [""; 0]);
 }
 
 #[test]
@@ -107,16 +76,8 @@ fn each_level_asks_what_its_name_says() {
         let mut subjects = Subjects::default();
         set(&mut subjects, Some("s"), level);
         register(&mut subjects, "s", &a()).unwrap();
-        assert_eq!(
-            subjects.register("s", &ab("")).is_ok(),
-            grown,
-            "{level} grown"
-        );
-        assert_eq!(
-            subjects.register("s", &narrowed).is_ok(),
-            shrunk,
-            "{level} shrunk"
-        );
+        assert_eq!(subjects.register("s", &ab("")).is_ok(), grown, "{level} grown");
+        assert_eq!(subjects.register("s", &narrowed).is_ok(), shrunk, "{level} shrunk");
     }
 }
 
@@ -128,11 +89,7 @@ fn transitive_levels_look_past_the_latest() {
         set(&mut subjects, None, level);
         register(&mut subjects, "s", &a()).unwrap();
         register(&mut subjects, "s", &record("")).unwrap();
-        assert_eq!(
-            register(&mut subjects, "s", &string).is_ok(),
-            allowed,
-            "{level}"
-        );
+        assert_eq!(register(&mut subjects, "s", &string).is_ok(), allowed, "{level}");
     }
 }
 
@@ -147,18 +104,9 @@ fn every_refusal_has_its_code() {
     assert_eq!(code(subjects.lookup("s", &record(""))), 40403);
     assert_eq!(code(subjects.lookup("x", &a())), 40401);
     assert_eq!(code(subjects.lookup("s", "nonsense")), 42201);
-    assert_eq!(
-        subjects
-            .register("s", r#"{"type":"nope"}"#)
-            .unwrap_err()
-            .code(),
-        42201
-    );
+    assert_eq!(subjects.register("s", r#"{"type":"nope"}"#).unwrap_err().code(), 42201);
     assert_eq!(subjects.register("", &a()).unwrap_err().code(), 42208);
-    assert_eq!(
-        subjects.set_level(None, "SIDEWAYS").unwrap_err().code(),
-        42203
-    );
+    assert_eq!(subjects.set_level(None, "SIDEWAYS").unwrap_err().code(), 42203);
     assert_eq!(subjects.own_level("s").unwrap_err().code(), 40408);
     assert_eq!(subjects.uses(9).unwrap_err(), Refusal::SchemaNotFound);
 }
@@ -184,20 +132,12 @@ fn events_make_the_same_state_again() {
     keys.dedup();
     assert_eq!(keys.len(), log.len(), "compaction drops no event");
     let mut again = Subjects::default();
-    log.iter()
-        .chain(&log)
-        .for_each(|(key, value)| again.apply(Event::decode(key, value).unwrap()));
+    log.iter().chain(&log).for_each(|(key, value)| again.apply(Event::decode(key, value).unwrap()));
     for subject in ["s", "t"] {
         assert_eq!(again.versions(subject), first.versions(subject));
         assert_eq!(again.level_of(subject), first.level_of(subject));
     }
-    assert_eq!(
-        (again.level(), again.schema(2)),
-        (Level::Full, first.schema(2))
-    );
-    assert_eq!(
-        Event::decode(br#"{"keytype":"NOOP","magic":0}"#, b"{}"),
-        None
-    );
+    assert_eq!((again.level(), again.schema(2)), (Level::Full, first.schema(2)));
+    assert_eq!(Event::decode(br#"{"keytype":"NOOP","magic":0}"#, b"{}"), None);
     assert_eq!(Event::decode(b"\xff", b""), None);
 }

@@ -10,12 +10,7 @@ use super::*;
 fn server(answers: Vec<(u16, &'static str)>) -> (String, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/base/", listener.local_addr().unwrap());
-    let serve = move || {
-        answers
-            .into_iter()
-            .map(|(status, body)| answer(&listener, status, body))
-            .collect()
-    };
+    let serve = move || answers.into_iter().map(|(status, body)| answer(&listener, status, body)).collect();
     (url, thread::spawn(serve))
 }
 
@@ -36,55 +31,35 @@ fn answer(listener: &TcpListener, status: u16, body: &str) -> String {
     }
     let mut content = vec![0; length];
     reader.read_exact(&mut content).unwrap();
-    let head = format!(
-        "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
+    let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
     (&stream).write_all((head + body).as_bytes()).unwrap();
     request + &String::from_utf8(content).unwrap()
 }
 
 #[test]
 fn answers_are_remembered() {
-    let (url, requests) = server(vec![
-        (200, r#"{"id":7}"#),
-        (200, r#"{"schema":"\"long\""}"#),
-    ]);
+    let (url, requests) = server(vec![(200, r#"{"id":7}"#), (200, r#"{"schema":"\"long\""}"#)]);
     let registry = HttpRegistry::new(&url);
     for _ in 0..2 {
         assert_eq!(registry.register("flows.observed-a/b", "\"long\""), Ok(7));
         assert_eq!(registry.schema(7).unwrap().as_deref(), Some("\"long\""));
     }
     let requests = requests.join().unwrap();
-    let [post, get] = requests.as_slice() else {
-        panic!("{requests:?}")
-    };
-    assert!(
-        post.starts_with("POST /base/subjects/flows.observed-a%2Fb/versions HTTP/1.1"),
-        "{post}"
-    );
-    assert!(
-        post.to_lowercase()
-            .contains("content-type: application/vnd.schemaregistry.v1+json"),
-        "{post}"
-    );
+    let [post, get] = requests.as_slice() else { panic!("{requests:?}") };
+    assert!(post.starts_with("POST /base/subjects/flows.observed-a%2Fb/versions HTTP/1.1"), "{post}");
+    assert!(post.to_lowercase().contains("content-type: application/vnd.schemaregistry.v1+json"), "{post}");
     assert!(post.ends_with(r#"{"schema":"\"long\""}"#), "{post}");
     assert!(get.starts_with("GET /base/schemas/ids/7 HTTP/1.1"), "{get}");
 }
 
 #[test]
 fn an_unknown_id_is_asked_for_again_later() {
-    let (url, requests) = server(vec![
-        (404, r#"{"error_code":40403,"message":"Schema not found"}"#),
-        (200, r#"{"schema":"x"}"#),
-    ]);
+    let (url, requests) =
+        server(vec![(404, r#"{"error_code":40403,"message":"Schema not found"}"#), (200, r#"{"schema":"x"}"#)]);
     let registry = HttpRegistry::new(&url);
     assert_eq!(registry.schema(9), Ok(None));
     assert_eq!(registry.schema(9), Ok(None));
-    registry
-        .cache()
-        .unknown
-        .insert(9, Instant::now().checked_sub(UNKNOWN_FOR).unwrap());
+    registry.cache().unknown.insert(9, Instant::now().checked_sub(UNKNOWN_FOR).unwrap());
     assert_eq!(registry.schema(9).unwrap().as_deref(), Some("x"));
     assert_eq!(requests.join().unwrap().len(), 2);
 }
@@ -101,15 +76,9 @@ fn refusals_are_told_apart_from_failures() {
         (200, "hello"),
     ]);
     let registry = HttpRegistry::new(&url);
-    let incompatible = Error::Incompatible {
-        subject: "s".into(),
-        reason: "field a".into(),
-    };
+    let incompatible = Error::Incompatible { subject: "s".into(), reason: "field a".into() };
     assert_eq!(registry.register("s", "x"), Err(incompatible));
-    assert_eq!(
-        registry.register("s", "x"),
-        Err(Error::Invalid("bad type".into()))
-    );
+    assert_eq!(registry.register("s", "x"), Err(Error::Invalid("bad type".into())));
     assert!(
         matches!(registry.register("s", "x"), Err(Error::Unavailable(m)) if m.contains("answered 500") && m.contains("store"))
     );
@@ -124,12 +93,6 @@ fn no_server_is_said_with_the_address() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = HttpRegistry::new(&format!("http://{address}"))
-        .schema(1)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains(&address.to_string()) && error.contains("check that the registry runs"),
-        "{error}"
-    );
+    let error = HttpRegistry::new(&format!("http://{address}")).schema(1).unwrap_err().to_string();
+    assert!(error.contains(&address.to_string()) && error.contains("check that the registry runs"), "{error}");
 }

@@ -18,10 +18,7 @@ pub(crate) struct Claim<'a> {
 /// Every partition of a subscribed topic goes to exactly one subscriber. No member has two more than another that could
 /// take one of them, so with equal subscriptions the sets differ by one at most. A partition moves only where that asks
 /// for it.
-pub(crate) fn assign(
-    claims: &[Claim<'_>],
-    partitions: &[TopicPartition],
-) -> Vec<Vec<TopicPartition>> {
+pub(crate) fn assign(claims: &[Claim<'_>], partitions: &[TopicPartition]) -> Vec<Vec<TopicPartition>> {
     let mut free: BTreeSet<&TopicPartition> = partitions.iter().collect();
     let mut sets: Vec<BTreeSet<&TopicPartition>> = Vec::with_capacity(claims.len());
     for claim in claims {
@@ -37,28 +34,16 @@ pub(crate) fn assign(
         sets.get_mut(from).map(|set| set.remove(partition));
         sets.get_mut(to).map(|set| set.insert(partition));
     }
-    sets.into_iter()
-        .map(|set| set.into_iter().cloned().collect())
-        .collect()
+    sets.into_iter().map(|set| set.into_iter().cloned().collect()).collect()
 }
 
 fn reads(claim: &Claim<'_>, partition: &TopicPartition) -> bool {
     claim.topics.iter().any(|t| **t == *partition.topic)
 }
 
-fn least_loaded(
-    claims: &[Claim<'_>],
-    sets: &[BTreeSet<&TopicPartition>],
-    partition: &TopicPartition,
-) -> Option<usize> {
-    let subscribers = claims
-        .iter()
-        .zip(sets)
-        .enumerate()
-        .filter(|(_, (claim, _))| reads(claim, partition));
-    subscribers
-        .min_by_key(|(_, (_, set))| set.len())
-        .map(|(i, _)| i)
+fn least_loaded(claims: &[Claim<'_>], sets: &[BTreeSet<&TopicPartition>], partition: &TopicPartition) -> Option<usize> {
+    let subscribers = claims.iter().zip(sets).enumerate().filter(|(_, (claim, _))| reads(claim, partition));
+    subscribers.min_by_key(|(_, (_, set))| set.len()).map(|(i, _)| i)
 }
 
 /// From the member with most: the sum of squares falls with each move, so the moves come to an end.
@@ -87,9 +72,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn topic(name: &str, partitions: u32) -> Vec<TopicPartition> {
-        (0..partitions)
-            .map(|p| TopicPartition::new(name, p))
-            .collect()
+        (0..partitions).map(|p| TopicPartition::new(name, p)).collect()
     }
 
     fn run(
@@ -97,11 +80,7 @@ mod tests {
         had: &[Vec<TopicPartition>],
         all: &[TopicPartition],
     ) -> Vec<Vec<TopicPartition>> {
-        let claims: Vec<_> = subscriptions
-            .iter()
-            .zip(had)
-            .map(|(topics, had)| Claim { topics, had })
-            .collect();
+        let claims: Vec<_> = subscriptions.iter().zip(had).map(|(topics, had)| Claim { topics, had }).collect();
         assign(&claims, all)
     }
 
@@ -141,9 +120,6 @@ mod tests {
 
     #[test]
     fn a_topic_without_subscriber_is_nobodys() {
-        assert_eq!(
-            run(&[vec!["a".to_owned()]], &[Vec::new()], &topic("b", 3)),
-            vec![Vec::new()]
-        );
+        assert_eq!(run(&[vec!["a".to_owned()]], &[Vec::new()], &topic("b", 3)), vec![Vec::new()]);
     }
 }

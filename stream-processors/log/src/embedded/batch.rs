@@ -33,11 +33,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new() -> Self {
-        Self {
-            bytes: vec![0; HEADER_BYTES],
-            records: 0,
-            slots: 0,
-        }
+        Self { bytes: vec![0; HEADER_BYTES], records: 0, slots: 0 }
     }
 
     /// Bytes so far.
@@ -51,18 +47,10 @@ impl Encoder {
     }
 
     /// Adds a record at the next offset.
-    pub(crate) fn push(
-        &mut self,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: &[(&str, &[u8])],
-    ) {
+    pub(crate) fn push(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, &[u8])]) {
         self.begin(0, key, value);
         let size = |n: usize| varint_len(n) + n;
-        let total = headers
-            .iter()
-            .map(|(name, value)| size(name.len()) + size(value.len()))
-            .sum();
+        let total = headers.iter().map(|(name, value)| size(name.len()) + size(value.len())).sum();
         put_varint(&mut self.bytes, total);
         for (name, value) in headers {
             put_varint(&mut self.bytes, name.len());
@@ -136,13 +124,7 @@ impl<'a> Stored<'a> {
         if span > last {
             return Err(Corrupt("the batch begins before offset 0"));
         }
-        Ok(Self {
-            append_time,
-            cleaned_at,
-            first: last - span,
-            last,
-            body: rest,
-        })
+        Ok(Self { append_time, cleaned_at, first: last - span, last, body: rest })
     }
 
     /// Puts its records into `out`, in offset order, after clearing it.
@@ -163,13 +145,7 @@ impl<'a> Stored<'a> {
                 [] => Headers(RawHeaders::None),
                 encoded => Headers(RawHeaders::Encoded(encoded)),
             };
-            out.push(Record {
-                offset,
-                timestamp: self.append_time,
-                key,
-                value,
-                headers,
-            });
+            out.push(Record { offset, timestamp: self.append_time, key, value, headers });
         }
         Ok(())
     }
@@ -213,17 +189,13 @@ fn put_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Corrupt> {
-    let (head, tail) = rest
-        .split_first_chunk::<N>()
-        .ok_or(Corrupt("the batch is cut short"))?;
+    let (head, tail) = rest.split_first_chunk::<N>().ok_or(Corrupt("the batch is cut short"))?;
     *rest = tail;
     Ok(*head)
 }
 
 fn bytes<'a>(rest: &mut &'a [u8], len: u32) -> Result<&'a [u8], Corrupt> {
-    let (head, tail) = rest
-        .split_at_checked(len as usize)
-        .ok_or(Corrupt("a field runs past the end of its batch"))?;
+    let (head, tail) = rest.split_at_checked(len as usize).ok_or(Corrupt("a field runs past the end of its batch"))?;
     *rest = tail;
     Ok(head)
 }
@@ -262,21 +234,14 @@ mod tests {
 
     fn parts() -> impl Strategy<Value = Vec<Parts>> {
         let headers = proptest::collection::vec(("[a-z]{0,5}", bytes_up_to(200)), 0..4);
-        let one = (
-            proptest::option::of(bytes_up_to(300)),
-            proptest::option::of(bytes_up_to(300)),
-            headers,
-        );
+        let one = (proptest::option::of(bytes_up_to(300)), proptest::option::of(bytes_up_to(300)), headers);
         proptest::collection::vec(one, 1..20)
     }
 
     fn encode(parts: &[Parts], first: i64) -> (i64, Vec<u8>) {
         let mut encoder = Encoder::new();
         for (key, value, headers) in parts {
-            let headers: Vec<_> = headers
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_slice()))
-                .collect();
+            let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
             encoder.push(key.as_deref(), value.as_deref(), &headers);
         }
         let span = encoder.records() - 1;

@@ -61,10 +61,7 @@ impl Gathering<'_> {
         let known = self.known(record.topic)?;
         let (number, partitions, keyed) = (known.number, known.partitions, known.keyed);
         if record.partition >= partitions {
-            return Err(no_partition(
-                &TopicPartition::new(record.topic, record.partition),
-                partitions,
-            ));
+            return Err(no_partition(&TopicPartition::new(record.topic, record.partition), partitions));
         }
         if keyed && record.key.is_none() {
             let topic = record.topic;
@@ -75,16 +72,10 @@ impl Gathering<'_> {
         let place = (number, record.partition);
         let index = *self.places.entry(place).or_insert(self.parts.len());
         if index == self.parts.len() {
-            self.parts.push(Part {
-                topic: number,
-                partition: record.partition,
-                batches: Vec::new(),
-            });
+            self.parts.push(Part { topic: number, partition: record.partition, batches: Vec::new() });
         }
         // Always there: the index was looked up or made above.
-        self.parts
-            .get_mut(index)
-            .ok_or_else(|| no_topic(record.topic))
+        self.parts.get_mut(index).ok_or_else(|| no_topic(record.topic))
     }
 
     /// A commit writes to few topics, so a linear search beats a hash of the name for each record.
@@ -96,12 +87,7 @@ impl Gathering<'_> {
                 let number = state.topics.number(name).ok_or_else(|| no_topic(name))?;
                 let topic = state.topics.at(number).ok_or_else(|| no_topic(name))?;
                 let (partitions, keyed) = (topic.spec.partitions, compacts(topic.spec.cleanup));
-                self.topics.push(Known {
-                    name: topic.name.clone(),
-                    number,
-                    partitions,
-                    keyed,
-                });
+                self.topics.push(Known { name: topic.name.clone(), number, partitions, keyed });
                 self.topics.len() - 1
             }
         };
@@ -110,33 +96,20 @@ impl Gathering<'_> {
 }
 
 fn check_size(record: &Outgoing<'_>) -> Result<(), Error> {
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers;
     if bytes > RECORD_BYTES_MAX {
         let topic = record.topic;
-        return Err(Error::Invalid(format!(
-            "a record for {topic} has {bytes} bytes: at most {RECORD_BYTES_MAX} fit"
-        )));
+        return Err(Error::Invalid(format!("a record for {topic} has {bytes} bytes: at most {RECORD_BYTES_MAX} fit")));
     }
     Ok(())
 }
 
 /// Refuses offsets that cannot be kept.
 pub(crate) fn check_offsets(offsets: &[GroupOffset]) -> Result<(), Error> {
-    for GroupOffset {
-        partition,
-        offset,
-        metadata,
-    } in offsets
-    {
+    for GroupOffset { partition, offset, metadata } in offsets {
         if *offset < 0 {
-            return Err(Error::Invalid(format!(
-                "offset {offset} of {partition} is negative"
-            )));
+            return Err(Error::Invalid(format!("offset {offset} of {partition} is negative")));
         }
         if metadata.len() > METADATA_BYTES_MAX {
             let bytes = metadata.len();
@@ -159,12 +132,7 @@ impl Inner {
         allowed: impl FnOnce(&mut State) -> Result<(), Error>,
     ) -> Result<(), Error> {
         check_offsets(offsets)?;
-        let mut gathering = Gathering {
-            inner: self,
-            parts: Vec::new(),
-            places: HashMap::new(),
-            topics: Vec::new(),
-        };
+        let mut gathering = Gathering { inner: self, parts: Vec::new(), places: HashMap::new(), topics: Vec::new() };
         produce(&mut gathering)?;
         let parts = gathering.parts;
         let now = (self.clock)();
@@ -215,10 +183,7 @@ impl Inner {
         let work = std::mem::take(&mut state.queue.pending);
         let ticket = state.queue.accepted;
         drop(state);
-        let mut lead = Lead {
-            inner: self,
-            outcome: Err("the thread that wrote to the log panicked".to_owned()),
-        };
+        let mut lead = Lead { inner: self, outcome: Err("the thread that wrote to the log panicked".to_owned()) };
         lead.outcome = self.write(work).map(|ends| (ticket, ends));
         drop(lead);
         self.lock()
@@ -232,10 +197,7 @@ impl Inner {
                 write.put_batch(topic, partition, last, stored);
                 ends.push((topic, partition, last + 1));
             }
-            accepted
-                .offsets
-                .iter()
-                .for_each(|offset| write.put_offset(offset));
+            accepted.offsets.iter().for_each(|offset| write.put_offset(offset));
         }
         write.apply()?;
         self.storage.sync()?;
@@ -272,19 +234,9 @@ impl Drop for Lead<'_> {
 }
 
 /// The form of an offset on disk.
-pub(crate) fn stored_offset(
-    state: &State,
-    group: &str,
-    offset: &GroupOffset,
-) -> Result<StoredOffset, Error> {
+pub(crate) fn stored_offset(state: &State, group: &str, offset: &GroupOffset) -> Result<StoredOffset, Error> {
     let (number, _) = state.topics.find(&offset.partition)?;
-    Ok((
-        group.to_owned(),
-        number,
-        offset.partition.partition,
-        offset.offset,
-        offset.metadata.clone(),
-    ))
+    Ok((group.to_owned(), number, offset.partition.partition, offset.offset, offset.metadata.clone()))
 }
 
 /// Gives the records of one partition their offsets and time.
@@ -297,12 +249,7 @@ fn append(state: &mut State, part: Part, now: i64, accepted: &mut Accepted) {
         let span = batch.records().saturating_sub(1);
         let last = partition.next + i64::from(span);
         partition.next = last + 1;
-        accepted.batches.push((
-            part.topic,
-            part.partition,
-            last,
-            batch.seal(partition.append_time, 0, span),
-        ));
+        accepted.batches.push((part.topic, part.partition, last, batch.seal(partition.append_time, 0, span)));
     }
 }
 
@@ -337,13 +284,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let log = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
             let (name, cleanup) = ("t".to_owned(), Cleanup::Delete);
-            log.create_topics(&[TopicSpec {
-                name,
-                partitions: 1,
-                cleanup,
-                retention_ms: None,
-            }])
-            .unwrap();
+            log.create_topics(&[TopicSpec { name, partitions: 1, cleanup, retention_ms: None }]).unwrap();
             log.inner.lock().queue.led = true;
             Self { log, _dir: dir }
         }
@@ -358,15 +299,8 @@ mod tests {
         }
 
         fn commit(&self, id: &str) -> Result<(), Error> {
-            let record = Outgoing {
-                topic: "t",
-                value: Some(b"v"),
-                ..Outgoing::default()
-            };
-            self.log
-                .producer(id)
-                .unwrap()
-                .commit(&mut |sink| sink.send(record))
+            let record = Outgoing { topic: "t", value: Some(b"v"), ..Outgoing::default() };
+            self.log.producer(id).unwrap().commit(&mut |sink| sink.send(record))
         }
 
         /// Starts `act` and waits until `n` commits are accepted.
@@ -386,23 +320,14 @@ mod tests {
         }
 
         fn ends(&self) -> (i64, i64) {
-            let offset = |which| {
-                self.log
-                    .offsets(&[TopicPartition::new("t", 0)], which)
-                    .unwrap()
-            };
+            let offset = |which| self.log.offsets(&[TopicPartition::new("t", 0)], which).unwrap();
             (offset(At::StableEnd).remove(0), offset(At::End).remove(0))
         }
 
         fn read(&self) -> usize {
-            let mut reader = self
-                .log
-                .reader(&[(TopicPartition::new("t", 0), 0)])
-                .unwrap();
+            let mut reader = self.log.reader(&[(TopicPartition::new("t", 0), 0)]).unwrap();
             let mut read = 0;
-            reader
-                .poll(Duration::ZERO, &mut |batch| read += batch.records.len())
-                .unwrap();
+            reader.poll(Duration::ZERO, &mut |batch| read += batch.records.len()).unwrap();
             read
         }
     }
@@ -410,28 +335,17 @@ mod tests {
     #[test]
     fn nothing_is_seen_before_it_is_durable() {
         let stalled = Stalled::new();
-        let offset = GroupOffset {
-            partition: TopicPartition::new("t", 0),
-            offset: 0,
-            metadata: String::new(),
-        };
+        let offset = GroupOffset { partition: TopicPartition::new("t", 0), offset: 0, metadata: String::new() };
         std::thread::scope(|scope| {
             let a = stalled.start(scope, 1, || stalled.commit("a"));
             let b = stalled.start(scope, 2, || stalled.commit("b"));
             let init = stalled.start(scope, 3, || stalled.log.init_group("g", &[offset]));
-            let committed =
-                scope.spawn(|| stalled.log.committed("g", &[TopicPartition::new("t", 0)]));
-            assert_eq!((stalled.ends(), stalled.read()), ((0, 2), 0));
-            assert!(
-                ![
-                    a.is_finished(),
-                    b.is_finished(),
-                    init.is_finished(),
-                    committed.is_finished()
-                ]
-                .contains(&true)
-            );
+            let committed = scope.spawn(|| stalled.log.committed("g", &[TopicPartition::new("t", 0)]));
+            let seen = (stalled.ends(), stalled.read());
+            let finished = [a.is_finished(), b.is_finished(), init.is_finished(), committed.is_finished()];
+            // Before any assertion: the threads must end whatever comes out.
             stalled.end(Ok(()));
+            assert_eq!((seen, finished), (((0, 2), 0), [false; 4]));
             for done in [a, b, init] {
                 done.join().unwrap().unwrap();
             }

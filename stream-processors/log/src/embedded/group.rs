@@ -66,14 +66,8 @@ pub(crate) enum News {
 impl Group {
     /// Takes a member in. One with the same id that is still there is put out: it is the same member, come back.
     pub(crate) fn join(&mut self, config: &MemberConfig, now_ms: u64, counts: Counts<'_>) -> Seat {
-        let older = self
-            .members
-            .iter()
-            .find(|(_, m)| m.id == config.id)
-            .map(|(&seat, _)| seat);
-        let had = older
-            .and_then(|seat| self.members.remove(&seat))
-            .map(|m| m.partitions);
+        let older = self.members.iter().find(|(_, m)| m.id == config.id).map(|(&seat, _)| seat);
+        let had = older.and_then(|seat| self.members.remove(&seat)).map(|m| m.partitions);
         let timeout_ms = u64::try_from(config.session_timeout.as_millis()).unwrap_or(u64::MAX);
         let member = Sitting {
             id: config.id.clone(),
@@ -99,8 +93,7 @@ impl Group {
     /// Takes out whoever has been silent for too long; true when somebody was.
     pub(crate) fn expire(&mut self, now_ms: u64, counts: Counts<'_>) -> bool {
         let before = self.members.len();
-        self.members
-            .retain(|_, m| m.deadline_ms.is_none_or(|deadline| now_ms < deadline));
+        self.members.retain(|_, m| m.deadline_ms.is_none_or(|deadline| now_ms < deadline));
         let expired = self.members.len() < before;
         if expired {
             self.change(counts);
@@ -165,11 +158,7 @@ impl Group {
 
     /// Topics have come or grown.
     pub(crate) fn topics_changed(&mut self, names: &[&str], counts: Counts<'_>) {
-        if self
-            .members
-            .values()
-            .any(|m| m.topics.iter().any(|t| names.contains(&t.as_str())))
-        {
+        if self.members.values().any(|m| m.topics.iter().any(|t| names.contains(&t.as_str()))) {
             self.change(counts);
         }
     }
@@ -186,20 +175,11 @@ impl Group {
         mut partitions: impl Iterator<Item = &'p TopicPartition>,
     ) -> Option<String> {
         let Some(member) = self.members.get(&seat) else {
-            return Some(
-                "it was silent for longer than its session timeout, or a newer member took its id"
-                    .to_owned(),
-            );
+            return Some("it was silent for longer than its session timeout, or a newer member took its id".to_owned());
         };
-        let owns = matches!(
-            member.phase,
-            Phase::Owning | Phase::Recalled | Phase::Revoking
-        );
+        let owns = matches!(member.phase, Phase::Owning | Phase::Recalled | Phase::Revoking);
         let foreign = partitions.find(|p| !owns || member.partitions.binary_search(p).is_err())?;
-        Some(format!(
-            "it does not own {foreign} in generation {}",
-            self.generation
-        ))
+        Some(format!("it does not own {foreign} in generation {}", self.generation))
     }
 
     fn change(&mut self, counts: Counts<'_>) {
@@ -227,14 +207,7 @@ impl Group {
         self.generation += 1;
         self.version += 1;
         let all = self.subscribed(counts);
-        let claims: Vec<_> = self
-            .members
-            .values()
-            .map(|m| Claim {
-                topics: &m.topics,
-                had: &m.partitions,
-            })
-            .collect();
+        let claims: Vec<_> = self.members.values().map(|m| Claim { topics: &m.topics, had: &m.partitions }).collect();
         let sets = assign(&claims, &all);
         for (member, set) in self.members.values_mut().zip(sets) {
             member.partitions = set;
@@ -243,20 +216,12 @@ impl Group {
     }
 
     fn subscribed(&self, counts: Counts<'_>) -> Vec<TopicPartition> {
-        let mut topics: Vec<&str> = self
-            .members
-            .values()
-            .flat_map(|m| &m.topics)
-            .map(String::as_str)
-            .collect();
+        let mut topics: Vec<&str> = self.members.values().flat_map(|m| &m.topics).map(String::as_str).collect();
         topics.sort_unstable();
         topics.dedup();
         let of = |topic| {
             let name = std::sync::Arc::<str>::from(topic);
-            (0..counts(topic)).map(move |p| TopicPartition {
-                topic: name.clone(),
-                partition: p,
-            })
+            (0..counts(topic)).map(move |p| TopicPartition { topic: name.clone(), partition: p })
         };
         topics.into_iter().flat_map(of).collect()
     }
@@ -274,19 +239,11 @@ mod tests {
 
     fn config(id: &str) -> MemberConfig {
         let session_timeout = Duration::from_millis(TIMEOUT_MS);
-        MemberConfig {
-            group: "g".into(),
-            topics: vec!["t".into()],
-            id: id.into(),
-            session_timeout,
-        }
+        MemberConfig { group: "g".into(), topics: vec!["t".into()], id: id.into(), session_timeout }
     }
 
     fn places(numbers: impl IntoIterator<Item = u32>) -> Vec<TopicPartition> {
-        numbers
-            .into_iter()
-            .map(|p| TopicPartition::new("t", p))
-            .collect()
+        numbers.into_iter().map(|p| TopicPartition::new("t", p)).collect()
     }
 
     fn four(_: &str) -> u32 {
@@ -302,11 +259,7 @@ mod tests {
         let b = group.join(&config("b"), 10, &four);
         assert_eq!(group.news(b, 10), News::None);
         assert_eq!(group.news(a, 10), News::Revoking(places(0..4)));
-        assert_eq!(
-            group.refusal(a, places(0..4).iter()),
-            None,
-            "may commit until it lets go"
-        );
+        assert_eq!(group.refusal(a, places(0..4).iter()), None, "may commit until it lets go");
         assert!(group.refusal(b, places([0]).iter()).is_some());
         group.release(a, 20, &four);
         assert!(group.refusal(a, places([0]).iter()).is_some());
@@ -324,10 +277,7 @@ mod tests {
         group.touch(a, 149);
         group.touch(b, 149);
         assert!(!group.expire(149, &four));
-        assert!(
-            group.expire(150, &four),
-            "being there gains no time for letting go"
-        );
+        assert!(group.expire(150, &four), "being there gains no time for letting go");
         assert_eq!(group.news(a, 150), News::Gone);
         assert!(group.refusal(a, places([0]).iter()).is_some());
         assert_eq!(group.news(b, 150), News::Assigned(places(0..4)));
@@ -346,14 +296,9 @@ mod tests {
     #[test]
     fn a_member_come_back_under_its_id_gets_what_it_had() {
         let mut group = Group::default();
-        let (a, b) = (
-            group.join(&config("a"), 0, &four),
-            group.join(&config("b"), 0, &four),
-        );
+        let (a, b) = (group.join(&config("a"), 0, &four), group.join(&config("b"), 0, &four));
         assert_eq!(group.news(a, 0), News::Assigned(places(0..2)));
-        let News::Assigned(had) = group.news(b, 0) else {
-            panic!()
-        };
+        let News::Assigned(had) = group.news(b, 0) else { panic!() };
         let again = group.join(&config("b"), 1, &four);
         assert_eq!(group.news(b, 1), News::Gone);
         group.news(a, 1);

@@ -36,16 +36,7 @@ pub(crate) struct Clean {
 
 impl Default for Mark {
     fn default() -> Self {
-        Self {
-            start: 0,
-            end: 0,
-            append_time: 0,
-            clean: Clean {
-                end: 0,
-                records: 0,
-                tombstone_due: i64::MAX,
-            },
-        }
+        Self { start: 0, end: 0, append_time: 0, clean: Clean { end: 0, records: 0, tombstone_due: i64::MAX } }
     }
 }
 
@@ -68,42 +59,18 @@ pub(crate) fn topic_value(spec: &TopicSpec) -> Vec<u8> {
         Cleanup::CompactAndDelete => 2,
     };
     let retention = spec.retention_ms.unwrap_or(-1).to_be_bytes();
-    [
-        &spec.partitions.to_be_bytes()[..],
-        &[cleanup],
-        &retention,
-        spec.name.as_bytes(),
-    ]
-    .concat()
+    [&spec.partitions.to_be_bytes()[..], &[cleanup], &retention, spec.name.as_bytes()].concat()
 }
 
 pub(crate) fn mark_value(mark: &Mark) -> Vec<u8> {
-    let Clean {
-        end,
-        records,
-        tombstone_due,
-    } = mark.clean;
-    let fields = [
-        mark.start,
-        mark.end,
-        mark.append_time,
-        end,
-        records,
-        tombstone_due,
-    ];
+    let Clean { end, records, tombstone_due } = mark.clean;
+    let fields = [mark.start, mark.end, mark.append_time, end, records, tombstone_due];
     fields.map(i64::to_be_bytes).concat()
 }
 
 pub(crate) fn offset_key((group, topic, partition, _, _): &StoredOffset) -> Vec<u8> {
     let length = u16::try_from(group.len()).unwrap_or(u16::MAX).to_be_bytes();
-    [
-        OFFSETS,
-        &length,
-        group.as_bytes(),
-        &topic.to_be_bytes(),
-        &partition.to_be_bytes(),
-    ]
-    .concat()
+    [OFFSETS, &length, group.as_bytes(), &topic.to_be_bytes(), &partition.to_be_bytes()].concat()
 }
 
 pub(crate) fn offset_value((_, _, _, offset, metadata): &StoredOffset) -> Vec<u8> {
@@ -147,21 +114,11 @@ pub(crate) fn decode_topic(number: usize, key: &[u8], value: &[u8]) -> Option<To
 
 pub(crate) fn decode_mark(value: &[u8]) -> Option<Mark> {
     let (fields, rest) = value.as_chunks::<8>();
-    let fields: Vec<i64> = fields
-        .iter()
-        .map(|bytes| i64::from_be_bytes(*bytes))
-        .collect();
+    let fields: Vec<i64> = fields.iter().map(|bytes| i64::from_be_bytes(*bytes)).collect();
     match (fields.as_slice(), rest) {
-        (&[start, end, append_time, clean_end, records, tombstone_due], []) => Some(Mark {
-            start,
-            end,
-            append_time,
-            clean: Clean {
-                end: clean_end,
-                records,
-                tombstone_due,
-            },
-        }),
+        (&[start, end, append_time, clean_end, records, tombstone_due], []) => {
+            Some(Mark { start, end, append_time, clean: Clean { end: clean_end, records, tombstone_due } })
+        }
         _ => None,
     }
 }
@@ -212,32 +169,14 @@ mod tests {
 
     #[test]
     fn topics_and_marks_are_read_as_written() {
-        for (cleanup, retention_ms) in [
-            (Cleanup::Delete, Some(0)),
-            (Cleanup::Compact, None),
-            (Cleanup::CompactAndDelete, Some(i64::MAX)),
-        ] {
-            let spec = TopicSpec {
-                name: "t-1".to_owned(),
-                partitions: 10_000,
-                cleanup,
-                retention_ms,
-            };
-            assert_eq!(
-                decode_topic(7, &topic_key(7), &topic_value(&spec)),
-                Some(spec)
-            );
+        for (cleanup, retention_ms) in
+            [(Cleanup::Delete, Some(0)), (Cleanup::Compact, None), (Cleanup::CompactAndDelete, Some(i64::MAX))]
+        {
+            let spec = TopicSpec { name: "t-1".to_owned(), partitions: 10_000, cleanup, retention_ms };
+            assert_eq!(decode_topic(7, &topic_key(7), &topic_value(&spec)), Some(spec));
         }
-        let mark = Mark {
-            start: 1,
-            end: 2,
-            append_time: -3,
-            clean: Clean {
-                end: 4,
-                records: 5,
-                tombstone_due: i64::MAX,
-            },
-        };
+        let mark =
+            Mark { start: 1, end: 2, append_time: -3, clean: Clean { end: 4, records: 5, tombstone_due: i64::MAX } };
         assert_eq!(decode_mark(&mark_value(&mark)), Some(mark));
     }
 }

@@ -39,9 +39,7 @@ impl Inner {
                 Some(_) | None => high = middle,
             }
         }
-        Ok(self
-            .next_batch(topic, place, low, end)?
-            .map_or(end, |batch| batch.first_record.max(low)))
+        Ok(self.next_batch(topic, place, low, end)?.map_or(end, |batch| batch.first_record.max(low)))
     }
 
     fn next_batch(
@@ -51,24 +49,14 @@ impl Inner {
         from: i64,
         end: i64,
     ) -> Result<Option<Found>, Error> {
-        let Some((last, bytes)) = self
-            .storage
-            .batches(topic, place, from, end)
-            .next()
-            .transpose()?
-        else {
+        let Some((last, bytes)) = self.storage.batches(topic, place, from, end).next().transpose()? else {
             return Ok(None);
         };
         let mut records = Vec::new();
-        let parsed = Stored::parse(last, &bytes)
-            .and_then(|batch| batch.records(&mut records).map(|()| batch));
+        let parsed = Stored::parse(last, &bytes).and_then(|batch| batch.records(&mut records).map(|()| batch));
         let batch = parsed.map_err(|e| self.storage.corrupt_batch(place, last, e))?;
         let first_record = records.first().map_or(last, |r| r.offset);
-        Ok(Some(Found {
-            append_time: batch.append_time,
-            first_record,
-            last,
-        }))
+        Ok(Some(Found { append_time: batch.append_time, first_record, last }))
     }
 }
 

@@ -41,17 +41,9 @@ impl Maintenance {
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("log-maintenance".to_owned())
-            .spawn(run);
-        let thread = thread.map_err(|e| {
-            Error::Retriable(format!("cannot start the log's maintenance thread: {e}"))
-        })?;
-        Ok(Self {
-            stopping,
-            wake: Some(wake),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("log-maintenance".to_owned()).spawn(run);
+        let thread = thread.map_err(|e| Error::Retriable(format!("cannot start the log's maintenance thread: {e}")))?;
+        Ok(Self { stopping, wake: Some(wake), thread: Some(thread) })
     }
 
     /// Set when the log is being dropped.
@@ -81,12 +73,7 @@ impl Inner {
                 if stopping.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let job = Job {
-                    inner: self,
-                    number,
-                    place: TopicPartition::new(spec.name.as_str(), partition),
-                    now,
-                };
+                let job = Job { inner: self, number, place: TopicPartition::new(spec.name.as_str(), partition), now };
                 if let Some(limit_ms) = age_limit(&spec) {
                     deleted += job.expire(limit_ms)?;
                 }
@@ -103,9 +90,7 @@ impl Inner {
 
     fn specs(&self) -> Vec<(TopicNumber, TopicSpec)> {
         let state = self.lock();
-        (0..state.topics.len())
-            .filter_map(|n| Some((n, state.topics.at(n)?.spec.clone())))
-            .collect()
+        (0..state.topics.len()).filter_map(|n| Some((n, state.topics.at(n)?.spec.clone()))).collect()
     }
 
     fn settle_deletions(&self, deleted: usize) -> Result<(), String> {
@@ -129,18 +114,12 @@ pub(super) struct Job<'i> {
 
 impl Job<'_> {
     pub(super) fn partition(&self) -> Option<Partition> {
-        self.inner
-            .lock()
-            .topics
-            .partition(self.number, self.place.partition)
-            .copied()
+        self.inner.lock().topics.partition(self.number, self.place.partition).copied()
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut Partition)) -> Option<Partition> {
         let mut state = self.inner.lock();
-        let partition = state
-            .topics
-            .partition_mut(self.number, self.place.partition)?;
+        let partition = state.topics.partition_mut(self.number, self.place.partition)?;
         change(partition);
         Some(*partition)
     }
@@ -169,12 +148,7 @@ impl Job<'_> {
     /// The last offsets of one step's batches that are too old, the append time of the next one, and their bytes.
     fn older(&self, p: &Partition, keep_from: i64) -> Result<(Vec<i64>, i64, usize), Error> {
         let (mut gone, mut bytes) = (Vec::new(), 0);
-        for batch in self
-            .inner
-            .storage
-            .batches(self.number, &self.place, p.start, p.durable)
-            .take(STEP_BATCHES)
-        {
+        for batch in self.inner.storage.batches(self.number, &self.place, p.start, p.durable).take(STEP_BATCHES) {
             let (last, stored) = batch?;
             let append_time = self.parse(last, &stored)?.append_time;
             if append_time >= keep_from {
@@ -188,15 +162,12 @@ impl Job<'_> {
 
     pub(super) fn delete(&self, lasts: &[i64], partition: &Partition) -> Result<(), Error> {
         let mut write = self.inner.storage.write();
-        lasts
-            .iter()
-            .for_each(|&last| write.remove_batch(self.number, self.place.partition, last));
+        lasts.iter().for_each(|&last| write.remove_batch(self.number, self.place.partition, last));
         write.put_mark(self.number, self.place.partition, &partition.mark());
         write.apply().map_err(Error::Retriable)
     }
 
     pub(super) fn parse<'b>(&self, last: i64, stored: &'b [u8]) -> Result<Stored<'b>, Error> {
-        Stored::parse(last, stored)
-            .map_err(|e| self.inner.storage.corrupt_batch(&self.place, last, e))
+        Stored::parse(last, stored).map_err(|e| self.inner.storage.corrupt_batch(&self.place, last, e))
     }
 }

@@ -8,9 +8,7 @@ use super::group::{News, Seat};
 use super::reader::{Fetcher, cursors};
 use super::state::State;
 use super::topic::check_id;
-use crate::{
-    Error, Event, GroupOffset, Member, MemberConfig, OnBatch, Produce, Producer, TopicPartition,
-};
+use crate::{Error, Event, GroupOffset, Member, MemberConfig, OnBatch, Produce, Producer, TopicPartition};
 
 /// A member of a group.
 pub(crate) struct EmbeddedMember {
@@ -33,26 +31,16 @@ impl EmbeddedMember {
         let seat = inner.join(&mut state, config);
         drop(state);
         let (config, owned, fetcher) = (config.clone(), Vec::new(), Fetcher::default());
-        Ok(Self {
-            inner,
-            config,
-            epoch,
-            seat,
-            owned,
-            left: false,
-            fetcher,
-        })
+        Ok(Self { inner, config, epoch, seat, owned, left: false, fetcher })
     }
 
     /// What changed, if anything did.
     fn news(&mut self, state: &mut State) -> Result<Option<Event>, Error> {
         let now = self.inner.elapsed_ms();
-        match self
-            .inner
-            .with_group(state, &self.config.group, |group, counts| {
-                group.expire(now, counts);
-                group.news(self.seat, now)
-            }) {
+        match self.inner.with_group(state, &self.config.group, |group, counts| {
+            group.expire(now, counts);
+            group.news(self.seat, now)
+        }) {
             News::None => Ok(None),
             News::Assigned(partitions) => {
                 self.fetcher = Fetcher::default();
@@ -73,9 +61,7 @@ impl EmbeddedMember {
         let id = &self.config.id;
         check_epoch(state, id, self.epoch)?;
         if self.left {
-            return Err(Error::Invalid(format!(
-                "member {id} has left its group: make a new one"
-            )));
+            return Err(Error::Invalid(format!("member {id} has left its group: make a new one")));
         }
         self.seat = self.inner.join(state, &self.config);
         Ok(())
@@ -83,29 +69,21 @@ impl EmbeddedMember {
 
     fn touch(&self, state: &mut State) {
         let now = self.inner.elapsed_ms();
-        self.inner
-            .with_group(state, &self.config.group, |group, _| {
-                group.touch(self.seat, now)
-            });
+        self.inner.with_group(state, &self.config.group, |group, _| group.touch(self.seat, now));
     }
 
     /// Marks the member as waiting in a poll; returns when it must look up again because another one is due to be put out.
     fn park(&self, state: &mut State) -> Option<Instant> {
-        let deadline_ms = self
-            .inner
-            .with_group(state, &self.config.group, |group, _| {
-                group.park(self.seat);
-                group.next_deadline_ms()
-            });
+        let deadline_ms = self.inner.with_group(state, &self.config.group, |group, _| {
+            group.park(self.seat);
+            group.next_deadline_ms()
+        });
         deadline_ms.and_then(|ms| self.inner.opened.checked_add(Duration::from_millis(ms)))
     }
 
     fn refuse_foreign(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
         match partitions.iter().find(|p| !self.owned.contains(p)) {
-            Some(foreign) => Err(Error::Invalid(format!(
-                "{foreign} is not assigned to member {}",
-                self.config.id
-            ))),
+            Some(foreign) => Err(Error::Invalid(format!("{foreign} is not assigned to member {}", self.config.id))),
             None => Ok(()),
         }
     }
@@ -155,19 +133,13 @@ impl Member for EmbeddedMember {
         let inner = self.inner.clone();
         let mut state = inner.lock();
         let now = inner.elapsed_ms();
-        inner.with_group(&mut state, &self.config.group, |group, counts| {
-            group.release(self.seat, now, counts)
-        });
+        inner.with_group(&mut state, &self.config.group, |group, counts| group.release(self.seat, now, counts));
         Ok(())
     }
 
     fn pause(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<(), Error> {
         self.refuse_foreign(partitions)?;
-        let named = self
-            .fetcher
-            .cursors
-            .iter_mut()
-            .filter(|c| partitions.contains(&c.place));
+        let named = self.fetcher.cursors.iter_mut().filter(|c| partitions.contains(&c.place));
         named.for_each(|c| c.paused = paused);
         Ok(())
     }
@@ -177,13 +149,7 @@ impl Member for EmbeddedMember {
     }
 
     fn commit(&mut self, produce: Produce<'_>, offsets: &[GroupOffset]) -> Result<(), Error> {
-        let Self {
-            inner,
-            config,
-            epoch,
-            seat,
-            ..
-        } = &*self;
+        let Self { inner, config, epoch, seat, .. } = &*self;
         inner.commit(produce, &config.group, offsets, |state| {
             check_epoch(state, &config.id, *epoch)?;
             let now = inner.elapsed_ms();
@@ -192,10 +158,7 @@ impl Member for EmbeddedMember {
                 group.refusal(*seat, offsets.iter().map(|o| &o.partition))
             });
             match refusal {
-                Some(why) => Err(Error::Fenced(format!(
-                    "member {} of group {}: {why}",
-                    config.id, config.group
-                ))),
+                Some(why) => Err(Error::Fenced(format!("member {} of group {}: {why}", config.id, config.group))),
                 None => Ok(()),
             }
         })?;
@@ -208,10 +171,7 @@ impl Member for EmbeddedMember {
         self.owned.clear();
         self.fetcher = Fetcher::default();
         let mut state = self.inner.lock();
-        self.inner
-            .with_group(&mut state, &self.config.group, |group, counts| {
-                group.leave(self.seat, counts)
-            });
+        self.inner.with_group(&mut state, &self.config.group, |group, counts| group.leave(self.seat, counts));
         Ok(())
     }
 }
@@ -234,11 +194,7 @@ impl EmbeddedProducer {
     pub(crate) fn new(inner: Arc<Inner>, id: &str) -> Result<Self, Error> {
         check_id("producer", id)?;
         let epoch = next_epoch(&mut inner.lock(), id);
-        Ok(Self {
-            inner,
-            id: id.to_owned(),
-            epoch,
-        })
+        Ok(Self { inner, id: id.to_owned(), epoch })
     }
 }
 
@@ -257,9 +213,7 @@ fn next_epoch(state: &mut State, id: &str) -> u64 {
 
 fn check_epoch(state: &State, id: &str, epoch: u64) -> Result<(), Error> {
     match state.epochs.get(id) {
-        Some(&newest) if newest > epoch => {
-            Err(Error::Fenced(format!("a newer one took the id {id}")))
-        }
+        Some(&newest) if newest > epoch => Err(Error::Fenced(format!("a newer one took the id {id}"))),
         _ => Ok(()),
     }
 }

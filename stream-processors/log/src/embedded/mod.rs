@@ -39,10 +39,7 @@ use self::member::{EmbeddedMember, EmbeddedProducer};
 use self::reader::EmbeddedReader;
 use self::state::{Accepted, State};
 use self::storage::Storage;
-use crate::{
-    At, Clock, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition,
-    TopicSpec,
-};
+use crate::{At, Clock, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition, TopicSpec};
 
 /// A log on local disk.
 pub struct EmbeddedLog {
@@ -76,15 +73,7 @@ impl EmbeddedLog {
         let state = Mutex::new(state::load(&storage)?);
         let (changed, opened) = (Condvar::new(), Instant::now());
         let (cleaning, unreclaimed) = (Mutex::new(()), AtomicUsize::new(0));
-        let inner = Arc::new(Inner {
-            storage,
-            clock,
-            state,
-            changed,
-            opened,
-            cleaning,
-            unreclaimed,
-        });
+        let inner = Arc::new(Inner { storage, clock, state, changed, opened, cleaning, unreclaimed });
         let maintenance = Maintenance::start(&inner)?;
         Ok(Arc::new(Self { inner, maintenance }))
     }
@@ -102,22 +91,12 @@ impl Inner {
     }
 
     /// Waits for a change, until the given time at most.
-    pub(crate) fn wait<'i>(
-        &self,
-        state: MutexGuard<'i, State>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'i, State> {
+    pub(crate) fn wait<'i>(&self, state: MutexGuard<'i, State>, until: Option<Instant>) -> MutexGuard<'i, State> {
         let Some(until) = until else {
-            return self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            return self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         let rest = until.saturating_duration_since(Instant::now());
-        self.changed
-            .wait_timeout(state, rest)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Milliseconds since the log was opened.
@@ -153,9 +132,7 @@ impl Inner {
     fn regroup(&self, state: &mut State, topics: &[&str]) {
         let groups: Vec<String> = state.groups.keys().cloned().collect();
         for name in groups {
-            self.with_group(state, &name, |group, counts| {
-                group.topics_changed(topics, counts)
-            });
+            self.with_group(state, &name, |group, counts| group.topics_changed(topics, counts));
         }
     }
 }
@@ -167,15 +144,8 @@ impl Log for EmbeddedLog {
         let (mut grown, mut added) = (Vec::new(), state.topics.len());
         for (index, spec) in topics.iter().enumerate() {
             topic::check(spec)?;
-            if topics
-                .iter()
-                .skip(index + 1)
-                .any(|other| other.name == spec.name)
-            {
-                return Err(Error::Invalid(format!(
-                    "topic {} is asked for twice",
-                    spec.name
-                )));
+            if topics.iter().skip(index + 1).any(|other| other.name == spec.name) {
+                return Err(Error::Invalid(format!("topic {} is asked for twice", spec.name)));
             }
             let existing = state.topics.get(&spec.name).map(|t| &t.spec);
             existing.map_or(Ok(()), |existing| topic::check_change(existing, spec))?;
@@ -192,44 +162,26 @@ impl Log for EmbeddedLog {
         }
         let written = write.apply().and_then(|()| self.inner.storage.sync());
         written.map_err(Error::Retriable)?;
-        topics
-            .iter()
-            .for_each(|spec| state.topics.put(spec.clone()));
+        topics.iter().for_each(|spec| state.topics.put(spec.clone()));
         self.inner.regroup(&mut state, &grown);
         Ok(())
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
-        Ok(self
-            .inner
-            .lock()
-            .topics
-            .get(topic)
-            .map(|t| t.spec.partitions))
+        Ok(self.inner.lock().topics.get(topic).map(|t| t.spec.partitions))
     }
 
     fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, Error> {
-        partitions
-            .iter()
-            .map(|partition| self.inner.offset(partition, at))
-            .collect()
+        partitions.iter().map(|partition| self.inner.offset(partition, at)).collect()
     }
 
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<GroupOffset>>, Error> {
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error> {
         let state = self.inner.lock();
         let of_group = state.offsets.get(group);
         let one = |place: &TopicPartition| {
             let number = state.topics.number(&place.topic)?;
             let (offset, metadata) = of_group?.get(&(number, place.partition))?;
-            Some(GroupOffset {
-                partition: place.clone(),
-                offset: *offset,
-                metadata: metadata.clone(),
-            })
+            Some(GroupOffset { partition: place.clone(), offset: *offset, metadata: metadata.clone() })
         };
         let found = partitions.iter().map(one).collect();
         // What is there may be on its way to the disk still.
@@ -246,10 +198,7 @@ impl Log for EmbeddedLog {
         let mut accepted = Accepted::default();
         for offset in offsets {
             let stored = stored_offset(&state, group, offset)?;
-            let known = state
-                .offsets
-                .get(group)
-                .is_some_and(|g| g.contains_key(&(stored.1, stored.2)));
+            let known = state.offsets.get(group).is_some_and(|g| g.contains_key(&(stored.1, stored.2)));
             if !known {
                 accepted.offsets.push(stored);
             }

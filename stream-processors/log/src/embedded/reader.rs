@@ -37,9 +37,7 @@ pub(crate) struct Fetcher {
 impl Fetcher {
     pub(crate) fn find(&self, place: &TopicPartition) -> Result<&Cursor, Error> {
         let found = self.cursors.iter().find(|c| c.place == *place);
-        found.ok_or_else(|| {
-            Error::Invalid(format!("{place} is not being read here: start it first"))
-        })
+        found.ok_or_else(|| Error::Invalid(format!("{place} is not being read here: start it first")))
     }
 
     /// Notes which partitions have something to read; true when any has.
@@ -51,15 +49,12 @@ impl Fetcher {
             let Some(cursor) = self.cursors.get(i).filter(|c| !c.paused) else {
                 continue;
             };
-            let Some(partition) = state.topics.partition(cursor.topic, cursor.place.partition)
-            else {
+            let Some(partition) = state.topics.partition(cursor.topic, cursor.place.partition) else {
                 continue;
             };
             check_kept(cursor, partition.start)?;
             if cursor.position > partition.next {
-                let Cursor {
-                    place, position, ..
-                } = cursor;
+                let Cursor { place, position, .. } = cursor;
                 return Err(Error::Invalid(format!(
                     "offset {position} of {place} is past its end, {}",
                     partition.next
@@ -98,16 +93,10 @@ fn read_turn(
     on_batch: OnBatch<'_>,
 ) -> Result<usize, Error> {
     let place = cursor.place.clone();
-    let mut batches = inner
-        .storage
-        .batches(cursor.topic, &place, cursor.position, end);
+    let mut batches = inner.storage.batches(cursor.topic, &place, cursor.position, end);
     // Retention moves the start before it deletes: batches that were there when the iterator was made are whole if the
     // start is still not past the position now.
-    let start = inner
-        .lock()
-        .topics
-        .partition(cursor.topic, place.partition)
-        .map_or(0, |p| p.start);
+    let start = inner.lock().topics.partition(cursor.topic, place.partition).map_or(0, |p| p.start);
     check_kept(cursor, start)?;
     let mut bytes = 0;
     while bytes < TURN_BYTES {
@@ -134,11 +123,7 @@ fn hand_over(
     decoded.map_err(|e| inner.storage.corrupt_batch(&cursor.place, *last, e))?;
     let read = records.partition_point(|r| r.offset < cursor.position);
     if let Some(records @ [_, ..]) = records.get(read..) {
-        on_batch(Batch {
-            topic: &cursor.place.topic,
-            partition: cursor.place.partition,
-            records,
-        });
+        on_batch(Batch { topic: &cursor.place.topic, partition: cursor.place.partition, records });
     }
     cursor.position = last + 1;
     *buffer = recycle(records);
@@ -154,11 +139,7 @@ fn recycle<'b>(mut records: Vec<Record<'_>>) -> Vec<Record<'b>> {
 
 fn check_kept(cursor: &Cursor, start: i64) -> Result<(), Error> {
     match cursor.position < start {
-        true => Err(Error::OffsetGone {
-            partition: cursor.place.clone(),
-            wanted: cursor.position,
-            start,
-        }),
+        true => Err(Error::OffsetGone { partition: cursor.place.clone(), wanted: cursor.position, start }),
         false => Ok(()),
     }
 }
@@ -172,13 +153,7 @@ pub(crate) struct EmbeddedReader {
 impl EmbeddedReader {
     pub(crate) fn new(inner: Arc<Inner>, from: &[(TopicPartition, i64)]) -> Result<Self, Error> {
         let cursors = cursors(&inner.lock(), from)?;
-        Ok(Self {
-            inner,
-            fetcher: Fetcher {
-                cursors,
-                ..Fetcher::default()
-            },
-        })
+        Ok(Self { inner, fetcher: Fetcher { cursors, ..Fetcher::default() } })
     }
 }
 
@@ -186,12 +161,7 @@ impl EmbeddedReader {
 pub(crate) fn cursors(state: &State, from: &[(TopicPartition, i64)]) -> Result<Vec<Cursor>, Error> {
     let cursor = |(place, position): &(TopicPartition, i64)| {
         let (topic, _) = state.topics.find(place)?;
-        Ok(Cursor {
-            place: place.clone(),
-            topic,
-            position: *position,
-            paused: false,
-        })
+        Ok(Cursor { place: place.clone(), topic, position: *position, paused: false })
     };
     from.iter().map(cursor).collect()
 }

@@ -80,32 +80,15 @@ pub(crate) struct Partition {
 
 impl From<Mark> for Partition {
     fn from(mark: Mark) -> Self {
-        let Mark {
-            start,
-            end,
-            append_time,
-            clean,
-        } = mark;
-        Self {
-            start,
-            durable: end,
-            next: end,
-            append_time,
-            oldest: i64::MIN,
-            clean,
-        }
+        let Mark { start, end, append_time, clean } = mark;
+        Self { start, durable: end, next: end, append_time, oldest: i64::MIN, clean }
     }
 }
 
 impl Partition {
     /// What is kept on disk of it.
     pub(crate) fn mark(&self) -> Mark {
-        Mark {
-            start: self.start,
-            end: self.durable,
-            append_time: self.append_time,
-            clean: self.clean,
-        }
+        Mark { start: self.start, end: self.durable, append_time: self.append_time, clean: self.clean }
     }
 
     /// The offset asked for, but for a time.
@@ -145,27 +128,15 @@ impl Topics {
         self.at(number)?.partitions.get(partition as usize)
     }
 
-    pub(crate) fn partition_mut(
-        &mut self,
-        number: TopicNumber,
-        partition: u32,
-    ) -> Option<&mut Partition> {
-        self.list
-            .get_mut(number as usize)?
-            .partitions
-            .get_mut(partition as usize)
+    pub(crate) fn partition_mut(&mut self, number: TopicNumber, partition: u32) -> Option<&mut Partition> {
+        self.list.get_mut(number as usize)?.partitions.get_mut(partition as usize)
     }
 
     /// The number of the topic and the partition, or that there is none.
     pub(crate) fn find(&self, wanted: &TopicPartition) -> Result<(TopicNumber, &Partition), Error> {
-        let number = self
-            .number(&wanted.topic)
-            .ok_or_else(|| no_topic(&wanted.topic))?;
+        let number = self.number(&wanted.topic).ok_or_else(|| no_topic(&wanted.topic))?;
         let partition = self.partition(number, wanted.partition);
-        Ok((
-            number,
-            partition.ok_or_else(|| no_partition(wanted, self.count(&wanted.topic)))?,
-        ))
+        Ok((number, partition.ok_or_else(|| no_partition(wanted, self.count(&wanted.topic)))?))
     }
 
     /// Adds a topic, or brings the one of this name in line. New partitions are empty.
@@ -174,16 +145,10 @@ impl Topics {
         if number == self.len() {
             let name = Arc::<str>::from(spec.name.as_str());
             self.numbers.insert(name.clone(), number);
-            self.list.push(Topic {
-                name,
-                spec: spec.clone(),
-                partitions: Vec::new(),
-            });
+            self.list.push(Topic { name, spec: spec.clone(), partitions: Vec::new() });
         }
         if let Some(topic) = self.list.get_mut(number as usize) {
-            topic
-                .partitions
-                .resize(spec.partitions as usize, Mark::default().into());
+            topic.partitions.resize(spec.partitions as usize, Mark::default().into());
             topic.spec = spec;
         }
     }
@@ -194,9 +159,7 @@ pub(crate) fn no_topic(name: &str) -> Error {
 }
 
 pub(crate) fn no_partition(wanted: &TopicPartition, count: u32) -> Error {
-    Error::Invalid(format!(
-        "there is no {wanted}: the topic has {count} partitions, counted from 0"
-    ))
+    Error::Invalid(format!("there is no {wanted}: the topic has {count} partitions, counted from 0"))
 }
 
 /// Reads what is on disk.
@@ -208,26 +171,17 @@ pub(crate) fn load(storage: &Storage) -> Result<State, Error> {
         load_partitions(storage, &mut state.topics, number)?;
     }
     for (group, topic, partition, offset, metadata) in storage.offsets()? {
-        state
-            .offsets
-            .entry(group)
-            .or_default()
-            .insert((topic, partition), (offset, metadata));
+        state.offsets.entry(group).or_default().insert((topic, partition), (offset, metadata));
     }
     Ok(state)
 }
 
-fn load_partitions(
-    storage: &Storage,
-    topics: &mut Topics,
-    number: TopicNumber,
-) -> Result<(), Error> {
+fn load_partitions(storage: &Storage, topics: &mut Topics, number: TopicNumber) -> Result<(), Error> {
     let Some(topic) = topics.list.get_mut(number as usize) else {
         return Ok(());
     };
     for (index, partition) in topic.partitions.iter_mut().enumerate() {
-        let place =
-            TopicPartition::new(topic.name.clone(), u32::try_from(index).unwrap_or(u32::MAX));
+        let place = TopicPartition::new(topic.name.clone(), u32::try_from(index).unwrap_or(u32::MAX));
         *partition = storage.mark(number, place.partition)?.into();
         if let Some((last, bytes)) = storage.last_batch(number, &place)?
             && last >= partition.next

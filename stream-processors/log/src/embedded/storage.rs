@@ -33,51 +33,28 @@ pub(crate) struct Write<'s> {
 impl Storage {
     /// Opens the directory, making it if it is not there.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        std::fs::create_dir_all(dir).map_err(|e| {
-            Error::Invalid(format!(
-                "cannot make the log's directory {}: {e}",
-                dir.display()
-            ))
-        })?;
-        let opened = Database::builder(dir.join("data"))
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .open();
+        std::fs::create_dir_all(dir)
+            .map_err(|e| Error::Invalid(format!("cannot make the log's directory {}: {e}", dir.display())))?;
+        let opened = Database::builder(dir.join("data")).max_journaling_size(JOURNAL_BYTES_MAX).open();
         let db = opened.map_err(|e| open_error(dir, &e))?;
         let failed = |e: fjall::Error| open_error(dir, &e);
-        let large = || {
-            KeyspaceCreateOptions::default()
-                .with_kv_separation(Some(KvSeparationOptions::default()))
-        };
+        let large = || KeyspaceCreateOptions::default().with_kv_separation(Some(KvSeparationOptions::default()));
         let records = db.keyspace("records", large).map_err(failed)?;
-        let meta = db
-            .keyspace("meta", KeyspaceCreateOptions::default)
-            .map_err(failed)?;
-        if let Err(e) = std::fs::write(
-            dir.join(OWNER_FILE),
-            format!("process {}", std::process::id()),
-        ) {
+        let meta = db.keyspace("meta", KeyspaceCreateOptions::default).map_err(failed)?;
+        if let Err(e) = std::fs::write(dir.join(OWNER_FILE), format!("process {}", std::process::id())) {
             tracing::warn!(error = %e, dir = %dir.display(), "cannot note who uses the log's directory");
         }
-        Ok(Self {
-            dir: dir.to_owned(),
-            db,
-            records,
-            meta,
-        })
+        Ok(Self { dir: dir.to_owned(), db, records, meta })
     }
 
     /// Every topic, by number.
     pub(crate) fn topics(&self) -> Result<Vec<TopicSpec>, Error> {
         let mut topics = Vec::new();
         for guard in self.meta.prefix(TOPICS) {
-            let (key, value) = guard
-                .into_inner()
-                .map_err(|e| self.read_error("the list of topics", &e))?;
+            let (key, value) = guard.into_inner().map_err(|e| self.read_error("the list of topics", &e))?;
             let number = topics.len();
             let topic = decode_topic(number, &key, &value);
-            topics.push(topic.ok_or_else(|| {
-                self.corrupt(&format!("the description of topic number {number}"))
-            })?);
+            topics.push(topic.ok_or_else(|| self.corrupt(&format!("the description of topic number {number}")))?);
         }
         Ok(topics)
     }
@@ -86,16 +63,12 @@ impl Storage {
     pub(crate) fn offsets(&self) -> Result<Vec<StoredOffset>, Error> {
         let mut offsets = Vec::new();
         for guard in self.meta.prefix(OFFSETS) {
-            let (key, value) = guard
-                .into_inner()
-                .map_err(|e| self.read_error("the committed offsets", &e))?;
+            let (key, value) = guard.into_inner().map_err(|e| self.read_error("the committed offsets", &e))?;
             let offset = decode_offset(&key, &value);
-            offsets.push(offset.ok_or_else(|| {
-                self.corrupt(&format!(
-                    "a committed offset, after {} good ones",
-                    offsets.len()
-                ))
-            })?);
+            offsets.push(
+                offset
+                    .ok_or_else(|| self.corrupt(&format!("a committed offset, after {} good ones", offsets.len())))?,
+            );
         }
         Ok(offsets)
     }
@@ -103,10 +76,7 @@ impl Storage {
     /// The mark of a partition.
     pub(crate) fn mark(&self, topic: u32, partition: u32) -> Result<Mark, Error> {
         let what = || format!("the mark of partition {partition} of topic number {topic}");
-        let found = self
-            .meta
-            .get(mark_key(topic, partition))
-            .map_err(|e| self.read_error(&what(), &e))?;
+        let found = self.meta.get(mark_key(topic, partition)).map_err(|e| self.read_error(&what(), &e))?;
         let Some(value) = found else {
             return Ok(Mark::default());
         };
@@ -119,13 +89,8 @@ impl Storage {
         topic: u32,
         partition: &TopicPartition,
     ) -> Result<Option<(i64, fjall::Slice)>, Error> {
-        let mut batches = self
-            .records
-            .prefix(partition_key(topic, partition.partition));
-        batches
-            .next_back()
-            .map(|guard| self.batch(partition, 0, guard))
-            .transpose()
+        let mut batches = self.records.prefix(partition_key(topic, partition.partition));
+        batches.next_back().map(|guard| self.batch(partition, 0, guard)).transpose()
     }
 
     /// The batches whose last offset is in `[from, to)`, in order, as they were at the time of the call.
@@ -138,28 +103,17 @@ impl Storage {
     ) -> impl Iterator<Item = Result<(i64, fjall::Slice), Error>> + use<'s> {
         let key = |offset| batch_key(topic, partition.partition, offset);
         let mut at = from;
-        self.records
-            .range(key(from)..key(to.max(from)))
-            .map(move |guard| {
-                let batch = self.batch(partition, at, guard)?;
-                at = batch.0 + 1;
-                Ok(batch)
-            })
+        self.records.range(key(from)..key(to.max(from))).map(move |guard| {
+            let batch = self.batch(partition, at, guard)?;
+            at = batch.0 + 1;
+            Ok(batch)
+        })
     }
 
-    fn batch(
-        &self,
-        partition: &TopicPartition,
-        at: i64,
-        guard: fjall::Guard,
-    ) -> Result<(i64, fjall::Slice), Error> {
+    fn batch(&self, partition: &TopicPartition, at: i64, guard: fjall::Guard) -> Result<(i64, fjall::Slice), Error> {
         let what = || format!("the batch of {partition} at offset {at}");
-        let (key, value) = guard
-            .into_inner()
-            .map_err(|e| self.read_error(&what(), &e))?;
-        let last = key
-            .last_chunk::<8>()
-            .map(|bytes| i64::from_be_bytes(*bytes));
+        let (key, value) = guard.into_inner().map_err(|e| self.read_error(&what(), &e))?;
+        let last = key.last_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes));
         match last.filter(|&last| key.len() == 16 && last >= 0) {
             Some(last) => Ok((last, value)),
             None => Err(self.corrupt(&what())),
@@ -168,26 +122,19 @@ impl Storage {
 
     /// A write that is empty yet.
     pub(crate) fn write(&self) -> Write<'_> {
-        Write {
-            storage: self,
-            batch: self.db.batch(),
-        }
+        Write { storage: self, batch: self.db.batch() }
     }
 
     /// Makes durable all that was written before.
     pub(crate) fn sync(&self) -> Result<(), String> {
-        self.db
-            .persist(PersistMode::SyncAll)
-            .map_err(|e| self.write_error(&e))
+        self.db.persist(PersistMode::SyncAll).map_err(|e| self.write_error(&e))
     }
 
     /// Gives the space of deleted batches back to the file system; may take long, reads and writes go on.
     pub(crate) fn reclaim(&self) -> Result<(), String> {
         // Deletions that are only in memory yet would free nothing.
         let flushed = self.records.rotate_memtable_and_wait();
-        flushed
-            .and_then(|()| self.records.major_compact())
-            .map_err(|e| self.write_error(&e))
+        flushed.and_then(|()| self.records.major_compact()).map_err(|e| self.write_error(&e))
     }
 
     /// Says that something on disk is not what was written.
@@ -200,67 +147,46 @@ impl Storage {
 
     /// Says that a stored batch is not what was written.
     pub(crate) fn corrupt_batch(&self, place: &TopicPartition, offset: i64, why: Corrupt) -> Error {
-        self.corrupt(&format!(
-            "the batch of {place} at offset {offset} ({})",
-            why.0
-        ))
+        self.corrupt(&format!("the batch of {place} at offset {offset} ({})", why.0))
     }
 
     fn read_error(&self, what: &str, e: &fjall::Error) -> Error {
         match e {
-            fjall::Error::Io(e) => Error::Retriable(format!(
-                "cannot read {what} under {}: {e}",
-                self.dir.display()
-            )),
+            fjall::Error::Io(e) => Error::Retriable(format!("cannot read {what} under {}: {e}", self.dir.display())),
             other => self.corrupt(&format!("{what} ({other})")),
         }
     }
 
     fn write_error(&self, e: &fjall::Error) -> String {
         let dir = self.dir.display();
-        format!(
-            "cannot write to the log under {dir}: {e}; free space or mend the disk, then start again"
-        )
+        format!("cannot write to the log under {dir}: {e}; free space or mend the disk, then start again")
     }
 }
 
 impl Write<'_> {
     pub(crate) fn put_batch(&mut self, topic: u32, partition: u32, last: i64, stored: Vec<u8>) {
-        self.batch.insert(
-            &self.storage.records,
-            batch_key(topic, partition, last),
-            stored,
-        );
+        self.batch.insert(&self.storage.records, batch_key(topic, partition, last), stored);
     }
 
     pub(crate) fn remove_batch(&mut self, topic: u32, partition: u32, last: i64) {
-        self.batch
-            .remove(&self.storage.records, batch_key(topic, partition, last));
+        self.batch.remove(&self.storage.records, batch_key(topic, partition, last));
     }
 
     pub(crate) fn put_topic(&mut self, topic: u32, spec: &TopicSpec) {
-        self.batch
-            .insert(&self.storage.meta, topic_key(topic), topic_value(spec));
+        self.batch.insert(&self.storage.meta, topic_key(topic), topic_value(spec));
     }
 
     pub(crate) fn put_mark(&mut self, topic: u32, partition: u32, mark: &Mark) {
-        self.batch.insert(
-            &self.storage.meta,
-            mark_key(topic, partition),
-            mark_value(mark),
-        );
+        self.batch.insert(&self.storage.meta, mark_key(topic, partition), mark_value(mark));
     }
 
     pub(crate) fn put_offset(&mut self, offset: &StoredOffset) {
-        self.batch
-            .insert(&self.storage.meta, offset_key(offset), offset_value(offset));
+        self.batch.insert(&self.storage.meta, offset_key(offset), offset_value(offset));
     }
 
     /// Writes it, whole or not at all. Not durable before [`Storage::sync`].
     pub(crate) fn apply(self) -> Result<(), String> {
-        self.batch
-            .commit()
-            .map_err(|e| self.storage.write_error(&e))
+        self.batch.commit().map_err(|e| self.storage.write_error(&e))
     }
 }
 
@@ -268,8 +194,7 @@ fn open_error(dir: &Path, e: &fjall::Error) -> Error {
     let at = dir.display();
     match e {
         fjall::Error::Locked => {
-            let owner = std::fs::read_to_string(dir.join(OWNER_FILE))
-                .unwrap_or_else(|_| "another process".to_owned());
+            let owner = std::fs::read_to_string(dir.join(OWNER_FILE)).unwrap_or_else(|_| "another process".to_owned());
             Error::Invalid(format!(
                 "the log under {at} is in use by {owner}: stop that one first, or give this one a data directory of its own"
             ))

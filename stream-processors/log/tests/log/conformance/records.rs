@@ -13,54 +13,38 @@ pub(crate) fn order_within_each_partition(fixture: &dyn Fixture) {
         let send = |n: u32| (n % 3, format!("{}", round * 30 + n));
         producer
             .commit(&mut |sink| {
-                (0..30).map(send).try_for_each(|(partition, value)| {
-                    sink.send(plain(&topic, partition, value.as_bytes()))
-                })
+                (0..30)
+                    .map(send)
+                    .try_for_each(|(partition, value)| sink.send(plain(&topic, partition, value.as_bytes())))
             })
             .unwrap();
     }
-    let read = read_to_end(
-        fixture,
-        &[(at(&topic, 0), 0), (at(&topic, 1), 0), (at(&topic, 2), 0)],
-    );
+    let read = read_to_end(fixture, &[(at(&topic, 0), 0), (at(&topic, 1), 0), (at(&topic, 2), 0)]);
     for partition in 0..3 {
         let records = &read[&at(&topic, partition)];
         assert!(records.is_sorted_by(|a, b| a.offset < b.offset && a.timestamp <= b.timestamp));
-        let expected: Vec<_> = (0..600)
-            .filter(|n| n % 3 == partition)
-            .map(|n| n.to_string())
-            .collect();
+        let expected: Vec<_> = (0..600).filter(|n| n % 3 == partition).map(|n| n.to_string()).collect();
         assert_eq!(strings(Some(records)), expected);
     }
 }
 
 pub(crate) fn headers_keys_and_values_round_trip(fixture: &dyn Fixture) {
     let (topic, id) = (topic(fixture, "parts", 1), fixture.name("writer"));
-    let shapes: [(Option<&[u8]>, Option<&[u8]>); 5] = [
+    type Shape = (Option<&'static [u8]>, Option<&'static [u8]>);
+    let shapes: [Shape; 5] = [
         (None, Some(b"v")),
         (Some(b"k"), None),
         (Some(b""), Some(b"")),
         (None, None),
         (Some(b"\0\xff"), Some(b"\xff\0")),
     ];
-    let headers: [(&str, &[u8]); 4] = [
-        ("twice", b"1"),
-        ("empty", b""),
-        ("twice", b"2"),
-        ("bytes", b"\0\xff"),
-    ];
+    let headers: [(&str, &[u8]); 4] = [("twice", b"1"), ("empty", b""), ("twice", b"2"), ("bytes", b"\0\xff")];
     let mut producer = fixture.log().producer(&id).unwrap();
     producer
         .commit(&mut |sink| {
             shapes.iter().try_for_each(|&(key, value)| {
                 let headers = if key.is_some() { &headers[..] } else { &[] };
-                sink.send(Outgoing {
-                    topic: &topic,
-                    partition: 0,
-                    key,
-                    value,
-                    headers,
-                })
+                sink.send(Outgoing { topic: &topic, partition: 0, key, value, headers })
             })
         })
         .unwrap();
@@ -89,21 +73,14 @@ pub(crate) fn a_large_value_round_trips(fixture: &dyn Fixture) {
     // Bytes that do not compress, so that no limit is passed by luck.
     let mut word = 1_u64;
     let mut next = || {
-        word = word
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (word >> 56) as u8
     };
     let large: Vec<u8> = (0..900 * 1024).map(|_| next()).collect();
     let mut producer = fixture.log().producer(&id).unwrap();
-    producer
-        .commit(&mut |sink| (0..3).try_for_each(|_| sink.send(plain(&topic, 0, &large))))
-        .unwrap();
+    producer.commit(&mut |sink| (0..3).try_for_each(|_| sink.send(plain(&topic, 0, &large)))).unwrap();
     let read = read_to_end(fixture, &[(at(&topic, 0), 0)]);
-    let read: Vec<_> = read[&at(&topic, 0)]
-        .iter()
-        .map(|r| r.value.as_deref() == Some(&large))
-        .collect();
+    let read: Vec<_> = read[&at(&topic, 0)].iter().map(|r| r.value.as_deref() == Some(&large)).collect();
     assert_eq!(read, [true, true, true]);
 }
 
@@ -113,74 +90,36 @@ pub(crate) fn offsets_of_an_empty_and_a_filled_partition(fixture: &dyn Fixture) 
     for which in [At::Start, At::End, At::StableEnd, At::Time(0)] {
         assert_eq!(log.offsets(&places, which).unwrap(), [0, 0], "{which:?}");
     }
-    write(
-        log.as_ref(),
-        &fixture.name("writer"),
-        &[(&topic, 1, "a"), (&topic, 1, "b")],
-    );
+    write(log.as_ref(), &fixture.name("writer"), &[(&topic, 1, "a"), (&topic, 1, "b")]);
     assert_eq!(log.offsets(&places, At::Start).unwrap(), [0, 0]);
     let ends = log.offsets(&places, At::End).unwrap();
     assert!(ends[0] >= 2 && ends[1] == 0, "in the order asked: {ends:?}");
-    eventually(fixture, "the stable end meets the end", || {
-        log.offsets(&places, At::StableEnd).unwrap() == ends
-    });
-    assert!(matches!(
-        log.offsets(&[at(&fixture.name("none"), 0)], At::End),
-        Err(Error::Invalid(_))
-    ));
+    eventually(fixture, "the stable end meets the end", || log.offsets(&places, At::StableEnd).unwrap() == ends);
+    assert!(matches!(log.offsets(&[at(&fixture.name("none"), 0)], At::End), Err(Error::Invalid(_))));
 }
 
 pub(crate) fn a_position_reaches_the_end(fixture: &dyn Fixture) {
     let (topic, log) = (topic(fixture, "position", 1), fixture.log());
-    write(
-        log.as_ref(),
-        &fixture.name("writer"),
-        &[(&topic, 0, "a"), (&topic, 0, "b"), (&topic, 0, "c")],
-    );
+    write(log.as_ref(), &fixture.name("writer"), &[(&topic, 0, "a"), (&topic, 0, "b"), (&topic, 0, "c")]);
     let end = log.offsets(&[at(&topic, 0)], At::End).unwrap()[0];
     let mut reader = log.reader(&[(at(&topic, 0), 1)]).unwrap();
     assert_eq!(reader.position(&at(&topic, 0)).unwrap(), 1);
     let mut read = Read::new();
-    eventually(
-        fixture,
-        "the reader passes the end and its control markers",
-        || {
-            poll_into(reader.as_mut(), &mut read).unwrap();
-            reader.position(&at(&topic, 0)).unwrap() == end
-        },
-    );
+    eventually(fixture, "the reader passes the end and its control markers", || {
+        poll_into(reader.as_mut(), &mut read).unwrap();
+        reader.position(&at(&topic, 0)).unwrap() == end
+    });
     assert_eq!(strings(read.get(&at(&topic, 0))), ["b", "c"]);
-    let mut member = Consumer::join(
-        fixture,
-        &fixture.name("group"),
-        &[&topic],
-        &fixture.name("member"),
-    );
-    drive(
-        fixture,
-        "the member passes the end",
-        &mut [&mut member],
-        |members| {
-            members[0]
-                .member
-                .position(&at(&topic, 0))
-                .is_ok_and(|position| position == end)
-        },
-    );
+    let mut member = Consumer::join(fixture, &fixture.name("group"), &[&topic], &fixture.name("member"));
+    drive(fixture, "the member passes the end", &mut [&mut member], |members| {
+        members[0].member.position(&at(&topic, 0)).is_ok_and(|position| position == end)
+    });
     assert_eq!(strings(member.read.get(&at(&topic, 0))), ["a", "b", "c"]);
 }
 
 pub(crate) fn a_time_is_looked_up(fixture: &dyn Fixture) {
-    let (topic, log, id) = (
-        topic(fixture, "time", 1),
-        fixture.log(),
-        fixture.name("writer"),
-    );
-    let all = || {
-        read_to_end(fixture, &[(at(&topic, 0), 0)])
-            .remove(&at(&topic, 0))
-            .unwrap_or_default()
-    };
+    let (topic, log, id) = (topic(fixture, "time", 1), fixture.log(), fixture.name("writer"));
+    let all = || read_to_end(fixture, &[(at(&topic, 0), 0)]).remove(&at(&topic, 0)).unwrap_or_default();
     eventually(fixture, "records of three times", || {
         write(log.as_ref(), &id, &[(&topic, 0, "x"), (&topic, 0, "y")]);
         let mut times: Vec<_> = all().iter().map(|r| r.timestamp).collect();
@@ -194,25 +133,15 @@ pub(crate) fn a_time_is_looked_up(fixture: &dyn Fixture) {
         assert_eq!(lookup(time), first.offset, "at {time}");
     }
     let end = log.offsets(&[at(&topic, 0)], At::End).unwrap()[0];
-    assert_eq!(
-        lookup(records.last().unwrap().timestamp + 3_600_000),
-        end,
-        "later than every record: the end"
-    );
+    assert_eq!(lookup(records.last().unwrap().timestamp + 3_600_000), end, "later than every record: the end");
 }
 
 pub(crate) fn a_poll_without_records_ends(fixture: &dyn Fixture) {
     let topic = topic(fixture, "quiet", 1);
     let mut reader = fixture.log().reader(&[(at(&topic, 0), 0)]).unwrap();
     let before = Instant::now();
-    reader
-        .poll(Duration::from_millis(120), &mut |_| {
-            panic!("there is nothing to read")
-        })
-        .unwrap();
-    assert!(
-        before.elapsed() >= Duration::from_millis(100) && before.elapsed() < fixture.patience()
-    );
+    reader.poll(Duration::from_millis(120), &mut |_| panic!("there is nothing to read")).unwrap();
+    assert!(before.elapsed() >= Duration::from_millis(100) && before.elapsed() < fixture.patience());
 }
 
 pub(crate) fn topics_are_made_grown_and_never_shrunk(fixture: &dyn Fixture) {
@@ -228,25 +157,11 @@ pub(crate) fn topics_are_made_grown_and_never_shrunk(fixture: &dyn Fixture) {
     log.create_topics(&[spec(2, day)]).unwrap();
     log.create_topics(&[spec(2, day)]).unwrap();
     log.create_topics(&[spec(3, 2 * day)]).unwrap();
-    eventually(fixture, "the topic has grown", || {
-        log.partitions(&name).unwrap() == Some(3)
-    });
+    eventually(fixture, "the topic has grown", || log.partitions(&name).unwrap() == Some(3));
     write(log.as_ref(), &fixture.name("writer"), &[(&name, 2, "new")]);
     assert_eq!(values(fixture, &name, 2), ["new"]);
-    assert!(
-        matches!(
-            log.create_topics(&[spec(2, 2 * day)]),
-            Err(Error::Invalid(_))
-        ),
-        "fewer partitions"
-    );
-    assert!(
-        matches!(log.create_topics(&[spec(3, day)]), Err(Error::Invalid(_))),
-        "a shorter retention loses records"
-    );
-    assert!(matches!(
-        log.create_topics(&[spec(0, day)]),
-        Err(Error::Invalid(_))
-    ));
+    assert!(matches!(log.create_topics(&[spec(2, 2 * day)]), Err(Error::Invalid(_))), "fewer partitions");
+    assert!(matches!(log.create_topics(&[spec(3, day)]), Err(Error::Invalid(_))), "a shorter retention loses records");
+    assert!(matches!(log.create_topics(&[spec(0, day)]), Err(Error::Invalid(_))));
     assert_eq!(log.partitions(&name).unwrap(), Some(3));
 }

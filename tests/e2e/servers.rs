@@ -1,0 +1,1 @@
+//! On real Kafka, a real CQL store and a real registry.
