@@ -53,6 +53,8 @@ avro_record! {
         pub fingerprint: i64,
         /// Processing time of the commit.
         pub at: i64,
+        /// Append time of the oldest record in this commit.
+        pub oldest_append: Option<i64>,
         /// Every source partition of this commit.
         pub sources: Vec<SourceMark>,
         /// Of every source topic.
@@ -161,6 +163,8 @@ avro_record! {
         pub watermark: Option<i64>,
         /// Processing time of the last marker folded.
         pub as_of: i64,
+        /// Append time of the oldest source record among what this entry is the first to speak of.
+        pub oldest_append: Option<i64>,
         /// By topic and partition.
         pub sources: Vec<SourceProgress>,
         /// Of every source topic.

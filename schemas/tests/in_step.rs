@@ -75,7 +75,7 @@ records! {
     Partial<'_> { fingerprint, topic, partition, windows }
     PartialWindow<'_> { start, first_offset, last_offset, late, held, rows }
     PartialRow<'_> { key, records, accumulator }
-    Marker { fingerprint, at, sources, partition_counts }
+    Marker { fingerprint, at, oldest_append, sources, partition_counts }
     SourceMark { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered }
     TopicPartitions { topic, partitions }
     Ledger {
@@ -83,7 +83,7 @@ records! {
         closed_at, updated_at, sources, epoch, revision,
     }
     SourceRange { topic, partition, first_offset, last_offset }
-    Progress { fingerprint, merge_partition, merge_partitions, watermark, as_of, sources, partition_counts, epoch, revision }
+    Progress { fingerprint, merge_partition, merge_partitions, watermark, as_of, oldest_append, sources, partition_counts, epoch, revision }
     SourceProgress { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered }
     RowState<'_> { window_start, key, records, accumulator, revision }
     LateRecord<'_> { topic, partition, offset, event_time, window_start, window_end, watermark, grace_ms, reason, value }
@@ -139,7 +139,13 @@ fn every_struct_is_its_avsc() {
     check(in_step(catalog::FLOW_OBSERVED, &flow(), &mut vec![]));
     check(in_step(catalog::FLOW_HOURLY, &hourly(), &mut vec![]));
     check(in_step(catalog::PARTIAL, &partial(), &mut vec![]));
-    let marker = Marker { fingerprint: -7, at: 1_700_000_000_000, sources: marks(), partition_counts: counts() };
+    let marker = Marker {
+        fingerprint: -7,
+        at: 1_700_000_000_000,
+        oldest_append: Some(41),
+        sources: marks(),
+        partition_counts: counts(),
+    };
     check(in_step(catalog::MARKER, &marker, &mut vec![]));
     check(in_step(catalog::LEDGER, &ledger(), &mut vec![]));
     check(in_step(catalog::PROGRESS, &progress(counts()), &mut vec![]));
@@ -278,6 +284,7 @@ fn progress(partition_counts: Vec<TopicPartitions>) -> Progress {
         merge_partitions: 72,
         watermark: None,
         as_of: 73,
+        oldest_append: Some(79),
         sources: vec![source],
         partition_counts,
         epoch: 74,

@@ -96,7 +96,7 @@ impl<J: Job> Driver<J> {
                     self.verdicts.insert((partition, offset), verdict);
                 }
                 Err(reject) => {
-                    fold.reject(offset);
+                    fold.reject(offset, record.appended_at);
                     self.rejects.insert((partition, offset), reject);
                 }
             }
@@ -129,7 +129,8 @@ impl<J: Job> Driver<J> {
             fold.committed();
         }
         let counts = vec![TopicPartitions { topic: "source".into(), partitions: self.sources.len() as i32 }];
-        let marker = Marker { fingerprint: self.job.spec().fingerprint(), at: now, sources: marks, partition_counts: counts };
+        let fingerprint = self.job.spec().fingerprint();
+        let marker = Marker { fingerprint, at: now, oldest_append: None, sources: marks, partition_counts: counts };
         let mut datum = Vec::new();
         marker.put(&mut datum);
         for merge in &mut self.merges {

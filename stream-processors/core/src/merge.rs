@@ -119,6 +119,7 @@ pub struct MergeFold<A> {
     sealing: Vec<WindowState<A>>,
     sources: Sources,
     as_of: i64,
+    oldest_append: Option<i64>,
     progress_revision: i64,
     progress_touched: bool,
 }
@@ -141,6 +142,7 @@ impl<A: Accumulator> MergeFold<A> {
             sealing: Vec::new(),
             sources: Sources::default(),
             as_of: 0,
+            oldest_append: None,
             progress_revision: 0,
             progress_touched: false,
         }
@@ -260,6 +262,7 @@ impl<A: Accumulator> MergeFold<A> {
     pub fn fold_marker(&mut self, offset: i64, appended_at: i64, marker: &Marker) -> Result<(), Error> {
         self.check(offset, marker.fingerprint)?;
         self.as_of = self.as_of.max(marker.at);
+        self.oldest_append = earliest(self.oldest_append, marker.oldest_append);
         self.sources.fold(marker, self.idle_after_ms);
         self.progress_revision = offset + 1;
         self.progress_touched = true;
@@ -322,6 +325,7 @@ impl<A: Accumulator> MergeFold<A> {
             merge_partitions: self.merge_partitions,
             watermark: self.sources.watermark(),
             as_of: self.as_of,
+            oldest_append: self.oldest_append,
             sources: self.sources.progress(),
             partition_counts: self.sources.counts(),
             epoch: self.epoch,
@@ -332,6 +336,7 @@ impl<A: Accumulator> MergeFold<A> {
     /// Forgets what has been committed.
     pub fn committed(&mut self) {
         self.progress_touched = false;
+        self.oldest_append = None;
         self.sealed_touched.clear();
         self.sealing.clear();
         for state in self.open.values_mut() {
@@ -390,6 +395,11 @@ impl<A: Accumulator> MergeFold<A> {
             ledger_touched: false,
         })
     }
+}
+
+/// The earlier of two times that may be missing.
+pub fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    a.into_iter().chain(b).min()
 }
 
 fn new_row<A: Accumulator>() -> RowCell<A> {

@@ -73,6 +73,7 @@ pub struct PartialFold<A> {
     fingerprint: i64,
     position: Position,
     idle_at: Option<i64>,
+    oldest_append: Option<i64>,
     counts: Counts,
     windows: Vec<OpenWindow<A>>,
     spare: Vec<Table<Cell<A>>>,
@@ -101,6 +102,7 @@ impl<A: Accumulator> PartialFold<A> {
             fingerprint: spec.fingerprint(),
             position,
             idle_at: None,
+            oldest_append: None,
             counts: Counts::default(),
             windows: Vec::new(),
             spare: Vec::new(),
@@ -110,6 +112,11 @@ impl<A: Accumulator> PartialFold<A> {
     /// Where it stands.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Append time of the oldest record since the last commit.
+    pub fn oldest_append(&self) -> Option<i64> {
+        self.oldest_append
     }
 
     /// Records read since the last commit.
@@ -125,7 +132,7 @@ impl<A: Accumulator> PartialFold<A> {
     /// Folds a record in. Offsets must grow.
     #[inline]
     pub fn fold(&mut self, offset: i64, appended_at: i64, sample: &Sample<'_, A>) -> Verdict {
-        self.seen(offset);
+        self.seen(offset, appended_at);
         if sample.event_time > appended_at.saturating_add(self.max_future_ms) {
             self.counts.dead_lettered += 1;
             return Verdict::FarFuture;
@@ -146,13 +153,15 @@ impl<A: Accumulator> PartialFold<A> {
     }
 
     /// Counts a record that could not be read at all.
-    pub fn reject(&mut self, offset: i64) {
-        self.seen(offset);
+    pub fn reject(&mut self, offset: i64, appended_at: i64) {
+        self.seen(offset, appended_at);
         self.counts.dead_lettered += 1;
     }
 
     #[inline]
-    fn seen(&mut self, offset: i64) {
+    fn seen(&mut self, offset: i64, appended_at: i64) {
+        // Append times do not fall within a partition: the first is the oldest.
+        self.oldest_append.get_or_insert(appended_at);
         self.position.next_offset = offset + 1;
         self.counts.records += 1;
         self.idle_at = None;
@@ -254,6 +263,7 @@ impl<A: Accumulator> PartialFold<A> {
     /// Forgets what has been committed; the position stays.
     pub fn committed(&mut self) {
         self.counts = Counts::default();
+        self.oldest_append = None;
         for mut window in self.windows.drain(..) {
             window.table.clear();
             self.spare.push(window.table);

@@ -107,6 +107,7 @@ mod tests {
         Marker {
             fingerprint: 1,
             at: 0,
+            oldest_append: None,
             sources: marks
                 .iter()
                 .map(|&(partition, next_offset, watermark, idle_at)| SourceMark {

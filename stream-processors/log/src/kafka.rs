@@ -27,9 +27,7 @@ use native::{Conf, Fault, code};
 
 pub use native::NativeHeaders;
 
-use crate::{
-    At, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition, TopicSpec,
-};
+use crate::{At, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition, TopicSpec};
 
 /// How long a call that only asks may wait for the cluster.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,11 +53,7 @@ pub struct KafkaConfig {
 impl KafkaConfig {
     /// A cluster without security, with the broker's default replication.
     pub fn new(bootstrap: impl Into<String>) -> Self {
-        Self {
-            bootstrap: bootstrap.into(),
-            replication_factor: -1,
-            properties: BTreeMap::new(),
-        }
+        Self { bootstrap: bootstrap.into(), replication_factor: -1, properties: BTreeMap::new() }
     }
 }
 
@@ -107,65 +101,75 @@ impl KafkaLog {
         };
         let conf = cluster.conf(&[("client.id", "tidemark-admin")])?;
         let admin = Admin::new(conf).map_err(|reason| cluster.unusable(&reason))?;
-        admin
-            .ping(CONNECT_TIMEOUT)
-            .map_err(|fault| cluster.error("connecting", &fault))?;
+        admin.ping(CONNECT_TIMEOUT).map_err(|fault| cluster.error("connecting", &fault))?;
         Ok(Arc::new(Self { cluster, admin }))
     }
 
     /// Fails unless the topic exists.
     fn require_topic(&self, topic: &str) -> Result<u32, Error> {
-        let missing = || {
-            Error::Invalid(format!(
-                "there is no topic {topic} on kafka at {}",
-                self.cluster.bootstrap
-            ))
-        };
+        let missing = || Error::Invalid(format!("there is no topic {topic} on kafka at {}", self.cluster.bootstrap));
         self.partitions(topic)?.ok_or_else(missing)
     }
 
     fn require_topics<'t>(&self, topics: impl IntoIterator<Item = &'t str>) -> Result<(), Error> {
-        topics
-            .into_iter()
-            .try_for_each(|topic| self.require_topic(topic).map(|_| ()))
+        topics.into_iter().try_for_each(|topic| self.require_topic(topic).map(|_| ()))
+    }
+
+    fn require_partitions(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        partitions.iter().try_for_each(|partition| {
+            let there = self.require_topic(&partition.topic)?;
+            if partition.partition < there {
+                return Ok(());
+            }
+            Err(Error::Invalid(format!("there is no partition {partition}: the topic has {there}")))
+        })
     }
 
     /// Asks until the answer is stable: offsets of an open transaction are waited for.
-    fn stable(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<GroupOffset>>, Error> {
+    fn stable(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.admin.group_offsets(group, partitions) {
-                Err(fault)
-                    if fault.code == code::UNSTABLE_OFFSET_COMMIT && Instant::now() < deadline =>
-                {
+                Err(fault) if fault.code == code::UNSTABLE_OFFSET_COMMIT && Instant::now() < deadline => {
                     std::thread::sleep(PAUSE);
                 }
                 Err(fault) if fault.code == code::GROUP_ID_NOT_FOUND => {
                     return Ok(vec![None; partitions.len()]);
                 }
                 other => {
-                    return other.map_err(|fault| {
-                        self.cluster
-                            .error(&format!("reading offsets of group {group}"), &fault)
-                    });
+                    return other
+                        .map_err(|fault| self.cluster.error(&format!("reading offsets of group {group}"), &fault));
                 }
             }
         }
     }
 
-    fn list_offsets(
-        &self,
-        partitions: &[TopicPartition],
-        spec: i64,
-        stable: bool,
-    ) -> Result<Vec<i64>, Error> {
-        let found = self.admin.offsets(partitions, spec, stable);
-        found.map_err(|fault| self.cluster.error("reading offsets", &fault))
+    /// Asks again while a partition's leader changes.
+    fn list_offsets(&self, partitions: &[TopicPartition], spec: i64, stable: bool) -> Result<Vec<i64>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.admin.offsets(partitions, spec, stable) {
+                Err(fault) if leaderless(fault.code) && Instant::now() < deadline => {
+                    self.require_partitions(partitions)?;
+                    std::thread::sleep(PAUSE);
+                }
+                found => return found.map_err(|fault| self.cluster.error("reading offsets", &fault)),
+            }
+        }
     }
+}
+
+/// Whether a partition may just be getting its leader. librdkafka says "no entry" when it finds no leader at all.
+fn leaderless(code: i32) -> bool {
+    matches!(
+        code,
+        code::LEADER_NOT_AVAILABLE
+            | code::LOCAL_NOENT
+            | code::LOCAL_UNKNOWN_PARTITION
+            | code::LOCAL_UNKNOWN_TOPIC
+            | code::NOT_LEADER_FOR_PARTITION
+            | code::UNKNOWN_TOPIC_OR_PART
+    )
 }
 
 fn shared_properties(config: &KafkaConfig) -> BTreeMap<String, String> {
@@ -183,18 +187,13 @@ fn shared_properties(config: &KafkaConfig) -> BTreeMap<String, String> {
 
 impl Log for KafkaLog {
     fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), Error> {
-        specs
-            .iter()
-            .try_for_each(|spec| topics::apply(&self.admin, &self.cluster, spec))
+        specs.iter().try_for_each(|spec| topics::apply(&self.admin, &self.cluster, spec))
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
         let found = self.admin.partitions(topic);
-        let found = found.map_err(|fault| {
-            self.cluster
-                .error(&format!("describing topic {topic}"), &fault)
-        })?;
-        Ok(found.map(|partitions| partitions.all))
+        let found = found.map_err(|fault| self.cluster.error(&format!("describing topic {topic}"), &fault))?;
+        Ok(found)
     }
 
     fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, Error> {
@@ -205,29 +204,18 @@ impl Log for KafkaLog {
             At::Time(time) => {
                 let found = self.list_offsets(partitions, time.max(0), false)?;
                 let ends = self.list_offsets(partitions, native::admin::LATEST, false)?;
-                Ok(found
-                    .into_iter()
-                    .zip(ends)
-                    .map(|(found, end)| if found < 0 { end } else { found })
-                    .collect())
+                Ok(found.into_iter().zip(ends).map(|(found, end)| if found < 0 { end } else { found }).collect())
             }
         }
     }
 
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<GroupOffset>>, Error> {
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error> {
         self.stable(group, partitions)
     }
 
     fn init_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), Error> {
         check_metadata(offsets)?;
-        let partitions: Vec<_> = offsets
-            .iter()
-            .map(|offset| offset.partition.clone())
-            .collect();
+        let partitions: Vec<_> = offsets.iter().map(|offset| offset.partition.clone()).collect();
         let missing = || -> Result<Vec<GroupOffset>, Error> {
             let there = self.stable(group, &partitions)?;
             Ok(offsets
@@ -245,10 +233,7 @@ impl Log for KafkaLog {
             Ok(()) => Ok(()),
             // Somebody else may have made the group and its members at the same time.
             Err(_) if missing()?.is_empty() => Ok(()),
-            Err(fault) => Err(self.cluster.error(
-                &format!("committing first offsets of group {group}"),
-                &fault,
-            )),
+            Err(fault) => Err(self.cluster.error(&format!("committing first offsets of group {group}"), &fault)),
         }
     }
 
@@ -269,10 +254,7 @@ impl Log for KafkaLog {
 
 /// Fails before anything is sent when metadata would be refused by the broker.
 fn check_metadata(offsets: &[GroupOffset]) -> Result<(), Error> {
-    match offsets
-        .iter()
-        .find(|offset| offset.metadata.len() > METADATA_MAX_BYTES)
-    {
+    match offsets.iter().find(|offset| offset.metadata.len() > METADATA_MAX_BYTES) {
         None => Ok(()),
         Some(offset) => Err(Error::Invalid(format!(
             "offset metadata of {} is {} bytes: {METADATA_MAX_BYTES} are allowed",

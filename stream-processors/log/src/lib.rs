@@ -65,10 +65,7 @@ pub struct TopicPartition {
 impl TopicPartition {
     /// Of `topic`, number `partition`.
     pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> Self {
-        Self {
-            topic: topic.into(),
-            partition,
-        }
+        Self { topic: topic.into(), partition }
     }
 }
 
@@ -266,11 +263,7 @@ pub trait Log: Send + Sync {
 
     /// What the group has committed, in the order asked; `None` where it never did. Waits for open transactions of the
     /// group to end first (a *stable* fetch).
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<GroupOffset>>, Error>;
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error>;
 
     /// Commits a first offset for partitions that have none yet; leaves the others alone. For a group without members:
     /// how a job is created.

@@ -12,6 +12,7 @@
 
 pub mod drive;
 pub mod error;
+mod lag;
 pub mod merge;
 pub mod metrics;
 pub mod partial;

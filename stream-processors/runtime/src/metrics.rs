@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tidemark_schemas::engine::{Progress, SourceMark};
+use tidemark_schemas::engine::SourceMark;
 
 /// Upper bounds of the time histograms, seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -63,6 +63,7 @@ struct State {
     commits: BTreeMap<&'static str, Histogram>,
     rows_written: u64,
     visible: Histogram,
+    lags: BTreeMap<&'static str, Vec<(tidemark_log::TopicPartition, i64)>>,
     threads: BTreeMap<String, Thread>,
 }
 
@@ -119,13 +120,18 @@ impl Metrics {
         self.lock().merges.insert(partition, MergeGauges { rows, bytes, watermark, at: now });
     }
 
-    /// Rows were acknowledged by the view store; `progress` tells when their partials were committed.
-    pub(crate) fn written(&self, rows: usize, progress: Option<&Progress>, now: i64) {
+    /// Rows were acknowledged by the view store; `oldest_append` is when the oldest record in them was accepted.
+    pub(crate) fn written(&self, rows: usize, oldest_append: Option<i64>, now: i64) {
         let mut state = self.lock();
         state.rows_written += rows as u64;
-        if let Some(progress) = progress.filter(|_| rows > 0) {
-            state.visible.add((now - progress.as_of).max(0) as f64 / 1000.0);
+        if let Some(oldest) = oldest_append {
+            state.visible.add((now - oldest).max(0) as f64 / 1000.0);
         }
+    }
+
+    /// How far each group is behind the end of its topics, as last asked: stage, topic, partition, records.
+    pub(crate) fn lag(&self, stage: &'static str, lags: Vec<(tidemark_log::TopicPartition, i64)>) {
+        self.lock().lags.insert(stage, lags);
     }
 
     fn thread(&self, name: &str, thread: Thread) {
@@ -171,8 +177,10 @@ impl Metrics {
         }
         head(out, "tidemark_view_rows_written_total", "counter", "Rows acknowledged by the view store.");
         let _ = writeln!(out, "tidemark_view_rows_written_total {}", state.rows_written);
-        head(out, "tidemark_folded_to_visible_seconds", "histogram", "From the commit of partials to the row in the view store.");
-        state.visible.render("tidemark_folded_to_visible_seconds", "", out);
+        let help = "From the append of the oldest record in a write to its row in the view store.";
+        head(out, "tidemark_accepted_to_visible_seconds", "histogram", help);
+        state.visible.render("tidemark_accepted_to_visible_seconds", "", out);
+        render_lags(&state, out);
         head(out, "tidemark_stage_up", "gauge", "1 while a stage thread is at work.");
         for (name, thread) in &state.threads {
             let _ = writeln!(out, "tidemark_stage_up{{thread=\"{name}\"}} {}", u8::from(*thread == Thread::Running));
@@ -204,6 +212,16 @@ fn render_sources(state: &State, out: &mut String) {
         if let Some(watermark) = source.watermark {
             let delay = (source.at - watermark) as f64 / 1000.0;
             let _ = writeln!(out, "tidemark_source_watermark_delay_seconds{{topic=\"{topic}\",partition=\"{partition}\"}} {delay}");
+        }
+    }
+}
+
+fn render_lags(state: &State, out: &mut String) {
+    head(out, "tidemark_lag_records", "gauge", "Offsets between what a stage's group has committed and the end of the partition.");
+    for (stage, lags) in &state.lags {
+        for (at, lag) in lags {
+            let (topic, partition) = (&at.topic, at.partition);
+            let _ = writeln!(out, "tidemark_lag_records{{stage=\"{stage}\",topic=\"{topic}\",partition=\"{partition}\"}} {lag}");
         }
     }
 }

@@ -109,14 +109,14 @@ impl<J: Job> PartialStage<J> {
                 return;
             }
             Err(error) => {
-                source.fold.reject(record.offset);
+                source.fold.reject(record.offset, record.timestamp);
                 return letters.dead(&mut self.dead, rule_of(&error), &error.to_string());
             }
         };
         match self.job.read(datum) {
             Ok(sample) => fold_sample(source, &letters, &sample, self.plan.spec.late, &mut self.late, &mut self.dead),
             Err(reject) => {
-                source.fold.reject(record.offset);
+                source.fold.reject(record.offset, record.timestamp);
                 letters.dead(&mut self.dead, reject.rule, &reject.detail);
             }
         }
@@ -126,6 +126,7 @@ impl<J: Job> PartialStage<J> {
         Marker {
             fingerprint: self.plan.spec.fingerprint(),
             at: now,
+            oldest_append: self.sources.iter().filter_map(|source| source.fold.oldest_append()).min(),
             sources: self.sources.iter().map(|source| source.fold.mark()).collect(),
             partition_counts: self.counts.clone(),
         }

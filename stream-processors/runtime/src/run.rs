@@ -5,11 +5,11 @@ use crate::merge::MergeStage;
 use crate::metrics::StageStatus;
 use crate::partial::PartialStage;
 use crate::writer::{ViewSource, WriterStage};
-use crate::{Error, Metrics, Plan};
+use crate::{Error, Metrics, Plan, lag};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemark_core::Job;
 use tidemark_log::{Clock, Log, MemberConfig};
 use tidemark_schemas::catalog::Schema;
@@ -18,6 +18,9 @@ use tidemark_views::{ViewSpec, ViewStore};
 
 /// First and longest pause before a failed stage is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How often the lag gauges are renewed.
+const LAG_EVERY: Duration = Duration::from_secs(2);
 
 /// What an operator may set.
 #[derive(Debug, Clone)]
@@ -104,6 +107,7 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
         );
         running.spawn(Box::new(writer), &plan, "view-writer", vec![plan.view.clone()], parts, settings, thread);
     }
+    running.watch_lag(&plan, parts);
     Ok(running)
 }
 
@@ -134,6 +138,25 @@ impl Running {
         match std::thread::Builder::new().name(name.clone()).spawn(work) {
             Ok(thread) => self.threads.push(thread),
             Err(error) => StageStatus::new(name, Arc::clone(&parts.metrics)).stopped(&format!("cannot start a thread: {error}")),
+        }
+    }
+
+    /// Asks the log now and then how far the groups are behind, whoever owns the partitions.
+    fn watch_lag(&mut self, plan: &Arc<Plan>, parts: &Parts) {
+        let (plan, parts, stop) = (Arc::clone(plan), parts.clone(), Arc::clone(&self.stop));
+        let watch = move || {
+            let mut next = Instant::now();
+            while !stop.load(Ordering::Relaxed) {
+                if Instant::now() >= next {
+                    next = Instant::now() + LAG_EVERY;
+                    lag::ask(&plan, parts.log.as_ref(), &parts.metrics);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        match std::thread::Builder::new().name("lag".into()).spawn(watch) {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => tracing::warn!(%error, "no thread for the lag gauges"),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::{Error, Plan};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tidemark_core::merge::earliest;
 use tidemark_log::{At, Batch, GroupOffset, Log, Member, Record, Sink, TopicPartition};
 use tidemark_schemas::avro::{self, Avro, Reader};
 use tidemark_schemas::catalog::Schema;
@@ -36,6 +37,7 @@ struct Pending {
     rows: HashMap<Vec<u8>, Row>,
     ledgers: BTreeMap<i64, Ledger>,
     progress: Option<Progress>,
+    oldest_append: Option<i64>,
     moved: bool,
 }
 
@@ -86,7 +88,11 @@ impl WriterStage {
                 let ledger = Ledger::get(&mut Reader::new(datum))?;
                 pending.ledgers.insert(ledger.window_start, ledger);
             }
-            _ => pending.progress = Some(Progress::get(&mut Reader::new(datum))?),
+            _ => {
+                let progress = Progress::get(&mut Reader::new(datum))?;
+                pending.oldest_append = earliest(pending.oldest_append, progress.oldest_append);
+                pending.progress = Some(progress);
+            }
         }
         Ok(())
     }
@@ -181,7 +187,7 @@ impl Operator for WriterStage {
     fn committed(&mut self, now: i64) {
         for (_, pending) in &mut self.owned {
             let rows = pending.rows.len();
-            self.metrics.written(rows, pending.progress.as_ref(), now);
+            self.metrics.written(rows, pending.oldest_append, now);
             *pending = Pending { next_offset: pending.next_offset, ..Pending::default() };
         }
     }

@@ -22,6 +22,9 @@ pub(super) struct KafkaMember {
     /// Owned, so that offsets may be committed: also while they are to be given up, until they are.
     owned: BTreeSet<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
+    /// How long a member may be silent, and since when it is.
+    session: Duration,
+    heard: Instant,
     /// Reported and not yet answered.
     unanswered: Option<Event>,
     /// After an error nothing works any more.
@@ -34,10 +37,7 @@ impl KafkaMember {
         // Shorter than the session: a stalled member's transaction is over before its partitions have a new owner. The
         // producer comes first: it fences its predecessor, and ends a transaction that would hold up the stable offset fetch.
         let transactions = Transactions::open(cluster, &config.id, session * 4 / 5)?;
-        let (session_ms, heartbeat_ms) = (
-            session.as_millis().to_string(),
-            (session / 4).as_millis().to_string(),
-        );
+        let (session_ms, heartbeat_ms) = (session.as_millis().to_string(), (session / 4).as_millis().to_string());
         let reads = Reads::new(
             cluster,
             &[
@@ -53,8 +53,7 @@ impl KafkaMember {
             ],
         )?;
         let joined = reads.consumer.subscribe(&config.topics);
-        joined
-            .map_err(|fault| cluster.error(&format!("joining group {}", config.group), &fault))?;
+        joined.map_err(|fault| cluster.error(&format!("joining group {}", config.group), &fault))?;
         Ok(Self {
             reads,
             transactions,
@@ -62,6 +61,8 @@ impl KafkaMember {
             group: config.group.clone(),
             owned: BTreeSet::new(),
             paused: BTreeSet::new(),
+            session,
+            heard: Instant::now(),
             unanswered: None,
             broken: None,
         })
@@ -85,6 +86,7 @@ impl KafkaMember {
 
     fn poll_once(&mut self, timeout: Duration, on_batch: OnBatch<'_>) -> Result<Event, Error> {
         let deadline = Instant::now() + timeout;
+        let silent = self.heard.elapsed() > self.session;
         let mut handed_over = false;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -94,7 +96,7 @@ impl KafkaMember {
             };
             self.reads.poll(left, &mut note)?;
             if let Some(rebalance) = self.reads.consumer.rebalance()
-                && let Some(event) = self.report(rebalance)?
+                && let Some(event) = self.report(rebalance, silent)?
             {
                 return Ok(event);
             }
@@ -108,7 +110,7 @@ impl KafkaMember {
     }
 
     /// What the caller is told of a rebalance; `None` when there is nothing for it to do.
-    fn report(&mut self, rebalance: Rebalance) -> Result<Option<Event>, Error> {
+    fn report(&mut self, rebalance: Rebalance, silent: bool) -> Result<Option<Event>, Error> {
         match rebalance {
             Rebalance::Assign(partitions) => {
                 // Answered with nothing to read yet: the member is in the group, hears of the next rebalance during a long
@@ -119,6 +121,11 @@ impl KafkaMember {
                 Ok(Some(Event::Assigned(partitions)))
             }
             Rebalance::Revoke(partitions) if partitions.is_empty() => self.give_up().map(|()| None),
+            // A revocation that waited for longer than the group waits for its answer.
+            Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) if silent => {
+                self.owned.clear();
+                self.await_answer(Event::Lost(partitions))
+            }
             Rebalance::Revoke(partitions) => self.await_answer(Event::Revoking(partitions)),
             Rebalance::Lost(partitions) => {
                 self.owned.clear();
@@ -137,33 +144,20 @@ impl KafkaMember {
         self.paused.clear();
         self.reads.started.clear();
         self.unanswered = None;
-        self.reads
-            .consumer
-            .unassign()
-            .map_err(|fault| self.group_error(&fault))
+        self.reads.consumer.unassign().map_err(|fault| self.group_error(&fault))
     }
 
     fn start_owned(&mut self, from: &[(TopicPartition, i64)]) -> Result<(), Error> {
-        if let Some((partition, _)) = from
-            .iter()
-            .find(|(partition, _)| !self.owned.contains(partition))
-        {
-            return Err(Error::Invalid(format!(
-                "{partition} is not owned by this member of group {}",
-                self.group
-            )));
+        if let Some((partition, _)) = from.iter().find(|(partition, _)| !self.owned.contains(partition)) {
+            return Err(Error::Invalid(format!("{partition} is not owned by this member of group {}", self.group)));
         }
         if self.unanswered.is_some() {
             // To be given up before a record could be read.
             return Ok(());
         }
         self.reads.start(from)?;
-        let paused: Vec<_> = self
-            .paused
-            .iter()
-            .filter(|partition| self.reads.started.contains_key(partition))
-            .cloned()
-            .collect();
+        let paused: Vec<_> =
+            self.paused.iter().filter(|partition| self.reads.started.contains_key(partition)).cloned().collect();
         self.set_paused(&paused, true)
     }
 
@@ -171,18 +165,12 @@ impl KafkaMember {
         if partitions.is_empty() {
             return Ok(());
         }
-        self.reads
-            .consumer
-            .pause(partitions, paused)
-            .map_err(|fault| self.group_error(&fault))
+        self.reads.consumer.pause(partitions, paused).map_err(|fault| self.group_error(&fault))
     }
 
     fn transact(&mut self, produce: Produce<'_>, offsets: &[GroupOffset]) -> Result<(), Error> {
         check_metadata(offsets)?;
-        if let Some(offset) = offsets
-            .iter()
-            .find(|offset| !self.owned.contains(&offset.partition))
-        {
+        if let Some(offset) = offsets.iter().find(|offset| !self.owned.contains(&offset.partition)) {
             return Err(Error::Fenced(format!(
                 "{} is not owned by this member of group {}",
                 offset.partition, self.group
@@ -192,16 +180,9 @@ impl KafkaMember {
             return self.transactions.run(produce, None);
         }
         // Fresh each time. Generation −1 would switch the broker's check off.
-        let metadata = self
-            .reads
-            .consumer
-            .group_metadata()
-            .filter(|metadata| metadata.generation() >= 0);
+        let metadata = self.reads.consumer.group_metadata().filter(|metadata| metadata.generation() >= 0);
         let Some(metadata) = metadata else {
-            return Err(Error::Fenced(format!(
-                "the member is in no generation of group {}",
-                self.group
-            )));
+            return Err(Error::Fenced(format!("the member is in no generation of group {}", self.group)));
         };
         self.transactions.run(produce, Some((&metadata, offsets)))
     }
@@ -211,6 +192,7 @@ impl Member for KafkaMember {
     fn poll(&mut self, timeout: Duration, on_batch: OnBatch<'_>) -> Result<Event, Error> {
         self.usable()?;
         let result = self.poll_once(timeout, on_batch);
+        self.heard = Instant::now();
         self.keep(result)
     }
 
@@ -237,11 +219,8 @@ impl Member for KafkaMember {
                 false => self.paused.remove(partition),
             };
         }
-        let started: Vec<_> = partitions
-            .iter()
-            .filter(|partition| self.reads.started.contains_key(partition))
-            .cloned()
-            .collect();
+        let started: Vec<_> =
+            partitions.iter().filter(|partition| self.reads.started.contains_key(partition)).cloned().collect();
         let result = self.set_paused(&started, paused);
         self.keep(result)
     }
@@ -262,10 +241,7 @@ impl Member for KafkaMember {
         let left = self.reads.consumer.leave(LEAVE_TIMEOUT);
         self.owned.clear();
         self.reads.started.clear();
-        self.broken = Some(Error::Invalid(format!(
-            "this member has left group {}",
-            self.group
-        )));
+        self.broken = Some(Error::Invalid(format!("this member has left group {}", self.group)));
         if left {
             return Ok(());
         }

@@ -6,10 +6,7 @@
 //! - a flush that ends with the last acknowledgement ([`producer`]), where the crate's polls in steps of 100 ms;
 //! - a drop that never blocks and never leaves the group by itself ([`handle`]).
 
-#![allow(
-    unsafe_code,
-    reason = "calls to librdkafka; every block says what makes it sound"
-)]
+#![allow(unsafe_code, reason = "calls to librdkafka; every block says what makes it sound")]
 
 pub(super) mod admin;
 mod admin_groups;
@@ -52,9 +49,7 @@ unsafe fn text(text: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: not null, and NUL-terminated as promised by the caller.
-    unsafe { CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 /// Room for an error text that librdkafka writes.

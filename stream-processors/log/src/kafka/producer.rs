@@ -17,10 +17,7 @@ pub(super) struct KafkaProducer {
 
 impl KafkaProducer {
     pub(super) fn open(cluster: &Cluster, id: &str) -> Result<Self, Error> {
-        Ok(Self {
-            transactions: Transactions::open(cluster, id, TRANSACTION_TIMEOUT)?,
-            broken: None,
-        })
+        Ok(Self { transactions: Transactions::open(cluster, id, TRANSACTION_TIMEOUT)?, broken: None })
     }
 }
 

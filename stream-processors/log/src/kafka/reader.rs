@@ -40,21 +40,13 @@ impl Reads {
     pub(super) fn new(cluster: &Cluster, own: &[(&str, &str)]) -> Result<Self, Error> {
         let conf = cluster.conf(&[&CONSUMER, own].concat())?;
         let consumer = Consumer::new(conf).map_err(|reason| cluster.unusable(&reason))?;
-        Ok(Self {
-            consumer,
-            messages: Messages::new(),
-            started: BTreeMap::new(),
-            cluster: cluster.clone(),
-        })
+        Ok(Self { consumer, messages: Messages::new(), started: BTreeMap::new(), cluster: cluster.clone() })
     }
 
     /// Waits for messages, hands them over and gives them back.
     pub(super) fn poll(&mut self, timeout: Duration, on_batch: OnBatch<'_>) -> Result<(), Error> {
         self.consumer.consume(timeout, &mut self.messages);
-        let failed = self
-            .messages
-            .errors()
-            .find_map(|error| self.failure(&error));
+        let failed = self.messages.errors().find_map(|error| self.failure(&error));
         if failed.is_none() {
             self.messages.hand_over(on_batch);
         }
@@ -64,10 +56,7 @@ impl Reads {
 
     /// The error to report for one that came in place of a message, if it ends the reading.
     fn failure(&self, error: &MessageError) -> Option<Error> {
-        let at = error
-            .partition
-            .as_ref()
-            .map_or_else(|| "kafka".to_owned(), ToString::to_string);
+        let at = error.partition.as_ref().map_or_else(|| "kafka".to_owned(), ToString::to_string);
         match verdict::reading(error) {
             Reading::GoesOn => {
                 tracing::warn!("reading {at}: {}", error.fault.text);
@@ -77,10 +66,7 @@ impl Reads {
             Reading::Ends(kind) => {
                 let fatal = self.consumer.fatal();
                 let text = &fatal.as_ref().unwrap_or(&error.fault).text;
-                Some(kind.error(format!(
-                    "reading {at} from kafka at {}: {text}",
-                    self.cluster.bootstrap
-                )))
+                Some(kind.error(format!("reading {at} from kafka at {}: {text}", self.cluster.bootstrap)))
             }
         }
     }
@@ -91,29 +77,12 @@ impl Reads {
         };
         let wanted = match error.offset {
             offset @ 0.. => offset,
-            _ => self
-                .started
-                .get(&partition)
-                .copied()
-                .unwrap_or(error.offset),
+            _ => self.started.get(&partition).copied().unwrap_or(error.offset),
         };
-        let start = self
-            .cluster
-            .conf(&[])
-            .ok()
-            .and_then(|conf| Admin::new(conf).ok())
-            .and_then(|admin| {
-                admin
-                    .offsets(std::slice::from_ref(&partition), EARLIEST, false)
-                    .ok()?
-                    .into_iter()
-                    .next()
-            });
-        Error::OffsetGone {
-            partition,
-            wanted,
-            start: start.unwrap_or(-1),
-        }
+        let start = self.cluster.conf(&[]).ok().and_then(|conf| Admin::new(conf).ok()).and_then(|admin| {
+            admin.offsets(std::slice::from_ref(&partition), EARLIEST, false).ok()?.into_iter().next()
+        });
+        Error::OffsetGone { partition, wanted, start: start.unwrap_or(-1) }
     }
 
     /// Begins to read these partitions too; the ones being read go on where they are.
@@ -123,9 +92,7 @@ impl Reads {
             all.insert(partition.clone(), self.position(partition)?);
         }
         all.extend(from.iter().cloned());
-        let assigned = self
-            .consumer
-            .assign(all.iter().map(|(partition, offset)| (partition, *offset)));
+        let assigned = self.consumer.assign(all.iter().map(|(partition, offset)| (partition, *offset)));
         assigned.map_err(|fault| self.cluster.error("beginning to read", &fault))?;
         self.started = all;
         Ok(())
@@ -137,10 +104,7 @@ impl Reads {
             return Err(Error::Invalid(format!("{partition} is not being read")));
         };
         let position = self.consumer.position(partition);
-        let position = position.map_err(|fault| {
-            self.cluster
-                .error(&format!("position of {partition}"), &fault)
-        })?;
+        let position = position.map_err(|fault| self.cluster.error(&format!("position of {partition}"), &fault))?;
         Ok(position.unwrap_or(*start).max(*start))
     }
 }
@@ -153,13 +117,7 @@ pub(super) struct KafkaReader {
 impl KafkaReader {
     pub(super) fn open(cluster: &Cluster, from: &[(TopicPartition, i64)]) -> Result<Self, Error> {
         // The group's name is asked for by librdkafka and never used: nothing is committed, nobody joins.
-        let mut reads = Reads::new(
-            cluster,
-            &[
-                ("client.id", "tidemark-reader"),
-                ("group.id", "tidemark-reader"),
-            ],
-        )?;
+        let mut reads = Reads::new(cluster, &[("client.id", "tidemark-reader"), ("group.id", "tidemark-reader")])?;
         reads.start(from)?;
         Ok(Self { reads })
     }

@@ -1,12 +1,12 @@
 //! Brings a topic in line with its declaration.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::native::admin::Admin;
+use super::native::admin::{Admin, LATEST};
 use super::native::code;
-use super::{Cluster, PATIENCE, PAUSE};
-use crate::{Cleanup, Error, TopicSpec};
+use super::{Cluster, PATIENCE, PAUSE, leaderless};
+use crate::{Cleanup, Error, TopicPartition, TopicSpec};
 
 /// A tombstone is kept for a day.
 const DELETE_RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -15,11 +15,9 @@ const DELETE_RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
 pub(super) fn apply(admin: &Admin, cluster: &Cluster, spec: &TopicSpec) -> Result<(), Error> {
     check(spec)?;
     let doing = format!("topic {}", spec.name);
-    let found = admin
-        .partitions(&spec.name)
-        .map_err(|fault| cluster.error(&doing, &fault))?;
+    let found = admin.partitions(&spec.name).map_err(|fault| cluster.error(&doing, &fault))?;
     let there = match found {
-        Some(partitions) => Some(partitions.all),
+        Some(partitions) => Some(partitions),
         None => create(admin, cluster, spec)?,
     };
     if let Some(there) = there {
@@ -51,18 +49,12 @@ fn check(spec: &TopicSpec) -> Result<(), Error> {
 
 /// `Some(partitions)` when somebody else has made it meanwhile.
 fn create(admin: &Admin, cluster: &Cluster, spec: &TopicSpec) -> Result<Option<u32>, Error> {
-    match admin.create_topic(
-        &spec.name,
-        spec.partitions,
-        cluster.replication_factor,
-        &properties(spec),
-    ) {
+    match admin.create_topic(&spec.name, spec.partitions, cluster.replication_factor, &properties(spec)) {
         Ok(()) => Ok(None),
         Err(fault) if fault.code == code::TOPIC_ALREADY_EXISTS => {
-            let found = admin
-                .partitions(&spec.name)
-                .map_err(|fault| cluster.error(&format!("topic {}", spec.name), &fault))?;
-            Ok(found.map(|partitions| partitions.all))
+            let found =
+                admin.partitions(&spec.name).map_err(|fault| cluster.error(&format!("topic {}", spec.name), &fault))?;
+            Ok(found)
         }
         Err(fault) => Err(cluster.error(&format!("creating topic {}", spec.name), &fault)),
     }
@@ -73,34 +65,23 @@ fn align(admin: &Admin, cluster: &Cluster, spec: &TopicSpec, partitions: u32) ->
     let config = admin.topic_config(&spec.name).map_err(error)?;
     let changes = changes(spec, partitions, &config).map_err(Error::Invalid)?;
     if !changes.is_empty() {
-        admin
-            .set_topic_config(&spec.name, &changes)
-            .map_err(error)?;
+        admin.set_topic_config(&spec.name, &changes).map_err(error)?;
     }
     if partitions < spec.partitions {
-        admin
-            .grow_topic(&spec.name, spec.partitions)
-            .map_err(error)?;
+        admin.grow_topic(&spec.name, spec.partitions).map_err(error)?;
     }
     Ok(())
 }
 
-/// A broker answers requests for a new partition only once it has heard of its leader.
+/// A new partition takes requests only once its leader has heard that it is.
 fn await_leaders(admin: &Admin, cluster: &Cluster, spec: &TopicSpec) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
+    let partitions: Vec<_> =
+        (0..spec.partitions).map(|partition| TopicPartition::new(&*spec.name, partition)).collect();
     loop {
-        let found = admin
-            .partitions(&spec.name)
-            .map_err(|fault| cluster.error(&format!("topic {}", spec.name), &fault))?;
-        if found.is_some_and(|partitions| partitions.led >= spec.partitions) {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            let seconds = Duration::as_secs(&PATIENCE);
-            return Err(Error::Retriable(format!(
-                "topic {}: not every partition has a leader after {seconds} s",
-                spec.name
-            )));
+        let Err(fault) = admin.offsets(&partitions, LATEST, false) else { return Ok(()) };
+        if !leaderless(fault.code) || Instant::now() >= deadline {
+            return Err(cluster.error(&format!("waiting for the leaders of topic {}", spec.name), &fault));
         }
         std::thread::sleep(PAUSE);
     }
@@ -133,10 +114,7 @@ impl Removes {
     fn of(cleanup: &str, retention_ms: Option<i64>) -> Self {
         let has = |policy| cleanup.split(',').any(|part| part.trim() == policy);
         let kept = retention_ms.filter(|ms| *ms >= 0);
-        Self {
-            older_of_key: has("compact"),
-            beyond_ms: if has("delete") { kept } else { None },
-        }
+        Self { older_of_key: has("compact"), beyond_ms: if has("delete") { kept } else { None } }
     }
 
     /// Whether `new` removes a record that this one keeps.
@@ -163,12 +141,7 @@ fn changes(
         ));
     }
     let wanted = properties(spec);
-    let new = |name: &str| {
-        wanted
-            .iter()
-            .find(|(wanted, _)| *wanted == name)
-            .map_or("", |(_, value)| value.as_str())
-    };
+    let new = |name: &str| wanted.iter().find(|(wanted, _)| *wanted == name).map_or("", |(_, value)| value.as_str());
     let old = |name: &str| config.get(name).map_or("", String::as_str);
     let before = Removes::of(old("cleanup.policy"), old("retention.ms").parse().ok());
     let after = Removes::of(new("cleanup.policy"), new("retention.ms").parse().ok());
@@ -183,36 +156,21 @@ fn changes(
             new("retention.ms")
         ));
     }
-    Ok(wanted
-        .into_iter()
-        .filter(|(name, value)| old(name) != value)
-        .collect())
+    Ok(wanted.into_iter().filter(|(name, value)| old(name) != value).collect())
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
     fn spec(cleanup: Cleanup, retention_ms: Option<i64>) -> TopicSpec {
-        TopicSpec {
-            name: "t".to_owned(),
-            partitions: 4,
-            cleanup,
-            retention_ms,
-        }
+        TopicSpec { name: "t".to_owned(), partitions: 4, cleanup, retention_ms }
     }
 
     fn config(cleanup: &str, retention: &str) -> BTreeMap<String, String> {
-        let pairs = [
-            ("cleanup.policy", cleanup),
-            ("retention.ms", retention),
-            ("message.timestamp.type", "LogAppendTime"),
-        ];
+        let pairs =
+            [("cleanup.policy", cleanup), ("retention.ms", retention), ("message.timestamp.type", "LogAppendTime")];
         pairs
             .into_iter()
             .chain([("delete.retention.ms", "86400000")])
@@ -235,19 +193,11 @@ mod tests {
             (("compact", "1000"), (CompactAndDelete, Some(5_000)), false),
             (("compact,delete", "1000"), (Compact, None), true),
             (("compact,delete", "1000"), (Delete, Some(1_000)), true),
-            (
-                ("compact,delete", "1000"),
-                (CompactAndDelete, Some(2_000)),
-                true,
-            ),
+            (("compact,delete", "1000"), (CompactAndDelete, Some(2_000)), true),
         ];
         for ((old, retention), (cleanup, retention_ms), allowed) in rows {
             let result = changes(&spec(cleanup, retention_ms), 4, &config(old, retention));
-            assert_eq!(
-                result.is_ok(),
-                allowed,
-                "{old} {retention} -> {cleanup:?} {retention_ms:?}: {result:?}"
-            );
+            assert_eq!(result.is_ok(), allowed, "{old} {retention} -> {cleanup:?} {retention_ms:?}: {result:?}");
         }
     }
 
@@ -255,36 +205,16 @@ mod tests {
     fn only_differences_are_sent_and_partitions_never_shrink() {
         let declared = spec(Cleanup::Delete, Some(2_000));
         assert_eq!(changes(&declared, 4, &config("delete", "2000")), Ok(vec![]));
-        assert_eq!(
-            changes(&declared, 3, &config("delete", "1000")).unwrap(),
-            [("retention.ms", "2000".to_owned())]
-        );
-        assert!(
-            changes(&declared, 5, &config("delete", "2000"))
-                .unwrap_err()
-                .contains("declare 5")
-        );
+        assert_eq!(changes(&declared, 3, &config("delete", "1000")).unwrap(), [("retention.ms", "2000".to_owned())]);
+        assert!(changes(&declared, 5, &config("delete", "2000")).unwrap_err().contains("declare 5"));
     }
 
     #[test]
     fn names_and_counts_are_checked_before_anything_is_sent() {
         for name in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
-            assert!(
-                check(&TopicSpec {
-                    name: name.to_owned(),
-                    ..spec(Cleanup::Delete, None)
-                })
-                .is_err(),
-                "{name:?}"
-            );
+            assert!(check(&TopicSpec { name: name.to_owned(), ..spec(Cleanup::Delete, None) }).is_err(), "{name:?}");
         }
-        assert!(
-            check(&TopicSpec {
-                partitions: 0,
-                ..spec(Cleanup::Delete, None)
-            })
-            .is_err()
-        );
+        assert!(check(&TopicSpec { partitions: 0, ..spec(Cleanup::Delete, None) }).is_err());
         assert!(check(&spec(Cleanup::Delete, None)).is_ok());
     }
 }

@@ -37,6 +37,8 @@ impl Transactions {
             ("message.timeout.ms", &message_ms),
             ("socket.timeout.ms", &message_ms),
             ("delivery.report.only.error", "true"),
+            // A transaction right after another waits for the markers of that one, a few milliseconds.
+            ("retry.backoff.ms", "5"),
             // Records go out while more are produced; the flush sends the rest at once, whatever this says.
             ("linger.ms", "5"),
             ("batch.size", "262144"),
@@ -45,11 +47,7 @@ impl Transactions {
             ("queue.buffering.max.kbytes", "65536"),
         ])?;
         let producer = Producer::new(conf).map_err(|reason| cluster.unusable(&reason))?;
-        let transactions = Self {
-            producer,
-            id: id.to_owned(),
-            timeout,
-        };
+        let transactions = Self { producer, id: id.to_owned(), timeout };
         transactions.init(cluster)?;
         Ok(transactions)
     }
@@ -75,11 +73,7 @@ impl Transactions {
     ) -> Result<(), Error> {
         let deadline = Instant::now() + self.timeout;
         self.step(Stage::Begin, deadline, |producer, _| producer.begin())?;
-        let mut sink = Outbox {
-            producer: &mut self.producer,
-            deadline,
-            failed: None,
-        };
+        let mut sink = Outbox { producer: &mut self.producer, deadline, failed: None };
         let produced = produce(&mut sink);
         if let (Some(fault), Err(_)) = (sink.failed.take(), &produced) {
             return Err(self.settle(Stage::Fill, &fault, true));
@@ -88,13 +82,9 @@ impl Transactions {
             return Err(self.abort().err().unwrap_or(error));
         }
         if let Some((metadata, offsets)) = group {
-            self.step(Stage::Fill, deadline, |producer, time| {
-                producer.send_offsets(offsets, metadata, time)
-            })?;
+            self.step(Stage::Fill, deadline, |producer, time| producer.send_offsets(offsets, metadata, time))?;
         }
-        self.step(Stage::Fill, deadline, |producer, _| {
-            producer.flush(left(deadline))
-        })?;
+        self.step(Stage::Fill, deadline, |producer, _| producer.flush(left(deadline)))?;
         self.step(Stage::Commit, deadline, Producer::commit)
     }
 
@@ -118,12 +108,8 @@ impl Transactions {
 
     /// Does what was decided on an error that is not tried again.
     fn settle(&self, stage: Stage, fault: &Fault, expired: bool) -> Error {
-        // The first fatal error says why; later calls only say that there was one.
-        let fault = if fault.fatal {
-            self.producer.fatal().unwrap_or_else(|| fault.clone())
-        } else {
-            fault.clone()
-        };
+        // A fatal error is behind whatever came after it, such as messages that were purged because of it.
+        let fault = self.producer.fatal().unwrap_or_else(|| fault.clone());
         let text = format!("producer {}: {}", self.id, fault.text);
         match verdict::decide(stage, &fault, expired) {
             Decision::Fail(kind) => kind.error(text),
@@ -133,11 +119,7 @@ impl Transactions {
     }
 
     fn abort(&self) -> Result<(), Error> {
-        self.step(
-            Stage::Abort,
-            Instant::now() + ABORT_TIMEOUT,
-            Producer::abort,
-        )
+        self.step(Stage::Abort, Instant::now() + ABORT_TIMEOUT, Producer::abort)
     }
 }
 
@@ -157,19 +139,15 @@ impl Sink for Outbox<'_> {
     fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
         loop {
             let result = match self.producer.produce(&record) {
-                Err(fault)
-                    if fault.code == code::LOCAL_QUEUE_FULL && Instant::now() < self.deadline =>
-                {
+                Err(fault) if fault.code == code::LOCAL_QUEUE_FULL && Instant::now() < self.deadline => {
                     self.producer.make_room()
                 }
                 Err(fault) => Err(fault),
                 Ok(()) => return Ok(()),
             };
             if let Err(fault) = result {
-                let error = verdict::kind(fault.code).error(format!(
-                    "record for {}-{}: {}",
-                    record.topic, record.partition, fault.text
-                ));
+                let error = verdict::kind(fault.code)
+                    .error(format!("record for {}-{}: {}", record.topic, record.partition, fault.text));
                 self.failed = Some(fault);
                 return Err(error);
             }

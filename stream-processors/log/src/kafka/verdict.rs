@@ -105,9 +105,7 @@ pub(super) fn of_request(bootstrap: &str, doing: &str, fault: &Fault) -> Error {
              that its advertised.listeners can be reached from here",
             fault.text
         )),
-        kind @ (Kind::Fenced | Kind::Invalid) => {
-            kind.error(format!("{doing}: kafka at {bootstrap}: {}", fault.text))
-        }
+        kind @ (Kind::Fenced | Kind::Invalid) => kind.error(format!("{doing}: kafka at {bootstrap}: {}", fault.text)),
     }
 }
 
@@ -138,31 +136,19 @@ mod tests {
     use super::*;
     use crate::TopicPartition;
 
+    const INVALID_TXN_STATE: i32 = 48;
+    const LOCAL_STATE: i32 = -172;
+
     fn fault(code: i32) -> Fault {
-        Fault {
-            code,
-            text: "x".to_owned(),
-            fatal: false,
-            retriable: false,
-            abortable: false,
-        }
+        Fault { code, text: "x".to_owned(), fatal: false, retriable: false, abortable: false }
     }
 
     #[test]
     fn every_row_of_the_table() {
         let plain = fault(code::LOCAL_TIMED_OUT);
-        let retriable = Fault {
-            retriable: true,
-            ..plain.clone()
-        };
-        let abortable = |code| Fault {
-            abortable: true,
-            ..fault(code)
-        };
-        let fatal = |code| Fault {
-            fatal: true,
-            ..fault(code)
-        };
+        let retriable = Fault { retriable: true, ..plain.clone() };
+        let abortable = |code| Fault { abortable: true, ..fault(code) };
+        let fatal = |code| Fault { fatal: true, ..fault(code) };
         let rows = [
             // Retriable: again while there is time, at every stage.
             (Stage::Begin, retriable.clone(), false, Decision::Again),
@@ -170,153 +156,47 @@ mod tests {
             (Stage::Commit, retriable.clone(), false, Decision::Again),
             (Stage::Abort, retriable.clone(), false, Decision::Again),
             // Out of time: an end that was asked for may have come; nothing else has.
-            (
-                Stage::Begin,
-                retriable.clone(),
-                true,
-                Decision::Fail(Kind::Retriable),
-            ),
-            (
-                Stage::Fill,
-                retriable.clone(),
-                true,
-                Decision::Abort(Kind::Retriable),
-            ),
-            (
-                Stage::Commit,
-                retriable.clone(),
-                true,
-                Decision::Fail(Kind::Indefinite),
-            ),
-            (
-                Stage::Abort,
-                retriable,
-                true,
-                Decision::Fail(Kind::Indefinite),
-            ),
+            (Stage::Begin, retriable.clone(), true, Decision::Fail(Kind::Retriable)),
+            (Stage::Fill, retriable.clone(), true, Decision::Abort(Kind::Retriable)),
+            (Stage::Commit, retriable.clone(), true, Decision::Fail(Kind::Indefinite)),
+            (Stage::Abort, retriable, true, Decision::Fail(Kind::Indefinite)),
             // Requires abort.
-            (
-                Stage::Fill,
-                abortable(code::ILLEGAL_GENERATION),
-                false,
-                Decision::Abort(Kind::Fenced),
-            ),
-            (
-                Stage::Fill,
-                abortable(code::UNKNOWN_MEMBER_ID),
-                false,
-                Decision::Abort(Kind::Fenced),
-            ),
-            (
-                Stage::Fill,
-                abortable(code::OFFSET_METADATA_TOO_LARGE),
-                false,
-                Decision::Abort(Kind::Invalid),
-            ),
-            (
-                Stage::Fill,
-                abortable(code::LOCAL_TIMED_OUT),
-                false,
-                Decision::Abort(Kind::Retriable),
-            ),
-            (
-                Stage::Commit,
-                abortable(code::LOCAL_STATE),
-                false,
-                Decision::Abort(Kind::Retriable),
-            ),
+            (Stage::Fill, abortable(code::ILLEGAL_GENERATION), false, Decision::Abort(Kind::Fenced)),
+            (Stage::Fill, abortable(code::UNKNOWN_MEMBER_ID), false, Decision::Abort(Kind::Fenced)),
+            (Stage::Fill, abortable(code::OFFSET_METADATA_TOO_LARGE), false, Decision::Abort(Kind::Invalid)),
+            (Stage::Fill, abortable(code::LOCAL_TIMED_OUT), false, Decision::Abort(Kind::Retriable)),
+            (Stage::Commit, abortable(LOCAL_STATE), false, Decision::Abort(Kind::Retriable)),
             // Fatal.
-            (
-                Stage::Begin,
-                fatal(code::PRODUCER_FENCED),
-                false,
-                Decision::Fail(Kind::Fenced),
-            ),
-            (
-                Stage::Fill,
-                fatal(code::LOCAL_FENCED),
-                false,
-                Decision::Fail(Kind::Fenced),
-            ),
-            (
-                Stage::Fill,
-                fatal(code::INVALID_TXN_STATE),
-                false,
-                Decision::Fail(Kind::Retriable),
-            ),
-            (
-                Stage::Commit,
-                fatal(code::PRODUCER_FENCED),
-                false,
-                Decision::Fail(Kind::Indefinite),
-            ),
-            (
-                Stage::Commit,
-                fatal(code::INVALID_TXN_STATE),
-                false,
-                Decision::Fail(Kind::Indefinite),
-            ),
-            (
-                Stage::Abort,
-                fatal(code::PRODUCER_FENCED),
-                false,
-                Decision::Fail(Kind::Indefinite),
-            ),
+            (Stage::Begin, fatal(code::PRODUCER_FENCED), false, Decision::Fail(Kind::Fenced)),
+            (Stage::Fill, fatal(code::LOCAL_FENCED), false, Decision::Fail(Kind::Fenced)),
+            (Stage::Fill, fatal(INVALID_TXN_STATE), false, Decision::Fail(Kind::Retriable)),
+            (Stage::Commit, fatal(code::PRODUCER_FENCED), false, Decision::Fail(Kind::Indefinite)),
+            (Stage::Commit, fatal(INVALID_TXN_STATE), false, Decision::Fail(Kind::Indefinite)),
+            (Stage::Abort, fatal(code::PRODUCER_FENCED), false, Decision::Fail(Kind::Indefinite)),
             // None of them: nothing more is asked of the producer but the abort.
-            (
-                Stage::Begin,
-                plain.clone(),
-                false,
-                Decision::Fail(Kind::Retriable),
-            ),
-            (
-                Stage::Fill,
-                plain.clone(),
-                false,
-                Decision::Abort(Kind::Retriable),
-            ),
-            (
-                Stage::Commit,
-                plain.clone(),
-                false,
-                Decision::Fail(Kind::Indefinite),
-            ),
+            (Stage::Begin, plain.clone(), false, Decision::Fail(Kind::Retriable)),
+            (Stage::Fill, plain.clone(), false, Decision::Abort(Kind::Retriable)),
+            (Stage::Commit, plain.clone(), false, Decision::Fail(Kind::Indefinite)),
             (Stage::Abort, plain, false, Decision::Fail(Kind::Indefinite)),
             // Fatal wins over every other flag.
             (
                 Stage::Commit,
-                Fault {
-                    fatal: true,
-                    retriable: true,
-                    ..abortable(code::PRODUCER_FENCED)
-                },
+                Fault { fatal: true, retriable: true, ..abortable(code::PRODUCER_FENCED) },
                 false,
                 Decision::Fail(Kind::Indefinite),
             ),
         ];
         for (stage, fault, expired, wanted) in rows {
-            assert_eq!(
-                decide(stage, &fault, expired),
-                wanted,
-                "{stage:?} {fault:?} expired {expired}"
-            );
+            assert_eq!(decide(stage, &fault, expired), wanted, "{stage:?} {fault:?} expired {expired}");
         }
     }
 
     #[test]
     fn an_indefinite_end_is_never_followed_by_an_abort() {
         for bits in 0..16 {
-            let flags = Fault {
-                fatal: bits & 1 > 0,
-                retriable: bits & 2 > 0,
-                abortable: bits & 4 > 0,
-                ..fault(-185)
-            };
+            let flags = Fault { fatal: bits & 1 > 0, retriable: bits & 2 > 0, abortable: bits & 4 > 0, ..fault(-185) };
             let decision = decide(Stage::Commit, &flags, bits & 8 > 0);
-            assert!(
-                flags.abortable || !matches!(decision, Decision::Abort(_)),
-                "{flags:?}: {decision:?}"
-            );
+            assert!(flags.abortable || !matches!(decision, Decision::Abort(_)), "{flags:?}: {decision:?}");
         }
     }
 
@@ -327,46 +207,19 @@ mod tests {
             partition: of_partition.then(|| TopicPartition::new("t", 0)),
             offset: 5,
         };
-        assert_eq!(
-            reading(&error(code::LOCAL_AUTO_OFFSET_RESET, true)),
-            Reading::OffsetGone
-        );
-        assert_eq!(
-            reading(&error(code::OFFSET_OUT_OF_RANGE, true)),
-            Reading::OffsetGone
-        );
-        assert_eq!(
-            reading(&error(code::LOCAL_FATAL, false)),
-            Reading::Ends(Kind::Fenced)
-        );
-        assert_eq!(
-            reading(&error(code::FENCED_INSTANCE_ID, false)),
-            Reading::Ends(Kind::Fenced)
-        );
-        assert_eq!(
-            reading(&error(code::INVALID_SESSION_TIMEOUT, false)),
-            Reading::Ends(Kind::Invalid)
-        );
-        assert_eq!(
-            reading(&error(code::UNKNOWN_TOPIC_OR_PART, true)),
-            Reading::Ends(Kind::Invalid)
-        );
-        assert_eq!(
-            reading(&error(code::LOCAL_TIMED_OUT, true)),
-            Reading::Ends(Kind::Retriable)
-        );
-        assert_eq!(
-            reading(&error(code::LOCAL_TIMED_OUT, false)),
-            Reading::GoesOn
-        );
+        assert_eq!(reading(&error(code::LOCAL_AUTO_OFFSET_RESET, true)), Reading::OffsetGone);
+        assert_eq!(reading(&error(code::OFFSET_OUT_OF_RANGE, true)), Reading::OffsetGone);
+        assert_eq!(reading(&error(code::LOCAL_FATAL, false)), Reading::Ends(Kind::Fenced));
+        assert_eq!(reading(&error(code::FENCED_INSTANCE_ID, false)), Reading::Ends(Kind::Fenced));
+        assert_eq!(reading(&error(code::INVALID_SESSION_TIMEOUT, false)), Reading::Ends(Kind::Invalid));
+        assert_eq!(reading(&error(code::UNKNOWN_TOPIC_OR_PART, true)), Reading::Ends(Kind::Invalid));
+        assert_eq!(reading(&error(code::LOCAL_TIMED_OUT, true)), Reading::Ends(Kind::Retriable));
+        assert_eq!(reading(&error(code::LOCAL_TIMED_OUT, false)), Reading::GoesOn);
     }
 
     #[test]
     fn an_unreachable_broker_is_named_with_what_to_check() {
         let error = of_request("10.0.0.1:9092", "connecting", &Fault::timed_out("it")).to_string();
-        assert!(
-            error.contains("10.0.0.1:9092") && error.contains("advertised.listeners"),
-            "{error}"
-        );
+        assert!(error.contains("10.0.0.1:9092") && error.contains("advertised.listeners"), "{error}");
     }
 }

@@ -7,10 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidemark_log::embedded::EmbeddedLog;
-use tidemark_log::{
-    At, Cleanup, Event, GroupOffset, Log, MemberConfig, Sink, TopicPartition, TopicSpec,
-    system_clock,
-};
+use tidemark_log::{At, Cleanup, Event, GroupOffset, Log, MemberConfig, Sink, TopicPartition, TopicSpec, system_clock};
 
 use crate::support::{at, plain};
 
@@ -70,12 +67,8 @@ fn kill_after(dir: &Path, after: Duration) -> i64 {
 /// The child: each commit writes its number to both topics and moves the group.
 fn append_for_ever(dir: &Path) -> ! {
     let log = open(dir);
-    let topic = |name: &str| TopicSpec {
-        name: name.into(),
-        partitions: 1,
-        cleanup: Cleanup::Delete,
-        retention_ms: None,
-    };
+    let topic =
+        |name: &str| TopicSpec { name: name.into(), partitions: 1, cleanup: Cleanup::Delete, retention_ms: None };
     log.create_topics(&TOPICS.map(topic)).unwrap();
     let member = MemberConfig {
         group: "g".into(),
@@ -84,10 +77,7 @@ fn append_for_ever(dir: &Path) -> ! {
         session_timeout: Duration::from_secs(60),
     };
     let mut member = log.member(&member).unwrap();
-    assert!(matches!(
-        member.poll(Duration::from_secs(10), &mut |_| ()).unwrap(),
-        Event::Assigned(_)
-    ));
+    assert!(matches!(member.poll(Duration::from_secs(10), &mut |_| ()).unwrap(), Event::Assigned(_)));
     let mut n = log.offsets(&[at("left", 0)], At::StableEnd).unwrap()[0] / EACH;
     let watched = log.clone();
     std::thread::spawn(move || print_what_is_read(&watched));
@@ -95,16 +85,10 @@ fn append_for_ever(dir: &Path) -> ! {
         let value = n.to_string();
         let mut send = |sink: &mut dyn Sink| {
             let places = TOPICS.iter().cycle().take(2 * EACH as usize);
-            places
-                .into_iter()
-                .try_for_each(|topic| sink.send(plain(topic, 0, value.as_bytes())))
+            places.into_iter().try_for_each(|topic| sink.send(plain(topic, 0, value.as_bytes())))
         };
         n += 1;
-        let offset = GroupOffset {
-            partition: at("left", 0),
-            offset: n * EACH,
-            metadata: n.to_string(),
-        };
+        let offset = GroupOffset { partition: at("left", 0), offset: n * EACH, metadata: n.to_string() };
         member.commit(&mut send, &[offset]).unwrap();
         println!("\ncommits {n}");
     }
@@ -113,9 +97,7 @@ fn append_for_ever(dir: &Path) -> ! {
 /// A reader beside the writer: what it has seen counts as given away.
 fn print_what_is_read(log: &Arc<EmbeddedLog>) {
     let place = at("right", 0);
-    let from = log
-        .offsets(std::slice::from_ref(&place), At::StableEnd)
-        .unwrap()[0];
+    let from = log.offsets(std::slice::from_ref(&place), At::StableEnd).unwrap()[0];
     let mut reader = log.reader(&[(place.clone(), from)]).unwrap();
     loop {
         reader.poll(Duration::from_secs(1), &mut |_| ()).unwrap();
@@ -137,10 +119,7 @@ fn verify(dir: &Path) -> i64 {
             .poll(Duration::from_secs(10), &mut |batch| {
                 let next = &mut next[usize::from(batch.topic == "right")];
                 for record in batch.records {
-                    assert_eq!(
-                        (record.offset, record.value),
-                        (*next, Some((*next / EACH).to_string().as_bytes()))
-                    );
+                    assert_eq!((record.offset, record.value), (*next, Some((*next / EACH).to_string().as_bytes())));
                     *next += 1;
                 }
             })
@@ -148,11 +127,7 @@ fn verify(dir: &Path) -> i64 {
     }
     let group = log.committed("g", &places[..1]).unwrap().remove(0);
     let group = group.map_or((0, "0".to_owned()), |g| (g.offset, g.metadata));
-    assert_eq!(
-        group,
-        (commits * EACH, commits.to_string()),
-        "the group's offset and its records came apart"
-    );
+    assert_eq!(group, (commits * EACH, commits.to_string()), "the group's offset and its records came apart");
     commits
 }
 

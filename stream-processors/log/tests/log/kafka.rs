@@ -17,12 +17,7 @@ struct Cluster(Arc<KafkaLog>);
 impl Cluster {
     fn new() -> Self {
         static LOG: OnceLock<Arc<KafkaLog>> = OnceLock::new();
-        Self(
-            LOG.get_or_init(|| {
-                KafkaLog::connect(KafkaConfig::new(tidemark_harness::kafka())).unwrap()
-            })
-            .clone(),
-        )
+        Self(LOG.get_or_init(|| KafkaLog::connect(KafkaConfig::new(tidemark_harness::kafka())).unwrap()).clone())
     }
 }
 
@@ -46,12 +41,7 @@ impl Fixture for Cluster {
 
 fn member_config(group: &str, topic: &str, id: &str) -> MemberConfig {
     let (group, topics, id) = (group.to_owned(), vec![topic.to_owned()], id.to_owned());
-    MemberConfig {
-        group,
-        topics,
-        id,
-        session_timeout: Duration::from_secs(6),
-    }
+    MemberConfig { group, topics, id, session_timeout: Duration::from_secs(6) }
 }
 
 /// Writes records and fails, so that they are aborted.
@@ -61,8 +51,7 @@ fn abort(log: &dyn Log, topic: &str, records: usize) {
         (0..records).try_for_each(|_| sink.send(plain(topic, 0, b"aborted")))?;
         // Until they are on the broker: an abort would purge what has not been sent.
         let until = Instant::now() + Duration::from_secs(30);
-        while log.offsets(&[at(topic, 0)], At::End)?[0] < records as i64 && Instant::now() < until {
-        }
+        while log.offsets(&[at(topic, 0)], At::End)?[0] < records as i64 && Instant::now() < until {}
         Err(Error::Retriable("on purpose".to_owned()))
     });
     assert!(matches!(failed, Err(Error::Retriable(text)) if text == "on purpose"));
@@ -72,36 +61,16 @@ fn abort(log: &dyn Log, topic: &str, records: usize) {
 fn kafkas_own_tools_read_back_what_was_committed() {
     let fixture = Cluster::new();
     let (topic, group) = (topic(&fixture, "tooled", 1), fixture.name("group"));
-    write(
-        fixture.log().as_ref(),
-        &fixture.name("w"),
-        &[(&topic, 0, "a"), (&topic, 0, "b")],
-    );
+    write(fixture.log().as_ref(), &fixture.name("w"), &[(&topic, 0, "a"), (&topic, 0, "b")]);
     let mut member = Consumer::join(&fixture, &group, &[&topic], &fixture.name("m"));
-    drive(&fixture, "all is read", &mut [&mut member], |m| {
-        m[0].count() == 2
-    });
-    member
-        .commit((&topic, "c"), &at(&topic, 0), 2, "w=7")
-        .unwrap();
+    drive(&fixture, "all is read", &mut [&mut member], |m| m[0].count() == 2);
+    member.commit((&topic, "c"), &at(&topic, 0), 2, "w=7").unwrap();
     let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-    let printed = kafka_tool(
-        &tidemark_harness::kafka(),
-        class,
-        &["--describe", "--group", &group],
-    )
-    .unwrap();
-    let row = printed
-        .lines()
-        .find(|line| line.contains(&topic))
-        .unwrap_or_else(|| panic!("{printed}"));
+    let printed = kafka_tool(&tidemark_harness::kafka(), class, &["--describe", "--group", &group]).unwrap();
+    let row = printed.lines().find(|line| line.contains(&topic)).unwrap_or_else(|| panic!("{printed}"));
     // GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG …: two records and a marker, then one and a marker.
     let columns: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(
-        columns[..6],
-        [group.as_str(), &topic, "0", "2", "5", "3"],
-        "{printed}"
-    );
+    assert_eq!(columns[..6], [group.as_str(), &topic, "0", "2", "5", "3"], "{printed}");
 }
 
 #[test]
@@ -116,12 +85,7 @@ fn topics_are_made_as_declared() {
     };
     fixture.log().create_topics(&[spec]).unwrap();
     let class = "org.apache.kafka.tools.TopicCommand";
-    let printed = kafka_tool(
-        &tidemark_harness::kafka(),
-        class,
-        &["--describe", "--topic", &name],
-    )
-    .unwrap();
+    let printed = kafka_tool(&tidemark_harness::kafka(), class, &["--describe", "--topic", &name]).unwrap();
     for part in [
         "PartitionCount: 3",
         "cleanup.policy=compact,delete",
@@ -144,23 +108,12 @@ fn a_position_passes_aborted_records_at_the_end() {
     });
     let mut reader = log.reader(&[(at(&topic, 0), 0)]).unwrap();
     eventually(&fixture, "the reader passes the abort marker", || {
-        reader
-            .poll(Duration::from_millis(50), &mut |_| {
-                panic!("an aborted record was read")
-            })
-            .unwrap();
+        reader.poll(Duration::from_millis(50), &mut |_| panic!("an aborted record was read")).unwrap();
         reader.position(&at(&topic, 0)).unwrap() == end
     });
-    let mut member = Consumer::join(
-        &fixture,
-        &fixture.name("group"),
-        &[&topic],
-        &fixture.name("member"),
-    );
+    let mut member = Consumer::join(&fixture, &fixture.name("group"), &[&topic], &fixture.name("member"));
     drive(&fixture, "the member passes it", &mut [&mut member], |m| {
-        m[0].member
-            .position(&at(&topic, 0))
-            .is_ok_and(|position| position == end)
+        m[0].member.position(&at(&topic, 0)).is_ok_and(|position| position == end)
     });
     assert_eq!(member.count(), 0);
 }
@@ -168,22 +121,11 @@ fn a_position_passes_aborted_records_at_the_end() {
 #[test]
 fn a_paused_partition_at_its_end_loses_nothing() {
     let fixture = Cluster::new();
-    let (topic, log, id) = (
-        topic(&fixture, "paused", 1),
-        fixture.log(),
-        fixture.name("w"),
-    );
+    let (topic, log, id) = (topic(&fixture, "paused", 1), fixture.log(), fixture.name("w"));
     write(log.as_ref(), &id, &[(&topic, 0, "0")]);
-    let mut member = Consumer::join(
-        &fixture,
-        &fixture.name("group"),
-        &[&topic],
-        &fixture.name("m"),
-    );
+    let mut member = Consumer::join(&fixture, &fixture.name("group"), &[&topic], &fixture.name("m"));
     for round in 1..4 {
-        drive(&fixture, "all is read", &mut [&mut member], |m| {
-            m[0].count() == round
-        });
+        drive(&fixture, "all is read", &mut [&mut member], |m| m[0].count() == round);
         let end = log.offsets(&[at(&topic, 0)], At::End).unwrap()[0];
         drive(&fixture, "the end is passed", &mut [&mut member], |m| {
             m[0].member.position(&at(&topic, 0)).unwrap() == end
@@ -193,56 +135,34 @@ fn a_paused_partition_at_its_end_loses_nothing() {
         member.step();
         member.member.pause(&[at(&topic, 0)], false).unwrap();
     }
-    drive(&fixture, "all is read", &mut [&mut member], |m| {
-        m[0].count() == 4
-    });
-    assert_eq!(
-        strings(member.read.get(&at(&topic, 0))),
-        ["0", "1", "2", "3"]
-    );
+    drive(&fixture, "all is read", &mut [&mut member], |m| m[0].count() == 4);
+    assert_eq!(strings(member.read.get(&at(&topic, 0))), ["0", "1", "2", "3"]);
 }
 
 #[test]
 fn an_offset_that_is_gone_ends_the_reading() {
     let fixture = Cluster::new();
     let (topic, log) = (topic(&fixture, "deleted", 1), fixture.log());
-    write(
-        log.as_ref(),
-        &fixture.name("w"),
-        &[(&topic, 0, "a"), (&topic, 0, "b"), (&topic, 0, "c")],
-    );
+    write(log.as_ref(), &fixture.name("w"), &[(&topic, 0, "a"), (&topic, 0, "b"), (&topic, 0, "c")]);
     let file = tempfile::NamedTempFile::new().unwrap();
-    let wish =
-        format!(r#"{{"partitions":[{{"topic":"{topic}","partition":0,"offset":2}}],"version":1}}"#);
+    let wish = format!(r#"{{"partitions":[{{"topic":"{topic}","partition":0,"offset":2}}],"version":1}}"#);
     std::fs::write(file.path(), wish).unwrap();
     let class = "org.apache.kafka.tools.DeleteRecordsCommand";
     let args = ["--offset-json-file", file.path().to_str().unwrap()];
     kafka_tool(&tidemark_harness::kafka(), class, &args).unwrap();
     assert_eq!(log.offsets(&[at(&topic, 0)], At::Start).unwrap(), [2]);
     let gone = |error: Error| match error {
-        Error::OffsetGone {
-            partition,
-            wanted,
-            start,
-        } => assert_eq!((partition, wanted, start), (at(&topic, 0), 1, 2)),
+        Error::OffsetGone { partition, wanted, start } => assert_eq!((partition, wanted, start), (at(&topic, 0), 1, 2)),
         other => panic!("{other:?}"),
     };
     let mut reader = log.reader(&[(at(&topic, 0), 1)]).unwrap();
     let mut error = None;
     eventually(&fixture, "the reader is told", || {
-        error = reader
-            .poll(Duration::from_millis(50), &mut |_| panic!("read on"))
-            .err();
+        error = reader.poll(Duration::from_millis(50), &mut |_| panic!("read on")).err();
         error.is_some()
     });
     gone(error.unwrap());
-    let mut member = log
-        .member(&member_config(
-            &fixture.name("group"),
-            &topic,
-            &fixture.name("m"),
-        ))
-        .unwrap();
+    let mut member = log.member(&member_config(&fixture.name("group"), &topic, &fixture.name("m"))).unwrap();
     let mut error = None;
     eventually(&fixture, "the member is told", || {
         match member.poll(Duration::from_millis(50), &mut |_| panic!("read on")) {
@@ -258,31 +178,15 @@ fn an_offset_that_is_gone_ends_the_reading() {
 #[test]
 fn a_member_that_died_is_back_before_its_session_ends() {
     let fixture = Cluster::new();
-    let (topic, group, id) = (
-        topic(&fixture, "back", 1),
-        fixture.name("group"),
-        fixture.name("m"),
-    );
+    let (topic, group, id) = (topic(&fixture, "back", 1), fixture.name("group"), fixture.name("m"));
     let mut first = Consumer::join(&fixture, &group, &[&topic], &id);
-    drive(&fixture, "it owns", &mut [&mut first], |m| {
-        m[0].owned.len() == 1
-    });
+    drive(&fixture, "it owns", &mut [&mut first], |m| m[0].owned.len() == 1);
     let started = Instant::now();
     drop(first);
-    assert!(
-        started.elapsed() < Duration::from_secs(1),
-        "a drop that blocks: {:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(1), "a drop that blocks: {:?}", started.elapsed());
     let mut second = Consumer::join(&fixture, &group, &[&topic], &id);
-    drive(&fixture, "it owns again", &mut [&mut second], |m| {
-        m[0].owned.len() == 1
-    });
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
+    drive(&fixture, "it owns again", &mut [&mut second], |m| m[0].owned.len() == 1);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -291,13 +195,10 @@ fn a_commit_larger_than_the_send_queue_waits_for_room() {
     let fixture = Cluster::new();
     let (topic, log) = (topic(&fixture, "large", 2), fixture.log());
     let mut producer = log.producer(&fixture.name("p")).unwrap();
-    let mut send = |sink: &mut dyn Sink| {
-        (0..RECORDS).try_for_each(|n| sink.send(plain(&topic, (n % 2) as u32, b"small")))
-    };
+    let mut send =
+        |sink: &mut dyn Sink| (0..RECORDS).try_for_each(|n| sink.send(plain(&topic, (n % 2) as u32, b"small")));
     producer.commit(&mut send).unwrap();
-    let ends = log
-        .offsets(&[at(&topic, 0), at(&topic, 1)], At::StableEnd)
-        .unwrap();
+    let ends = log.offsets(&[at(&topic, 0), at(&topic, 1)], At::StableEnd).unwrap();
     assert_eq!(ends, [RECORDS / 2 + 1, RECORDS / 2 + 1]);
 }
 
@@ -307,25 +208,15 @@ fn a_record_that_cannot_be_written_fails_the_commit_whole() {
     let (topic, log) = (topic(&fixture, "strict", 1), fixture.log());
     let large = vec![0; 2 * 1024 * 1024];
     let nowhere = fixture.name("nowhere");
-    for bad in [
-        plain(&topic, 0, &large),
-        plain(&topic, 7, b"v"),
-        plain(&nowhere, 0, b"v"),
-    ] {
+    for bad in [plain(&topic, 0, &large), plain(&topic, 7, b"v"), plain(&nowhere, 0, b"v")] {
         let mut producer = log.producer(&fixture.name("p")).unwrap();
         let failed = producer.commit(&mut |sink| {
             sink.send(plain(&topic, 0, b"before"))?;
             sink.send(bad)
         });
         let error = failed.unwrap_err();
-        assert!(
-            matches!(error, Error::Invalid(_) | Error::Retriable(_)),
-            "{error:?}"
-        );
-        assert!(
-            producer.commit(&mut |_| Ok(())).is_err(),
-            "a producer is of no use after an error"
-        );
+        assert!(matches!(error, Error::Invalid(_) | Error::Retriable(_)), "{error:?}");
+        assert!(producer.commit(&mut |_| Ok(())).is_err(), "a producer is of no use after an error");
     }
     assert_eq!(values(&fixture, &topic, 0), Vec::<String>::new());
 }
@@ -335,9 +226,7 @@ fn a_commit_takes_milliseconds() {
     let fixture = Cluster::new();
     let (topic, group) = (topic(&fixture, "quick", 1), fixture.name("group"));
     let mut member = Consumer::join(&fixture, &group, &[&topic], &fixture.name("m"));
-    drive(&fixture, "it owns", &mut [&mut member], |m| {
-        m[0].owned.len() == 1
-    });
+    drive(&fixture, "it owns", &mut [&mut member], |m| m[0].owned.len() == 1);
     let mut times: Vec<_> = (0..41)
         .map(|n| {
             let before = Instant::now();
@@ -347,11 +236,7 @@ fn a_commit_takes_milliseconds() {
         .collect();
     times.sort();
     // About 10 ms on a quiet machine. A flush that polls in steps of 100 ms, or requests held back for more bytes, show.
-    assert!(
-        times[20] < Duration::from_millis(80),
-        "half take longer than {:?}",
-        times[20]
-    );
+    assert!(times[20] < Duration::from_millis(80), "half take longer than {:?}", times[20]);
     println!("commit p50 {:?}, p90 {:?}", times[20], times[36]);
 }
 
@@ -359,51 +244,36 @@ fn a_commit_takes_milliseconds() {
 fn a_broker_that_hangs_ends_the_commit_within_its_deadline() {
     let broker = tidemark_harness::Kafka::start(&[]).unwrap();
     let log = KafkaLog::connect(KafkaConfig::new(broker.bootstrap())).unwrap();
-    let spec = TopicSpec {
-        name: "t".to_owned(),
-        partitions: 1,
-        cleanup: Cleanup::Delete,
-        retention_ms: None,
-    };
+    let spec = TopicSpec { name: "t".to_owned(), partitions: 1, cleanup: Cleanup::Delete, retention_ms: None };
     log.create_topics(&[spec]).unwrap();
     let mut member = log.member(&member_config("g", "t", "m")).unwrap();
     let started = Instant::now();
     let failed = member.commit(
         &mut |sink| {
+            sink.send(plain("t", 0, b"lost"))?;
+            eventually(&Cluster::new(), "the record is on the broker", || {
+                log.offsets(&[at("t", 0)], At::End).unwrap() == [1]
+            });
             broker.pause();
             sink.send(plain("t", 0, b"lost"))
         },
         &[],
     );
     assert!(matches!(failed, Err(Error::Indefinite(_))), "{failed:?}");
-    assert!(
-        started.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     let dropping = Instant::now();
     drop(member);
-    assert!(
-        dropping.elapsed() < Duration::from_secs(1),
-        "a drop that blocks: {:?}",
-        dropping.elapsed()
-    );
+    assert!(dropping.elapsed() < Duration::from_secs(1), "a drop that blocks: {:?}", dropping.elapsed());
     broker.resume();
     let mut next = log.producer("m").unwrap();
-    next.commit(&mut |sink| sink.send(plain("t", 0, b"kept")))
-        .unwrap();
+    next.commit(&mut |sink| sink.send(plain("t", 0, b"kept"))).unwrap();
     let mut seen = Vec::new();
     let mut reader = log.reader(&[(at("t", 0), 0)]).unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     while seen.is_empty() && Instant::now() < until {
         reader
             .poll(Duration::from_millis(50), &mut |batch| {
-                seen.extend(
-                    batch
-                        .records
-                        .iter()
-                        .map(|record| record.value.unwrap().to_vec()),
-                );
+                seen.extend(batch.records.iter().map(|record| record.value.unwrap().to_vec()));
             })
             .unwrap();
     }
@@ -413,26 +283,17 @@ fn a_broker_that_hangs_ends_the_commit_within_its_deadline() {
 #[test]
 fn a_broker_that_cannot_be_reached_is_named() {
     let address = format!("127.0.0.1:{}", tidemark_harness::free_port().unwrap());
-    let Err(error) = KafkaLog::connect(KafkaConfig::new(&address)) else {
-        panic!("connected to nothing")
-    };
+    let Err(error) = KafkaLog::connect(KafkaConfig::new(&address)) else { panic!("connected to nothing") };
     let text = error.to_string();
     assert!(matches!(error, Error::Retriable(_)), "{text}");
-    assert!(
-        text.contains(&address) && text.contains("advertised.listeners"),
-        "{text}"
-    );
+    assert!(text.contains(&address) && text.contains("advertised.listeners"), "{text}");
 }
 
 #[test]
 fn a_property_that_does_not_exist_is_named() {
     let mut config = KafkaConfig::new("127.0.0.1:1");
-    config
-        .properties
-        .insert("no.such.property".to_owned(), "1".to_owned());
-    let Err(error) = KafkaLog::connect(config) else {
-        panic!("took it")
-    };
+    config.properties.insert("no.such.property".to_owned(), "1".to_owned());
+    let Err(error) = KafkaLog::connect(config) else { panic!("took it") };
     assert!(error.to_string().contains("no.such.property"), "{error}");
 }
 
@@ -442,29 +303,14 @@ fn the_last_of_equal_headers_is_found_from_any_thread() {
     let (topic, log) = (topic(&fixture, "headers", 1), fixture.log());
     let mut producer = log.producer(&fixture.name("p")).unwrap();
     let headers: [(&str, &[u8]); 2] = [("h", b"first"), ("h", b"last")];
-    let record = Outgoing {
-        topic: &topic,
-        partition: 0,
-        value: Some(b"v"),
-        headers: &headers,
-        ..Outgoing::default()
-    };
-    producer
-        .commit(&mut |sink| (0..200).try_for_each(|_| sink.send(record)))
-        .unwrap();
+    let record = Outgoing { topic: &topic, partition: 0, value: Some(b"v"), headers: &headers, ..Outgoing::default() };
+    producer.commit(&mut |sink| (0..200).try_for_each(|_| sink.send(record))).unwrap();
     let mut reader = log.reader(&[(at(&topic, 0), 0)]).unwrap();
     let mut seen = 0;
     eventually(&fixture, "all arrive", || {
         reader
             .poll(Duration::from_millis(50), &mut |batch| {
-                let all = || {
-                    assert!(
-                        batch
-                            .records
-                            .iter()
-                            .all(|r| r.headers.get("h") == Some(b"last"))
-                    )
-                };
+                let all = || assert!(batch.records.iter().all(|r| r.headers.get("h") == Some(b"last")));
                 std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(all))));
                 seen += batch.records.len();
             })

@@ -1,11 +1,6 @@
 //! One suite that holds every log to the promises of the crate's traits: see [`conformance`]. A log takes part with a
 //! module that has a [`support::Fixture`] and says `conformance_suite!(fixture)`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 #[macro_use]
 mod conformance;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidemark_log::{
-    Cleanup, Error, Event, GroupOffset, Log, Member, MemberConfig, Outgoing, Reader, Record, Sink,
-    TopicPartition, TopicSpec,
+    At, Cleanup, Error, Event, GroupOffset, Log, Member, MemberConfig, Outgoing, Reader, Record, Sink, TopicPartition,
+    TopicSpec,
 };
 
 /// A log under test.
@@ -33,12 +33,7 @@ pub(crate) struct Kept {
 impl From<&Record<'_>> for Kept {
     fn from(r: &Record<'_>) -> Self {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
-        Self {
-            offset: r.offset,
-            timestamp: r.timestamp,
-            key: owned(r.key),
-            value: owned(r.value),
-        }
+        Self { offset: r.offset, timestamp: r.timestamp, key: owned(r.key), value: owned(r.value) }
     }
 }
 
@@ -47,12 +42,7 @@ pub(crate) type Read = BTreeMap<TopicPartition, Vec<Kept>>;
 /// Makes a topic of its own for the test.
 pub(crate) fn topic(fixture: &dyn Fixture, what: &str, partitions: u32) -> String {
     let name = fixture.name(what);
-    let spec = TopicSpec {
-        name: name.clone(),
-        partitions,
-        cleanup: Cleanup::Delete,
-        retention_ms: None,
-    };
+    let spec = TopicSpec { name: name.clone(), partitions, cleanup: Cleanup::Delete, retention_ms: None };
     fixture.log().create_topics(&[spec]).unwrap();
     name
 }
@@ -63,50 +53,49 @@ pub(crate) fn at(topic: &str, partition: u32) -> TopicPartition {
 
 /// A record with a value only.
 pub(crate) fn plain<'a>(topic: &'a str, partition: u32, value: &'a [u8]) -> Outgoing<'a> {
-    Outgoing {
-        topic,
-        partition,
-        value: Some(value),
-        ..Outgoing::default()
-    }
+    Outgoing { topic, partition, value: Some(value), ..Outgoing::default() }
 }
 
 /// Commits one value to each of the given places, in one commit.
 pub(crate) fn write(log: &dyn Log, id: &str, values: &[(&str, u32, &str)]) {
     let mut producer = log.producer(id).unwrap();
     let mut send = |sink: &mut dyn Sink| {
-        values.iter().try_for_each(|(topic, partition, value)| {
-            sink.send(plain(topic, *partition, value.as_bytes()))
-        })
+        values.iter().try_for_each(|(topic, partition, value)| sink.send(plain(topic, *partition, value.as_bytes())))
     };
     producer.commit(&mut send).unwrap();
+    let places: Vec<_> = values.iter().map(|(topic, partition, _)| at(topic, *partition)).collect();
+    settled_ends(log, &places);
+}
+
+/// The ends, once readers see all that is below them: a commit is durable on return, and seen soon after.
+pub(crate) fn settled_ends(log: &dyn Log, places: &[TopicPartition]) -> Vec<i64> {
+    let ends = log.offsets(places, At::End).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let stable = log.offsets(places, At::StableEnd).unwrap();
+        if stable.iter().zip(&ends).all(|(stable, end)| stable >= end) {
+            return stable;
+        }
+        assert!(Instant::now() < until, "stable ends stay at {stable:?}, below {ends:?}");
+    }
 }
 
 /// Asks again until `done`; fails after the fixture's patience.
 pub(crate) fn eventually(fixture: &dyn Fixture, what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + fixture.patience();
     while !done() {
-        assert!(
-            Instant::now() < until,
-            "not within {:?}: {what}",
-            fixture.patience()
-        );
+        assert!(Instant::now() < until, "not within {:?}: {what}", fixture.patience());
     }
 }
 
-/// Reads each partition from the given offset up to its stable end as of now, by position.
+/// Reads each partition from the given offset up to its end as of now, by position.
 pub(crate) fn read_to_end(fixture: &dyn Fixture, from: &[(TopicPartition, i64)]) -> Read {
     let log = fixture.log();
     let places: Vec<_> = from.iter().map(|(p, _)| p.clone()).collect();
-    let ends = log.offsets(&places, tidemark_log::At::StableEnd).unwrap();
+    let ends = settled_ends(log.as_ref(), &places);
     let mut reader = log.reader(from).unwrap();
     let mut read = Read::new();
-    let there = |reader: &dyn Reader| {
-        places
-            .iter()
-            .zip(&ends)
-            .all(|(p, end)| reader.position(p).unwrap() >= *end)
-    };
+    let there = |reader: &dyn Reader| places.iter().zip(&ends).all(|(p, end)| reader.position(p).unwrap() >= *end);
     eventually(fixture, "a reader reaches the stable end", || {
         there(reader.as_ref()) || {
             poll_into(reader.as_mut(), &mut read).unwrap();
@@ -118,10 +107,7 @@ pub(crate) fn read_to_end(fixture: &dyn Fixture, from: &[(TopicPartition, i64)])
 
 /// All values of a partition, from its start.
 pub(crate) fn values(fixture: &dyn Fixture, topic: &str, partition: u32) -> Vec<String> {
-    let start = fixture
-        .log()
-        .offsets(&[at(topic, partition)], tidemark_log::At::Start)
-        .unwrap()[0];
+    let start = fixture.log().offsets(&[at(topic, partition)], At::Start).unwrap()[0];
     let read = read_to_end(fixture, &[(at(topic, partition), start)]);
     strings(read.get(&at(topic, partition)))
 }
@@ -153,22 +139,10 @@ impl Consumer {
     pub(crate) fn join(fixture: &dyn Fixture, group: &str, topics: &[&str], id: &str) -> Self {
         let topics = topics.iter().map(|t| (*t).to_owned()).collect();
         let session_timeout = fixture.session_timeout();
-        let config = MemberConfig {
-            group: group.to_owned(),
-            topics,
-            id: id.to_owned(),
-            session_timeout,
-        };
+        let config = MemberConfig { group: group.to_owned(), topics, id: id.to_owned(), session_timeout };
         let member = fixture.log().member(&config).unwrap();
         let (owned, read, events) = (Vec::new(), Read::new(), Vec::new());
-        Self {
-            log: fixture.log(),
-            group: group.to_owned(),
-            member,
-            owned,
-            read,
-            events,
-        }
+        Self { log: fixture.log(), group: group.to_owned(), member, owned, read, events }
     }
 
     /// Polls once and leaves the answer to the caller.
@@ -191,11 +165,7 @@ impl Consumer {
             Event::Assigned(owned) => {
                 let committed = self.log.committed(&self.group, &owned).unwrap();
                 let offset = |c: Option<GroupOffset>| c.map_or(0, |c| c.offset);
-                let from: Vec<_> = owned
-                    .iter()
-                    .cloned()
-                    .zip(committed.into_iter().map(offset))
-                    .collect();
+                let from: Vec<_> = owned.iter().cloned().zip(committed.into_iter().map(offset)).collect();
                 self.member.start(&from).unwrap();
                 self.owned = owned;
             }
@@ -219,15 +189,8 @@ impl Consumer {
         metadata: &str,
     ) -> Result<(), Error> {
         let (topic, value) = to;
-        let offsets = [GroupOffset {
-            partition: partition.clone(),
-            offset,
-            metadata: metadata.to_owned(),
-        }];
-        self.member.commit(
-            &mut |sink| sink.send(plain(topic, 0, value.as_bytes())),
-            &offsets,
-        )
+        let offsets = [GroupOffset { partition: partition.clone(), offset, metadata: metadata.to_owned() }];
+        self.member.commit(&mut |sink| sink.send(plain(topic, 0, value.as_bytes())), &offsets)
     }
 }
 
@@ -245,16 +208,8 @@ pub(crate) fn drive(
 }
 
 /// The group's offset and metadata for a partition.
-pub(crate) fn committed(
-    fixture: &dyn Fixture,
-    group: &str,
-    place: &TopicPartition,
-) -> Option<(i64, String)> {
-    let found = fixture
-        .log()
-        .committed(group, std::slice::from_ref(place))
-        .unwrap()
-        .remove(0);
+pub(crate) fn committed(fixture: &dyn Fixture, group: &str, place: &TopicPartition) -> Option<(i64, String)> {
+    let found = fixture.log().committed(group, std::slice::from_ref(place)).unwrap().remove(0);
     found.map(|c| {
         assert_eq!(c.partition, *place);
         (c.offset, c.metadata)

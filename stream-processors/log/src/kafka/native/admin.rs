@@ -32,12 +32,7 @@ impl Options {
         // SAFETY: live client and options; a buffer as long as said. A timeout in range is never refused.
         unsafe {
             let options = sys::rd_kafka_AdminOptions_new(handle.pointer(), operation);
-            sys::rd_kafka_AdminOptions_set_request_timeout(
-                options,
-                millis(REQUEST_TIMEOUT),
-                pointer,
-                size,
-            );
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(REQUEST_TIMEOUT), pointer, size);
             Self(options)
         }
     }
@@ -47,25 +42,15 @@ impl Options {
         let mut room = ErrorText::new();
         let (pointer, size) = room.pointer();
         // SAFETY: live options, a buffer as long as said.
-        let result = unsafe {
-            sys::rd_kafka_AdminOptions_set_operation_timeout(
-                self.0,
-                millis(REQUEST_TIMEOUT),
-                pointer,
-                size,
-            )
-        };
+        let result =
+            unsafe { sys::rd_kafka_AdminOptions_set_operation_timeout(self.0, millis(REQUEST_TIMEOUT), pointer, size) };
         check_code(result as i32).map_err(|fault| Fault::with_text(fault.code, room.take()))
     }
 
     /// Offsets of open transactions are waited for, not passed over.
     pub(super) fn require_stable(&mut self) -> Result<(), Fault> {
         // SAFETY: live options; the error returned is ours.
-        unsafe {
-            fault::check(sys::rd_kafka_AdminOptions_set_require_stable_offsets(
-                self.0, 1,
-            ))
-        }
+        unsafe { fault::check(sys::rd_kafka_AdminOptions_set_require_stable_offsets(self.0, 1)) }
     }
 
     pub(super) fn read_committed(&mut self, read_committed: bool) -> Result<(), Fault> {
@@ -74,11 +59,7 @@ impl Options {
             false => sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
         };
         // SAFETY: live options; the error returned is ours.
-        unsafe {
-            fault::check(sys::rd_kafka_AdminOptions_set_isolation_level(
-                self.0, level,
-            ))
-        }
+        unsafe { fault::check(sys::rd_kafka_AdminOptions_set_isolation_level(self.0, level)) }
     }
 
     /// Live as long as this value.
@@ -113,9 +94,7 @@ impl Drop for Answer {
 
 impl Admin {
     pub(crate) fn new(conf: Conf) -> Result<Self, String> {
-        Ok(Self {
-            handle: Handle::new(Kind::Producer, conf, None)?,
-        })
+        Ok(Self { handle: Handle::new(Kind::Producer, conf, None)? })
     }
 
     /// Asks any broker for its metadata: whether the cluster can be reached.
@@ -124,8 +103,7 @@ impl Admin {
         // SAFETY: live client; no topic asked for; the metadata is ours when there is no error.
         unsafe {
             let rk = self.handle.pointer();
-            let result =
-                sys::rd_kafka_metadata(rk, 0, std::ptr::null_mut(), &mut metadata, millis(timeout));
+            let result = sys::rd_kafka_metadata(rk, 0, std::ptr::null_mut(), &mut metadata, millis(timeout));
             check_code(result as i32)?;
             sys::rd_kafka_metadata_destroy(metadata);
         }
@@ -155,12 +133,8 @@ impl Admin {
         }
         let answer = Answer(event);
         // SAFETY: live event; the error code is librdkafka's own or the broker's for the whole request.
-        let (code, text) = unsafe {
-            (
-                sys::rd_kafka_event_error(event) as i32,
-                text(sys::rd_kafka_event_error_string(event)),
-            )
-        };
+        let (code, text) =
+            unsafe { (sys::rd_kafka_event_error(event) as i32, text(sys::rd_kafka_event_error_string(event))) };
         check_code(code).map_err(|fault| Fault::with_text(fault.code, text))?;
         Ok(answer)
     }

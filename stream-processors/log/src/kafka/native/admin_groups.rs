@@ -23,8 +23,7 @@ impl Admin {
         options.require_stable()?;
         let (name, list) = (c_string(group), List::of(partitions));
         // SAFETY: a NUL-terminated name and a live list, both copied.
-        let mut request =
-            unsafe { sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), list.pointer()) };
+        let mut request = unsafe { sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), list.pointer()) };
         // SAFETY: all live; the request is copied.
         let answer = self.ask(|rk, queue| unsafe {
             sys::rd_kafka_ListConsumerGroupOffsets(rk, &mut request, 1, options.pointer(), queue);
@@ -35,37 +34,21 @@ impl Admin {
             let answer = answer?;
             let mut count = 0;
             let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(answer.pointer());
-            group_rows(
-                sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count),
-                count,
-            )?
+            group_rows(sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count), count)?
         };
-        partitions
-            .iter()
-            .map(|partition| committed(&rows, partition))
-            .collect()
+        partitions.iter().map(|partition| committed(&rows, partition)).collect()
     }
 
     /// Commits offsets for a group without members.
-    pub(crate) fn set_group_offsets(
-        &self,
-        group: &str,
-        offsets: &[GroupOffset],
-    ) -> Result<(), Fault> {
+    pub(crate) fn set_group_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), Fault> {
         let options = self.options(Operation::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
         let name = c_string(group);
         let mut list = List::new(offsets.len());
         for offset in offsets {
-            list.add(
-                &offset.partition.topic,
-                offset.partition.partition,
-                Some(offset.offset),
-                &offset.metadata,
-            );
+            list.add(&offset.partition.topic, offset.partition.partition, Some(offset.offset), &offset.metadata);
         }
         // SAFETY: a NUL-terminated name and a live list, both copied.
-        let mut request =
-            unsafe { sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.pointer()) };
+        let mut request = unsafe { sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.pointer()) };
         // SAFETY: all live; the request is copied.
         let answer = self.ask(|rk, queue| unsafe {
             sys::rd_kafka_AlterConsumerGroupOffsets(rk, &mut request, 1, options.pointer(), queue);
@@ -76,14 +59,9 @@ impl Admin {
             let answer = answer?;
             let mut count = 0;
             let result = sys::rd_kafka_event_AlterConsumerGroupOffsets_result(answer.pointer());
-            group_rows(
-                sys::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &mut count),
-                count,
-            )?
+            group_rows(sys::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &mut count), count)?
         };
-        offsets
-            .iter()
-            .try_for_each(|offset| list::of_partition(&rows, &offset.partition).map(|_| ()))
+        offsets.iter().try_for_each(|offset| list::of_partition(&rows, &offset.partition).map(|_| ()))
     }
 }
 
@@ -98,18 +76,13 @@ fn committed(rows: &[Entry], partition: &TopicPartition) -> Result<Option<GroupO
 
 /// # Safety
 /// `groups` holds `count` valid results.
-unsafe fn group_rows(
-    groups: *mut *const sys::rd_kafka_group_result_t,
-    count: usize,
-) -> Result<Vec<Entry>, Fault> {
+unsafe fn group_rows(groups: *mut *const sys::rd_kafka_group_result_t, count: usize) -> Result<Vec<Entry>, Fault> {
     if count == 0 {
         return Ok(Vec::new());
     }
     // SAFETY: valid as promised by the caller.
     unsafe {
         fault::check_borrowed(sys::rd_kafka_group_result_error(*groups))?;
-        Ok(list::entries(sys::rd_kafka_group_result_partitions(
-            *groups,
-        )))
+        Ok(list::entries(sys::rd_kafka_group_result_partitions(*groups)))
     }
 }

@@ -31,24 +31,16 @@ impl Admin {
             list.add(&partition.topic, partition.partition, Some(spec), "");
         }
         // SAFETY: all live; the request copies the list.
-        let answer = self.ask(|rk, queue| unsafe {
-            sys::rd_kafka_ListOffsets(rk, list.pointer(), options.pointer(), queue)
-        })?;
+        let answer =
+            self.ask(|rk, queue| unsafe { sys::rd_kafka_ListOffsets(rk, list.pointer(), options.pointer(), queue) })?;
         // SAFETY: the answer is of this kind and outlives what is read from it; the array is as long as said.
         let found: Vec<Entry> = unsafe {
             let mut count = 0;
             let result = sys::rd_kafka_event_ListOffsets_result(answer.pointer());
             let infos = sys::rd_kafka_ListOffsets_result_infos(result, &mut count);
-            let row = |info| {
-                list::entry(sys::rd_kafka_ListOffsetsResultInfo_topic_partition(
-                    *infos.add(info),
-                ))
-            };
+            let row = |info| list::entry(sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(info)));
             (0..count).map(row).collect()
         };
-        partitions
-            .iter()
-            .map(|partition| list::of_partition(&found, partition).map(|entry| entry.offset))
-            .collect()
+        partitions.iter().map(|partition| list::of_partition(&found, partition).map(|entry| entry.offset)).collect()
     }
 }

@@ -9,26 +9,16 @@ use super::admin::{Admin, Operation};
 use super::fault::{self, Fault, check_code};
 use super::{ErrorText, c_string, code, text};
 
-/// Partitions of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Partitions {
-    /// In all.
-    pub(crate) all: u32,
-    /// With a leader, so that they can be read and written.
-    pub(crate) led: u32,
-}
-
 impl Admin {
     /// How many partitions a topic has; `None` when there is no such topic.
-    pub(crate) fn partitions(&self, topic: &str) -> Result<Option<Partitions>, Fault> {
+    pub(crate) fn partitions(&self, topic: &str) -> Result<Option<u32>, Fault> {
         let options = self.options(Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         let name = c_string(topic);
         let mut names = [name.as_ptr()];
         let answer = self.ask(|rk, queue| {
             // SAFETY: all live; the collection copies the names and is destroyed once after the request has copied it.
             unsafe {
-                let topics =
-                    sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+                let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
                 sys::rd_kafka_DescribeTopics(rk, topics, options.pointer(), queue);
                 sys::rd_kafka_TopicCollection_destroy(topics);
             }
@@ -45,15 +35,8 @@ impl Admin {
                 Err(fault) if fault.code == code::UNKNOWN_TOPIC_OR_PART => return Ok(None),
                 other => other?,
             }
-            let partitions = sys::rd_kafka_TopicDescription_partitions(*topics, &mut count);
-            let led = |partition: &usize| {
-                !sys::rd_kafka_TopicPartitionInfo_leader(*partitions.add(*partition)).is_null()
-            };
-            let all = u32::try_from(count).unwrap_or(u32::MAX);
-            Ok(Some(Partitions {
-                all,
-                led: u32::try_from((0..count).filter(led).count()).unwrap_or(u32::MAX),
-            }))
+            sys::rd_kafka_TopicDescription_partitions(*topics, &mut count);
+            Ok(u32::try_from(count).ok())
         }
     }
 
@@ -72,8 +55,7 @@ impl Admin {
         let mut room = ErrorText::new();
         let (pointer, size) = room.pointer();
         // SAFETY: a NUL-terminated name, which is copied, and a buffer as long as said.
-        let mut new =
-            unsafe { sys::rd_kafka_NewTopic_new(name.as_ptr(), count, replication, pointer, size) };
+        let mut new = unsafe { sys::rd_kafka_NewTopic_new(name.as_ptr(), count, replication, pointer, size) };
         if new.is_null() {
             return Err(Fault::with_text(code::LOCAL_INVALID_ARG, room.take()));
         }
@@ -83,19 +65,15 @@ impl Admin {
             unsafe { sys::rd_kafka_NewTopic_set_config(new, name.as_ptr(), value.as_ptr()) };
         }
         // SAFETY: all live; the request copies the topic.
-        let answer = self.ask(|rk, queue| unsafe {
-            sys::rd_kafka_CreateTopics(rk, &mut new, 1, options.pointer(), queue)
-        });
+        let answer =
+            self.ask(|rk, queue| unsafe { sys::rd_kafka_CreateTopics(rk, &mut new, 1, options.pointer(), queue) });
         // SAFETY: ours, destroyed once. The answer is of this kind and outlives what is read from it.
         unsafe {
             sys::rd_kafka_NewTopic_destroy(new);
             let answer = answer?;
             let mut count = 0;
             let result = sys::rd_kafka_event_CreateTopics_result(answer.pointer());
-            topic_result(
-                sys::rd_kafka_CreateTopics_result_topics(result, &mut count),
-                count,
-            )
+            topic_result(sys::rd_kafka_CreateTopics_result_topics(result, &mut count), count)
         }
     }
 
@@ -107,26 +85,20 @@ impl Admin {
         let mut room = ErrorText::new();
         let (pointer, size) = room.pointer();
         // SAFETY: a NUL-terminated name, which is copied, and a buffer as long as said.
-        let mut new = unsafe {
-            sys::rd_kafka_NewPartitions_new(name.as_ptr(), partitions as usize, pointer, size)
-        };
+        let mut new = unsafe { sys::rd_kafka_NewPartitions_new(name.as_ptr(), partitions as usize, pointer, size) };
         if new.is_null() {
             return Err(Fault::with_text(code::LOCAL_INVALID_ARG, room.take()));
         }
         // SAFETY: all live; the request copies the description.
-        let answer = self.ask(|rk, queue| unsafe {
-            sys::rd_kafka_CreatePartitions(rk, &mut new, 1, options.pointer(), queue)
-        });
+        let answer =
+            self.ask(|rk, queue| unsafe { sys::rd_kafka_CreatePartitions(rk, &mut new, 1, options.pointer(), queue) });
         // SAFETY: ours, destroyed once. The answer is of this kind and outlives what is read from it.
         unsafe {
             sys::rd_kafka_NewPartitions_destroy(new);
             let answer = answer?;
             let mut count = 0;
             let result = sys::rd_kafka_event_CreatePartitions_result(answer.pointer());
-            topic_result(
-                sys::rd_kafka_CreatePartitions_result_topics(result, &mut count),
-                count,
-            )
+            topic_result(sys::rd_kafka_CreatePartitions_result_topics(result, &mut count), count)
         }
     }
 
@@ -151,21 +123,14 @@ impl Admin {
             let entries = sys::rd_kafka_ConfigResource_configs(*resources, &mut count);
             let pair = |entry: usize| {
                 let entry = *entries.add(entry);
-                (
-                    text(sys::rd_kafka_ConfigEntry_name(entry)),
-                    text(sys::rd_kafka_ConfigEntry_value(entry)),
-                )
+                (text(sys::rd_kafka_ConfigEntry_name(entry)), text(sys::rd_kafka_ConfigEntry_value(entry)))
             };
             Ok((0..count).map(pair).collect())
         }
     }
 
     /// Sets some of a topic's properties; the others stay.
-    pub(crate) fn set_topic_config(
-        &self,
-        topic: &str,
-        config: &[(&str, String)],
-    ) -> Result<(), Fault> {
+    pub(crate) fn set_topic_config(&self, topic: &str, config: &[(&str, String)]) -> Result<(), Fault> {
         let options = self.options(Operation::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS);
         let resource = Resource::topic(topic);
         for (name, value) in config {
@@ -174,25 +139,14 @@ impl Admin {
         let mut pointers = [resource.0];
         // SAFETY: all live; the request copies the resource.
         let answer = self.ask(|rk, queue| unsafe {
-            sys::rd_kafka_IncrementalAlterConfigs(
-                rk,
-                pointers.as_mut_ptr(),
-                1,
-                options.pointer(),
-                queue,
-            );
+            sys::rd_kafka_IncrementalAlterConfigs(rk, pointers.as_mut_ptr(), 1, options.pointer(), queue);
         })?;
         // SAFETY: the answer is of this kind and outlives what is read from it.
         unsafe {
             let mut count = 0;
             let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(answer.pointer());
-            let resources =
-                sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
-            if count == 0 {
-                Ok(())
-            } else {
-                resource_result(*resources)
-            }
+            let resources = sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
+            if count == 0 { Ok(()) } else { resource_result(*resources) }
         }
     }
 }
@@ -205,10 +159,7 @@ impl Resource {
         let name = c_string(topic);
         // SAFETY: a NUL-terminated name, which is copied.
         Self(unsafe {
-            sys::rd_kafka_ConfigResource_new(
-                sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
-                name.as_ptr(),
-            )
+            sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr())
         })
     }
 
@@ -217,12 +168,7 @@ impl Resource {
         let set = sys::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET;
         // SAFETY: live and ours; both strings are copied; the error returned is ours.
         unsafe {
-            let error = sys::rd_kafka_ConfigResource_add_incremental_config(
-                self.0,
-                name.as_ptr(),
-                set,
-                value.as_ptr(),
-            );
+            let error = sys::rd_kafka_ConfigResource_add_incremental_config(self.0, name.as_ptr(), set, value.as_ptr());
             fault::check(error)
         }
     }
@@ -237,10 +183,7 @@ impl Drop for Resource {
 
 /// # Safety
 /// `topics` holds `count` valid results.
-unsafe fn topic_result(
-    topics: *mut *const sys::rd_kafka_topic_result_t,
-    count: usize,
-) -> Result<(), Fault> {
+unsafe fn topic_result(topics: *mut *const sys::rd_kafka_topic_result_t, count: usize) -> Result<(), Fault> {
     if count == 0 {
         return Ok(());
     }

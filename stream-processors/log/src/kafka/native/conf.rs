@@ -12,10 +12,7 @@ pub(crate) struct Conf(*mut sys::rd_kafka_conf_t);
 
 impl Conf {
     /// The properties given to every client first, then the particular ones, which win.
-    pub(crate) fn new(
-        shared: &BTreeMap<String, String>,
-        own: &[(&str, &str)],
-    ) -> Result<Self, String> {
+    pub(crate) fn new(shared: &BTreeMap<String, String>, own: &[(&str, &str)]) -> Result<Self, String> {
         // SAFETY: no preconditions; the callback is a static function.
         let mut conf = unsafe {
             let conf = sys::rd_kafka_conf_new();
@@ -36,13 +33,10 @@ impl Conf {
         let mut room = ErrorText::new();
         let (pointer, size) = room.pointer();
         // SAFETY: live configuration, NUL-terminated strings, a buffer as long as said.
-        let result = unsafe {
-            sys::rd_kafka_conf_set(self.0, name_c.as_ptr(), value_c.as_ptr(), pointer, size)
-        };
+        let result = unsafe { sys::rd_kafka_conf_set(self.0, name_c.as_ptr(), value_c.as_ptr(), pointer, size) };
         match result {
             sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
-            sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN
-            | sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_INVALID => {
+            sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN | sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_INVALID => {
                 Err(format!("kafka property {name}: {}", room.take()))
             }
         }
@@ -69,12 +63,7 @@ impl Drop for Conf {
 }
 
 /// Passes librdkafka's log on. Called from its threads, with syslog levels.
-unsafe extern "C" fn log(
-    _rk: *const sys::rd_kafka_t,
-    level: c_int,
-    facility: *const c_char,
-    message: *const c_char,
-) {
+unsafe extern "C" fn log(_rk: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, message: *const c_char) {
     // SAFETY: librdkafka passes NUL-terminated strings that live for the call.
     let (facility, message) = unsafe { (text(facility), text(message)) };
     match level {

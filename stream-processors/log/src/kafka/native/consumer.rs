@@ -79,10 +79,7 @@ impl Consumer {
         let mailbox = Arc::new(Mailbox::default());
         // SAFETY: the callback gets the mailbox as its opaque pointer; the handle keeps it until the client has ended.
         unsafe {
-            sys::rd_kafka_conf_set_opaque(
-                conf.pointer(),
-                Arc::as_ptr(&mailbox).cast_mut().cast::<c_void>(),
-            );
+            sys::rd_kafka_conf_set_opaque(conf.pointer(), Arc::as_ptr(&mailbox).cast_mut().cast::<c_void>());
             sys::rd_kafka_conf_set_rebalance_cb(conf.pointer(), Some(on_rebalance));
         }
         let handle = Handle::new(Kind::Consumer, conf, Some(Box::new(Arc::clone(&mailbox))))?;
@@ -91,19 +88,12 @@ impl Consumer {
             sys::rd_kafka_poll_set_consumer(handle.pointer());
             Queue(sys::rd_kafka_queue_get_consumer(handle.pointer()))
         };
-        Ok(Self {
-            queue,
-            handle,
-            mailbox,
-        })
+        Ok(Self { queue, handle, mailbox })
     }
 
     /// Joins the group of the configuration, for these topics.
     pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), Fault> {
-        let unassigned = topics
-            .iter()
-            .map(|topic| TopicPartition::new(topic.as_str(), 0))
-            .collect::<Vec<_>>();
+        let unassigned = topics.iter().map(|topic| TopicPartition::new(topic.as_str(), 0)).collect::<Vec<_>>();
         let list = List::of(&unassigned);
         // SAFETY: live client and list; the list is copied.
         check_code(unsafe { sys::rd_kafka_subscribe(self.handle.pointer(), list.pointer()) } as i32)
@@ -124,9 +114,7 @@ impl Consumer {
     fn take(&self, most: usize, timeout: Duration, into: &mut Messages) {
         // SAFETY: the queue is live; what the call writes are messages that the caller owns.
         unsafe {
-            into.fill(most, |room, size| {
-                sys::rd_kafka_consume_batch_queue(self.queue.0, millis(timeout), room, size)
-            });
+            into.fill(most, |room, size| sys::rd_kafka_consume_batch_queue(self.queue.0, millis(timeout), room, size));
         }
     }
 
@@ -140,10 +128,7 @@ impl Consumer {
     }
 
     /// Reads exactly these partitions from these offsets; also answers an assignment, then possibly with none yet.
-    pub(crate) fn assign<'p>(
-        &self,
-        from: impl IntoIterator<Item = (&'p TopicPartition, i64)>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn assign<'p>(&self, from: impl IntoIterator<Item = (&'p TopicPartition, i64)>) -> Result<(), Fault> {
         let mut list = List::new(0);
         for (partition, offset) in from {
             list.add(&partition.topic, partition.partition, Some(offset), "");
@@ -169,9 +154,7 @@ impl Consumer {
             }
         };
         check_code(result as i32)?;
-        list.entries()
-            .into_iter()
-            .try_for_each(|entry| entry.result)
+        list.entries().into_iter().try_for_each(|entry| entry.result)
     }
 
     /// The offset after the last message *or control marker* taken from the queue; `None` before the first one since
@@ -179,13 +162,9 @@ impl Consumer {
     pub(crate) fn position(&self, partition: &TopicPartition) -> Result<Option<i64>, Fault> {
         let list = List::of([partition]);
         // SAFETY: live client and list; the positions are written into the list.
-        check_code(
-            unsafe { sys::rd_kafka_position(self.handle.pointer(), list.pointer()) } as i32,
-        )?;
+        check_code(unsafe { sys::rd_kafka_position(self.handle.pointer(), list.pointer()) } as i32)?;
         match list.entries().into_iter().next() {
-            Some(entry) => entry
-                .result
-                .map(|()| (entry.offset >= 0).then_some(entry.offset)),
+            Some(entry) => entry.result.map(|()| (entry.offset >= 0).then_some(entry.offset)),
             None => Ok(None),
         }
     }
@@ -211,10 +190,7 @@ impl Consumer {
         // SAFETY: live client and queue; the error objects returned are ours. The queue is served below until closed.
         unsafe {
             sys::rd_kafka_unsubscribe(self.handle.pointer());
-            let _ = fault::check(sys::rd_kafka_consumer_close_queue(
-                self.handle.pointer(),
-                self.queue.0,
-            ));
+            let _ = fault::check(sys::rd_kafka_consumer_close_queue(self.handle.pointer(), self.queue.0));
         }
         // SAFETY: live client.
         while unsafe { sys::rd_kafka_consumer_closed(self.handle.pointer()) } == 0 {
@@ -240,20 +216,14 @@ unsafe extern "C" fn on_rebalance(
 ) {
     // SAFETY: the opaque pointer is the mailbox, alive as long as the client; client and list are valid for the call.
     unsafe {
-        let named = list::entries(partitions)
-            .into_iter()
-            .map(|entry| entry.partition)
-            .collect();
+        let named = list::entries(partitions).into_iter().map(|entry| entry.partition).collect();
         let rebalance = match decision as i32 {
             code::LOCAL_ASSIGN_PARTITIONS => Rebalance::Assign(named),
             _ if sys::rd_kafka_assignment_lost(rk) != 0 => Rebalance::Lost(named),
             _ => Rebalance::Revoke(named),
         };
         let mailbox = &*opaque.cast::<Mailbox>();
-        mailbox
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(rebalance);
+        mailbox.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
         // Ends a wait for messages. Not rd_kafka_yield: that one makes the batch call drop the message it holds.
         let queue = sys::rd_kafka_queue_get_consumer(rk);
         sys::rd_kafka_queue_yield(queue);

@@ -27,8 +27,8 @@ pub(crate) mod code {
         LOCAL_FATAL = RD_KAFKA_RESP_ERR__FATAL,
         LOCAL_FENCED = RD_KAFKA_RESP_ERR__FENCED,
         LOCAL_INVALID_ARG = RD_KAFKA_RESP_ERR__INVALID_ARG,
+        LOCAL_NOENT = RD_KAFKA_RESP_ERR__NOENT,
         LOCAL_QUEUE_FULL = RD_KAFKA_RESP_ERR__QUEUE_FULL,
-        LOCAL_STATE = RD_KAFKA_RESP_ERR__STATE,
         LOCAL_TIMED_OUT = RD_KAFKA_RESP_ERR__TIMED_OUT,
         LOCAL_UNKNOWN_PARTITION = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
         LOCAL_UNKNOWN_TOPIC = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
@@ -45,8 +45,9 @@ pub(crate) mod code {
         INVALID_REPLICATION_FACTOR = RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR,
         INVALID_SESSION_TIMEOUT = RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT,
         INVALID_TRANSACTION_TIMEOUT = RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT,
-        INVALID_TXN_STATE = RD_KAFKA_RESP_ERR_INVALID_TXN_STATE,
+        LEADER_NOT_AVAILABLE = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
         MSG_SIZE_TOO_LARGE = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+        NOT_LEADER_FOR_PARTITION = RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
         OFFSET_METADATA_TOO_LARGE = RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE,
         OFFSET_OUT_OF_RANGE = RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
         POLICY_VIOLATION = RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
@@ -81,23 +82,13 @@ impl Fault {
     pub(crate) fn of_code(code: i32) -> Self {
         // SAFETY: takes any integer and returns a static or thread-local NUL-terminated string.
         let text = unsafe { text(rd_kafka_err2str(code)) };
-        Self {
-            code,
-            text,
-            fatal: code == code::LOCAL_FATAL,
-            retriable: false,
-            abortable: false,
-        }
+        Self { code, text, fatal: code == code::LOCAL_FATAL, retriable: false, abortable: false }
     }
 
     /// An error with a text of its own; an empty one is replaced by the code's.
     pub(crate) fn with_text(code: i32, text: String) -> Self {
         let fault = Self::of_code(code);
-        if text.is_empty() {
-            fault
-        } else {
-            Self { text, ..fault }
-        }
+        if text.is_empty() { fault } else { Self { text, ..fault } }
     }
 
     /// The call waited for as long as it may.
@@ -108,11 +99,7 @@ impl Fault {
 
 /// `Ok` for no error.
 pub(super) fn check_code(code: i32) -> Result<(), Fault> {
-    if code == code::NO_ERROR {
-        Ok(())
-    } else {
-        Err(Fault::of_code(code))
-    }
+    if code == code::NO_ERROR { Ok(()) } else { Err(Fault::of_code(code)) }
 }
 
 /// Takes over an error object; `Ok` for null.
@@ -163,8 +150,5 @@ pub(super) unsafe fn fatal(rk: *mut sys::rd_kafka_t) -> Option<Fault> {
     let (pointer, size) = room.pointer();
     // SAFETY: the client is live as promised, and the buffer is as long as said.
     let code = unsafe { rd_kafka_fatal_error(rk, pointer, size) };
-    (code != code::NO_ERROR).then(|| Fault {
-        fatal: true,
-        ..Fault::with_text(code, room.take())
-    })
+    (code != code::NO_ERROR).then(|| Fault { fatal: true, ..Fault::with_text(code, room.take()) })
 }

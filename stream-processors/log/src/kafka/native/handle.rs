@@ -28,11 +28,7 @@ unsafe impl Sync for Handle {}
 
 impl Handle {
     /// Makes a client. `kept` lives until the client has ended.
-    pub(super) fn new(
-        kind: Kind,
-        conf: Conf,
-        kept: Option<Box<dyn Any + Send>>,
-    ) -> Result<Self, String> {
+    pub(super) fn new(kind: Kind, conf: Conf, kept: Option<Box<dyn Any + Send>>) -> Result<Self, String> {
         let kind = match kind {
             Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
             Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
@@ -74,10 +70,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let ending = Ending(self.rk, self.kept.take());
         // When no thread can be had the client is leaked: better than a drop that hangs.
-        if let Err(error) = std::thread::Builder::new()
-            .name("kafka-destroy".to_owned())
-            .spawn(move || ending.run())
-        {
+        if let Err(error) = std::thread::Builder::new().name("kafka-destroy".to_owned()).spawn(move || ending.run()) {
             tracing::warn!("a kafka client could not be ended: {error}");
         }
     }

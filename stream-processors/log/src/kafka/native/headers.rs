@@ -32,10 +32,7 @@ impl<'a> NativeHeaders<'a> {
     /// # Safety
     /// `message` stays valid for `'a`.
     pub(super) unsafe fn new(message: *const sys::rd_kafka_message_t) -> Self {
-        Self {
-            message,
-            borrowed: PhantomData,
-        }
+        Self { message, borrowed: PhantomData }
     }
 
     /// The value of the last header called `name`; `None` also when that header's value is null.
@@ -63,23 +60,17 @@ impl<'a> NativeHeaders<'a> {
 }
 
 /// Name and value of header number `index`.
-fn at<'a>(
-    headers: *const sys::rd_kafka_headers_t,
-    index: usize,
-) -> Option<(&'a [u8], Option<&'a [u8]>)> {
-    let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
-        (null(), null(), 0);
+fn at<'a>(headers: *const sys::rd_kafka_headers_t, index: usize) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (null(), null(), 0);
     // SAFETY: `headers` is valid and only read; the out parameters are set when there is no error.
-    let result =
-        unsafe { sys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) };
+    let result = unsafe { sys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) };
     if result != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
         return None;
     }
     // SAFETY: the name is NUL-terminated, the value `size` bytes long; both live as long as the message.
     unsafe {
         let name = CStr::from_ptr(name).to_bytes();
-        let value =
-            (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
+        let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
         Some((name, value))
     }
 }

@@ -25,9 +25,7 @@ pub(super) struct Entry {
 impl List {
     pub(super) fn new(capacity: usize) -> Self {
         // SAFETY: no preconditions; the capacity is a hint.
-        Self(unsafe {
-            sys::rd_kafka_topic_partition_list_new(c_int::try_from(capacity).unwrap_or(0))
-        })
+        Self(unsafe { sys::rd_kafka_topic_partition_list_new(c_int::try_from(capacity).unwrap_or(0)) })
     }
 
     /// Of partitions without offsets.
@@ -88,9 +86,7 @@ pub(super) unsafe fn entries(list: *const sys::rd_kafka_topic_partition_list_t) 
     // SAFETY: valid as promised; `elems` holds `cnt` rows.
     unsafe {
         let count = usize::try_from((*list).cnt).unwrap_or(0);
-        (0..count)
-            .map(|row| entry((*list).elems.add(row)))
-            .collect()
+        (0..count).map(|row| entry((*list).elems.add(row))).collect()
     }
 }
 
@@ -106,10 +102,7 @@ pub(super) unsafe fn entry(row: *const sys::rd_kafka_topic_partition_t) -> Entry
             false => std::slice::from_raw_parts((*row).metadata.cast::<u8>(), (*row).metadata_size),
         };
         Entry {
-            partition: TopicPartition::new(
-                text((*row).topic),
-                u32::try_from((*row).partition).unwrap_or(u32::MAX),
-            ),
+            partition: TopicPartition::new(text((*row).topic), u32::try_from((*row).partition).unwrap_or(u32::MAX)),
             offset: (*row).offset,
             metadata: String::from_utf8_lossy(metadata).into_owned(),
             result: check_code((&raw const (*row).err).cast::<i32>().read()),
@@ -118,22 +111,12 @@ pub(super) unsafe fn entry(row: *const sys::rd_kafka_topic_partition_t) -> Entry
 }
 
 /// The row of `partition`, or what went wrong with it.
-pub(super) fn of_partition<'e>(
-    rows: &'e [Entry],
-    partition: &TopicPartition,
-) -> Result<&'e Entry, Fault> {
+pub(super) fn of_partition<'e>(rows: &'e [Entry], partition: &TopicPartition) -> Result<&'e Entry, Fault> {
     let row = rows.iter().find(|row| row.partition == *partition);
-    let row = row.ok_or_else(|| {
-        Fault::with_text(
-            code::LOCAL_UNKNOWN_PARTITION,
-            format!("no answer for {partition}"),
-        )
-    })?;
+    let row =
+        row.ok_or_else(|| Fault::with_text(code::LOCAL_UNKNOWN_PARTITION, format!("no answer for {partition}")))?;
     match &row.result {
         Ok(()) => Ok(row),
-        Err(fault) => Err(Fault {
-            text: format!("{partition}: {}", fault.text),
-            ..fault.clone()
-        }),
+        Err(fault) => Err(Fault { text: format!("{partition}: {}", fault.text), ..fault.clone() }),
     }
 }

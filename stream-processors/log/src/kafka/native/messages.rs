@@ -36,10 +36,7 @@ pub(crate) struct MessageError {
 
 impl Messages {
     pub(crate) fn new() -> Self {
-        Self {
-            taken: Vec::with_capacity(BATCH),
-            records: Vec::with_capacity(BATCH),
-        }
+        Self { taken: Vec::with_capacity(BATCH), records: Vec::with_capacity(BATCH) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -77,9 +74,7 @@ impl Messages {
     pub(crate) fn hand_over(&mut self, on_batch: OnBatch<'_>) {
         let mut records: Vec<Record<'_>> = mem::take(&mut self.records);
         // SAFETY: owned and live until `clear`, which needs `&mut self`.
-        let place = |message: &*mut sys::rd_kafka_message_t| unsafe {
-            ((**message).rkt, (**message).partition)
-        };
+        let place = |message: &*mut sys::rd_kafka_message_t| unsafe { ((**message).rkt, (**message).partition) };
         for run in self.taken.chunk_by(|one, next| place(one) == place(next)) {
             // SAFETY: as above.
             records.extend(run.iter().filter_map(|message| unsafe { record(*message) }));
@@ -87,11 +82,7 @@ impl Messages {
                 // SAFETY: a message with a record has a topic, whose name lives as long as it.
                 let topic = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name((**first).rkt)) };
                 let partition = u32::try_from(place(first).1).unwrap_or(u32::MAX);
-                on_batch(Batch {
-                    topic: topic.to_str().unwrap_or_default(),
-                    partition,
-                    records: &records,
-                });
+                on_batch(Batch { topic: topic.to_str().unwrap_or_default(), partition, records: &records });
             }
             records.clear();
         }
@@ -126,22 +117,12 @@ unsafe fn code_of(message: *const sys::rd_kafka_message_t) -> i32 {
 unsafe fn error_of(message: *const sys::rd_kafka_message_t) -> MessageError {
     // SAFETY: valid as promised; an error's payload is its text.
     unsafe {
-        let fault = Fault::with_text(
-            code_of(message),
-            text(sys::rd_kafka_message_errstr(message)),
-        );
+        let fault = Fault::with_text(code_of(message), text(sys::rd_kafka_message_errstr(message)));
         let partition = (!(*message).rkt.is_null() && (*message).partition >= 0).then(|| {
             let topic = text(sys::rd_kafka_topic_name((*message).rkt));
-            TopicPartition::new(
-                topic,
-                u32::try_from((*message).partition).unwrap_or(u32::MAX),
-            )
+            TopicPartition::new(topic, u32::try_from((*message).partition).unwrap_or(u32::MAX))
         });
-        MessageError {
-            fault,
-            partition,
-            offset: (*message).offset,
-        }
+        MessageError { fault, partition, offset: (*message).offset }
     }
 }
 

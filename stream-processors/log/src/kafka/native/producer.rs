@@ -62,22 +62,13 @@ impl Producer {
         let handle = Handle::new(Kind::Producer, conf, None)?;
         // SAFETY: live client; the reference taken here is given back by `Reports`.
         let reports = Reports(unsafe { sys::rd_kafka_queue_get_main(handle.pointer()) });
-        Ok(Self {
-            topics: Vec::new(),
-            reports,
-            handle,
-        })
+        Ok(Self { topics: Vec::new(), reports, handle })
     }
 
     /// Fences older producers of the same id and ends what they left open.
     pub(crate) fn init(&self, timeout: Duration) -> Result<(), Fault> {
         // SAFETY: live client; the error returned is ours.
-        unsafe {
-            fault::check(sys::rd_kafka_init_transactions(
-                self.handle.pointer(),
-                millis(timeout),
-            ))
-        }
+        unsafe { fault::check(sys::rd_kafka_init_transactions(self.handle.pointer(), millis(timeout))) }
     }
 
     pub(crate) fn begin(&self) -> Result<(), Fault> {
@@ -93,12 +84,7 @@ impl Producer {
     ) -> Result<(), Fault> {
         let mut list = List::new(offsets.len());
         for offset in offsets {
-            list.add(
-                &offset.partition.topic,
-                offset.partition.partition,
-                Some(offset.offset),
-                &offset.metadata,
-            );
+            list.add(&offset.partition.topic, offset.partition.partition, Some(offset.offset), &offset.metadata);
         }
         let rk = self.handle.pointer();
         // SAFETY: live client, list and metadata, all copied; the error returned is ours.
@@ -114,24 +100,23 @@ impl Producer {
 
     pub(crate) fn commit(&self, timeout: Duration) -> Result<(), Fault> {
         // SAFETY: live client; the error returned is ours.
-        unsafe {
-            fault::check(sys::rd_kafka_commit_transaction(
-                self.handle.pointer(),
-                millis(timeout),
-            ))
-        }
+        unsafe { fault::check(sys::rd_kafka_commit_transaction(self.handle.pointer(), millis(timeout))) }
     }
 
+    /// Purges what has not been sent and ends the transaction as aborted. Purged messages count as outstanding until their
+    /// reports are read, and the call waits for them: they are read here while another thread makes it.
     pub(crate) fn abort(&self, timeout: Duration) -> Result<(), Fault> {
-        // Failed messages that wait to be reported would keep the abort's own flush waiting.
-        let _ = self.failed_message();
-        // SAFETY: as above.
-        unsafe {
-            fault::check(sys::rd_kafka_abort_transaction(
-                self.handle.pointer(),
-                millis(timeout),
-            ))
-        }
+        let handle = &self.handle;
+        std::thread::scope(|scope| {
+            // SAFETY: live client; the error returned is ours.
+            let call =
+                move || unsafe { fault::check(sys::rd_kafka_abort_transaction(handle.pointer(), millis(timeout))) };
+            let call = scope.spawn(call);
+            while !call.is_finished() {
+                let _ = self.failed_message(Duration::from_millis(1));
+            }
+            call.join().unwrap_or_else(|_| Err(Fault::timed_out("the abort")))
+        })
     }
 
     /// What made the client unusable, if anything did.
@@ -146,38 +131,33 @@ impl Producer {
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             // SAFETY: live client.
-            let done = unsafe {
-                sys::rd_kafka_flush(self.handle.pointer(), millis(left.min(FLUSH_SLICE)))
-            } as i32;
-            if let Some(fault) = self.failed_message().or_else(|| self.fatal()) {
+            let done = unsafe { sys::rd_kafka_flush(self.handle.pointer(), millis(left.min(FLUSH_SLICE))) } as i32;
+            if let Some(fault) = self.failed_message(Duration::ZERO).or_else(|| self.fatal()) {
                 return Err(fault);
             }
             if done == code::NO_ERROR {
                 return Ok(());
             }
             if left.is_zero() {
-                return Err(Fault::timed_out(
-                    "waiting for the broker to acknowledge records",
-                ));
+                return Err(Fault::timed_out("waiting for the broker to acknowledge records"));
             }
         }
     }
 
-    /// Reads the reports there are; the first failure among them.
-    fn failed_message(&self) -> Option<Fault> {
+    /// Reads the reports there are, waiting for a first one up to `timeout`; the first failure among them.
+    fn failed_message(&self, timeout: Duration) -> Option<Fault> {
         let mut first = None;
         // SAFETY: the queue is live; events are ours and destroyed once, their messages only read before that.
         unsafe {
             loop {
-                let event = sys::rd_kafka_queue_poll(self.reports.0, 0);
+                let wait = if first.is_none() { millis(timeout) } else { 0 };
+                let event = sys::rd_kafka_queue_poll(self.reports.0, wait);
                 if event.is_null() {
                     return first;
                 }
                 let message = sys::rd_kafka_event_message_next(event);
                 if !message.is_null() && first.is_none() {
-                    first = Some(Fault::of_code(
-                        (&raw const (*message).err).cast::<i32>().read(),
-                    ));
+                    first = Some(Fault::of_code((&raw const (*message).err).cast::<i32>().read()));
                 }
                 sys::rd_kafka_event_destroy(event);
             }
@@ -209,18 +189,11 @@ impl Producer {
         }
         let name_c = c_string(name);
         // SAFETY: live client, NUL-terminated name, default configuration.
-        let pointer =
-            unsafe { sys::rd_kafka_topic_new(self.handle.pointer(), name_c.as_ptr(), null_mut()) };
+        let pointer = unsafe { sys::rd_kafka_topic_new(self.handle.pointer(), name_c.as_ptr(), null_mut()) };
         if pointer.is_null() {
-            return Err(Fault::with_text(
-                code::LOCAL_INVALID_ARG,
-                format!("{name:?} is no topic name"),
-            ));
+            return Err(Fault::with_text(code::LOCAL_INVALID_ARG, format!("{name:?} is no topic name")));
         }
-        self.topics.push(Topic {
-            name: name.to_owned(),
-            pointer,
-        });
+        self.topics.push(Topic { name: name.to_owned(), pointer });
         Ok(pointer)
     }
 
@@ -233,36 +206,18 @@ impl Producer {
         let (key, value) = (raw(record.key), raw(record.value));
         let values = [
             vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT, |u| u.rkt = topic),
-            vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION, |u| {
-                u.i32_ = partition
-            }),
-            vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS, |u| {
-                u.i = sys::RD_KAFKA_MSG_F_COPY
-            }),
-            vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY, |u| {
-                u.mem = Memory {
-                    ptr: key.0.cast_mut(),
-                    size: key.1,
-                }
-            }),
+            vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION, |u| u.i32_ = partition),
+            vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS, |u| u.i = sys::RD_KAFKA_MSG_F_COPY),
+            vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY, |u| u.mem = Memory { ptr: key.0.cast_mut(), size: key.1 }),
             vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE, |u| {
-                u.mem = Memory {
-                    ptr: value.0.cast_mut(),
-                    size: value.1,
-                }
+                u.mem = Memory { ptr: value.0.cast_mut(), size: value.1 }
             }),
-            vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS, |u| {
-                u.headers = headers(record.headers)
-            }),
+            vu(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = headers(record.headers)),
         ];
         // SAFETY: live client and topic, `values` is as long as said; key and value are copied. The headers are librdkafka's
         // when the call succeeds and still ours, to be destroyed once, when it does not.
         unsafe {
-            let sent = fault::check(sys::rd_kafka_produceva(
-                self.handle.pointer(),
-                values.as_ptr(),
-                values.len(),
-            ));
+            let sent = fault::check(sys::rd_kafka_produceva(self.handle.pointer(), values.as_ptr(), values.len()));
             if let (Err(_), Some(last)) = (&sent, values.last()) {
                 sys::rd_kafka_headers_destroy(last.u.headers);
             }
@@ -273,10 +228,7 @@ impl Producer {
 
 type Memory = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1;
 
-fn vu(
-    vtype: sys::rd_kafka_vtype_t,
-    set: impl FnOnce(&mut sys::rd_kafka_vu_s__bindgen_ty_1),
-) -> sys::rd_kafka_vu_s {
+fn vu(vtype: sys::rd_kafka_vtype_t, set: impl FnOnce(&mut sys::rd_kafka_vu_s__bindgen_ty_1)) -> sys::rd_kafka_vu_s {
     let mut u = sys::rd_kafka_vu_s__bindgen_ty_1 { _pad: [0; 64] };
     set(&mut u);
     sys::rd_kafka_vu_s { vtype, u }
@@ -289,13 +241,7 @@ fn headers(pairs: &[(&str, &[u8])]) -> *mut sys::rd_kafka_headers_t {
         for (name, value) in pairs {
             let (name_size, value_size) = (signed(name.len()), signed(value.len()));
             let name = name.as_ptr().cast::<c_char>();
-            sys::rd_kafka_header_add(
-                list,
-                name,
-                name_size,
-                value.as_ptr().cast::<c_void>(),
-                value_size,
-            );
+            sys::rd_kafka_header_add(list, name, name_size, value.as_ptr().cast::<c_void>(), value_size);
         }
         list
     }
@@ -305,26 +251,12 @@ fn signed(size: usize) -> isize {
     isize::try_from(size).unwrap_or(isize::MAX)
 }
 
-fn produce_plain(
-    topic: *mut sys::rd_kafka_topic_t,
-    partition: i32,
-    record: &Outgoing<'_>,
-) -> Result<(), Fault> {
+fn produce_plain(topic: *mut sys::rd_kafka_topic_t, partition: i32, record: &Outgoing<'_>) -> Result<(), Fault> {
     let (key, value) = (raw(record.key), raw(record.value));
     let copy = sys::RD_KAFKA_MSG_F_COPY;
     // SAFETY: a live topic; key and value are null or as long as said, and copied.
-    let result = unsafe {
-        sys::rd_kafka_produce(
-            topic,
-            partition,
-            copy,
-            value.0.cast_mut(),
-            value.1,
-            key.0,
-            key.1,
-            null_mut(),
-        )
-    };
+    let result =
+        unsafe { sys::rd_kafka_produce(topic, partition, copy, value.0.cast_mut(), value.1, key.0, key.1, null_mut()) };
     if result == 0 {
         return Ok(());
     }
@@ -334,7 +266,5 @@ fn produce_plain(
 
 /// Null for none; an empty slice is not null.
 fn raw(bytes: Option<&[u8]>) -> (*const c_void, usize) {
-    bytes.map_or((std::ptr::null(), 0), |bytes| {
-        (bytes.as_ptr().cast(), bytes.len())
-    })
+    bytes.map_or((std::ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
 }
