@@ -30,7 +30,8 @@ build_packages() {
   need g++ has c++
   need libc6-dev test -e /usr/include/stdio.h
   need make has make
-  need perl has perl
+  # Debian's base has a perl without the modules that OpenSSL is configured with.
+  need perl perl -MFindBin -MIPC::Cmd -MTime::Piece -e 1
   need pkg-config has pkg-config
   need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 }

@@ -8,12 +8,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 
+use crate::Api;
 use crate::facts::Facts;
 use crate::instant;
 use crate::params::Range;
 use crate::problem::Problem;
 use crate::state::State;
-use crate::Api;
 
 /// Reads before an answer is given whose rows are partly newer than its ledger.
 const READS_MAX: usize = 3;

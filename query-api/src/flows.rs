@@ -288,7 +288,8 @@ fn csv_writer(header: bool) -> csv::Writer<Vec<u8>> {
 
 /// Writing to memory does not fail.
 fn put_csv(writer: &mut csv::Writer<Vec<u8>>, flow: &Flow) {
-    let numbers = [i128::from(flow.hour), flow.bytes_rx, flow.bytes_tx, i128::from(flow.records)].map(|n| n.to_string());
+    let numbers =
+        [i128::from(flow.hour), flow.bytes_rx, flow.bytes_tx, i128::from(flow.records)].map(|n| n.to_string());
     let [hour, rx, tx, records] = &numbers;
     let _ = writer.write_record([hour, &flow.src_app, &flow.dest_app, &flow.vpc_id, rx, tx, records]);
 }

@@ -44,7 +44,9 @@ fn request_id(request: &Request) -> HeaderValue {
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
     };
     let given = request.headers().get(REQUEST_ID).filter(plain).cloned();
-    given.or_else(|| HeaderValue::try_from(uuid::Uuid::now_v7().to_string()).ok()).unwrap_or(HeaderValue::from_static("-"))
+    given
+        .or_else(|| HeaderValue::try_from(uuid::Uuid::now_v7().to_string()).ok())
+        .unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// The router's own refusals have no body: they get a problem document, and keep `Allow`.

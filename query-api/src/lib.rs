@@ -40,15 +40,12 @@ pub use flows::{FlowsAnswer, Window};
 pub use health::Check;
 pub use hours::{HourSummary, HoursAnswer};
 pub use live::LiveEvent;
+pub use openapi::openapi;
 pub use params::RANGE_HOURS_MAX;
 pub use problem::{Problem, Reason};
 pub use progress::{Dropped, Holding, MergeProgress, ProgressAnswer, SourceCounts};
-pub use openapi::openapi;
 pub use routes::{ENDPOINTS, finish, router, routes};
 pub use top::{Group, TopAnswer};
-
-
-
 
 /// Appends Prometheus text to the answer of `/metrics`; called on each scrape, must not block.
 pub type Render = Arc<dyn Fn(&mut String) + Send + Sync>;
@@ -124,8 +121,7 @@ impl Api {
     ) -> Result<Arc<Self>, ConfigError> {
         let columns = columns::Columns::of(&config.view)
             .map_err(|reason| ConfigError { view: config.view.name.clone(), reason })?;
-        let source =
-            scan::Source { views, view: Arc::new(config.view.clone()), tenant: config.tenant.clone() };
+        let source = scan::Source { views, view: Arc::new(config.view.clone()), tenant: config.tenant.clone() };
         Ok(Arc::new(Self {
             source,
             columns,

@@ -123,7 +123,12 @@ fn up(out: &mut String, up: u8) {
 fn view(api: &Api, facts: &Facts, out: &mut String) {
     up(out, 1);
     let summary = progress::summary(facts, api.config.grace_ms, api.config.idle_after_ms, api.now());
-    family(out, "tidemark_view_records", "gauge", "Records by stage, since the job version began; served: in rows now.");
+    family(
+        out,
+        "tidemark_view_records",
+        "gauge",
+        "Records by stage, since the job version began; served: in rows now.",
+    );
     let (d, view) = (summary.dropped, &api.config.view.name);
     let stages = [
         ("received", summary.received),

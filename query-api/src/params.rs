@@ -82,7 +82,9 @@ impl Params {
         match (self.get("hour"), from, to) {
             (None, None, None) => Ok(Range::hour(instant::hour_start(now))),
             (Some(text), None, None) => hour_number(text).map(Range::hour),
-            (Some(_), _, _) => Err(Problem::parameter("hour", "`hour` together with `from` or `to`", "give one of them")),
+            (Some(_), _, _) => {
+                Err(Problem::parameter("hour", "`hour` together with `from` or `to`", "give one of them"))
+            }
             (None, None, Some(_)) => Err(Problem::parameter("from", "`to` without `from`", "add `from`")),
             (None, Some(from), to) => between(from, to.unwrap_or(instant::hour_start(now) + HOUR_MS)),
         }
@@ -125,12 +127,20 @@ fn hour_number(text: &str) -> Result<i64, Problem> {
 fn between(from: i64, to: i64) -> Result<Range, Problem> {
     let range = Range { from: instant::next_hour_start(from), to: instant::next_hour_start(to), single: false };
     if range.from >= range.to {
-        return Err(Problem::parameter("to", "no hour starts in [from, to)", "make `to` later than `from` by an hour or more"));
+        return Err(Problem::parameter(
+            "to",
+            "no hour starts in [from, to)",
+            "make `to` later than `from` by an hour or more",
+        ));
     }
     let hours = (range.to - range.from) / HOUR_MS;
     if hours > RANGE_HOURS_MAX {
         let detail = format!("[from, to) has {hours} hours");
-        return Err(Problem::parameter("to", detail, format!("at most {RANGE_HOURS_MAX} hours, 31 days; ask in parts")));
+        return Err(Problem::parameter(
+            "to",
+            detail,
+            format!("at most {RANGE_HOURS_MAX} hours, 31 days; ask in parts"),
+        ));
     }
     Ok(range)
 }

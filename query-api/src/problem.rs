@@ -72,7 +72,8 @@ impl Problem {
 
     /// 404: no such path.
     pub fn not_found(path: &str) -> Self {
-        let mut problem = Self::new(StatusCode::NOT_FOUND, "not_found", "no such path", format!("nothing is at {path}"));
+        let mut problem =
+            Self::new(StatusCode::NOT_FOUND, "not_found", "no such path", format!("nothing is at {path}"));
         problem.fix = Some("see /v1/openapi.json for what there is".to_owned());
         problem
     }
@@ -94,7 +95,8 @@ impl Problem {
     /// 503: as many streams are open as are allowed.
     pub fn too_many_streams(limit: usize) -> Self {
         let detail = format!("{limit} live streams are open, which is the limit");
-        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", "too many live streams", detail);
+        let mut problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", "too many live streams", detail);
         problem.fix = Some("close one, or ask /v1/hours and /v1/progress again from time to time".to_owned());
         problem
     }

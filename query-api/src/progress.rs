@@ -242,7 +242,8 @@ fn why(progress: &[Progress], closes_at: i64, idle_after_ms: i64) -> Why {
     let slowest = sources(progress).iter().min_by_key(|s| effective(s, idle_after_ms));
     match slowest.map(|s| (s, effective(s, idle_after_ms))) {
         Some((s, None)) => {
-            let reason = format!("{}, partition {}, has had no record and is not known to be idle", s.topic, s.partition);
+            let reason =
+                format!("{}, partition {}, has had no record and is not known to be idle", s.topic, s.partition);
             Why::source(reason, &s.topic, s.partition, None)
         }
         Some((s, Some(at))) if at < closes_at => Why::source(behind(s, at), &s.topic, s.partition, Some(at)),

@@ -25,6 +25,7 @@ fn progress(merge_partition: i32, watermark: Option<i64>, sources: Vec<SourcePro
         merge_partitions: 2,
         watermark,
         as_of: 0,
+        oldest_append: None,
         sources,
         partition_counts: vec![TopicPartitions { topic: "t".into(), partitions: 2 }],
         epoch: 0,

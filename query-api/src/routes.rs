@@ -9,16 +9,8 @@ use axum::routing::{MethodRouter, get};
 use crate::{Api, dashboard, flows, health, hours, layers, live, metrics, openapi, progress, top};
 
 /// The paths of the API, all of them GET; the pages of the dashboard come on top.
-pub const ENDPOINTS: [&str; 8] = [
-    "/metrics",
-    "/v1/flows",
-    "/v1/health",
-    "/v1/hours",
-    "/v1/live",
-    "/v1/openapi.json",
-    "/v1/progress",
-    "/v1/top",
-];
+pub const ENDPOINTS: [&str; 8] =
+    ["/metrics", "/v1/flows", "/v1/health", "/v1/hours", "/v1/live", "/v1/openapi.json", "/v1/progress", "/v1/top"];
 
 fn endpoint(path: &str) -> MethodRouter<Arc<Api>> {
     match path {

@@ -73,6 +73,7 @@ mod tests {
             merge_partitions,
             watermark,
             as_of: 0,
+            oldest_append: None,
             sources: vec![],
             partition_counts: vec![],
             epoch: 0,

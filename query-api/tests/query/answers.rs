@@ -11,7 +11,13 @@ async fn an_hour_in_json() {
     let f = Fixture::new().await;
     f.row(NOW_HOUR, 0, &key("b", "d", "v"), WIDE, 2, 3, 9).await;
     f.row(NOW_HOUR, 1, &key("a", "d", "v"), 10, 20, 30, 8).await;
-    let first = Ledger { records: 3, late: 1, held: 2, sources: vec![source_range(1, 4, 9), source_range(0, 7, 8)], ..ledger(NOW_HOUR, 0, 9) };
+    let first = Ledger {
+        records: 3,
+        late: 1,
+        held: 2,
+        sources: vec![source_range(1, 4, 9), source_range(0, 7, 8)],
+        ..ledger(NOW_HOUR, 0, 9)
+    };
     let second = Ledger { records: 30, sealed_out: 5, sources: vec![source_range(1, 2, 5)], ..ledger(NOW_HOUR, 1, 8) };
     f.ledger(first).await;
     f.ledger(second).await;
@@ -80,7 +86,9 @@ async fn before_any_progress_everything_is_open() {
     let f = Fixture::new().await;
     let completeness = &f.get("/v1/flows?hour=1").await.json()["completeness"];
     assert_eq!(completeness["state"], "open");
-    assert!(completeness["watermark"].is_null() && completeness["as_of"].is_null() && completeness["expires_at"].is_null());
+    assert!(
+        completeness["watermark"].is_null() && completeness["as_of"].is_null() && completeness["expires_at"].is_null()
+    );
 }
 
 /// The same table as the unit tests of the decision, through store and answer.
@@ -124,11 +132,19 @@ async fn a_range_says_the_state_of_each_hour_and_the_least_of_all() {
     assert_eq!(answer["window"]["end"], "2026-11-21T04:00:00Z");
     assert!(answer["window"]["hour"].is_null());
     assert_eq!(answer["completeness"]["state"], "open");
-    let hours: Vec<_> = answer["completeness"]["hours"].as_array().unwrap().iter()
-        .map(|h| (h["hour"].as_i64().unwrap(), h["state"].as_str().unwrap(), h["records"].as_i64().unwrap())).collect();
+    let hours: Vec<_> = answer["completeness"]["hours"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|h| (h["hour"].as_i64().unwrap(), h["state"].as_str().unwrap(), h["records"].as_i64().unwrap()))
+        .collect();
     assert_eq!(hours, [(NOW_HOUR - 2, "final", 2), (NOW_HOUR - 1, "final", 0), (NOW_HOUR, "open", 2)]);
-    let rows: Vec<_> = answer["flows"].as_array().unwrap().iter()
-        .map(|r| (r["hour"].as_i64().unwrap(), r["src_app"].as_str().unwrap())).collect();
+    let rows: Vec<_> = answer["flows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (r["hour"].as_i64().unwrap(), r["src_app"].as_str().unwrap()))
+        .collect();
     assert_eq!(rows, [(NOW_HOUR - 2, "a"), (NOW_HOUR - 2, "b"), (NOW_HOUR, "a"), (NOW_HOUR, "b")]);
 }
 
@@ -145,7 +161,12 @@ async fn hours_are_listed_newest_first_with_totals() {
     loop {
         let page = f.get(&uri).await.json();
         for h in page["hours"].as_array().unwrap() {
-            seen.push((h["hour"].as_i64().unwrap(), h["state"].as_str().unwrap().to_owned(), h["bytes_rx"].as_i64().unwrap(), h["bytes_tx"].as_i64().unwrap()));
+            seen.push((
+                h["hour"].as_i64().unwrap(),
+                h["state"].as_str().unwrap().to_owned(),
+                h["bytes_rx"].as_i64().unwrap(),
+                h["bytes_tx"].as_i64().unwrap(),
+            ));
         }
         match page["next"].as_str() {
             Some(next) => uri = format!("/v1/hours?limit=2&cursor={next}"),
@@ -174,14 +195,23 @@ async fn top_groups_by_any_fields() {
     f.watermark(Some(0), 1).await;
     let all = f.get("/v1/top").await.json();
     assert_eq!(all["by"], serde_json::json!(["src_app"]));
-    assert_eq!(all["top"], serde_json::json!([
-        {"key": {"src_app": "a"}, "bytes_rx": 11, "bytes_tx": 1, "records": 3},
-        {"key": {"src_app": "b"}, "bytes_rx": 5, "bytes_tx": 6, "records": 3},
-    ]));
-    assert_eq!((&all["groups"], &all["total"]["bytes_rx"], &all["completeness"]["state"]), (&2.into(), &16.into(), &"open".into()));
+    assert_eq!(
+        all["top"],
+        serde_json::json!([
+            {"key": {"src_app": "a"}, "bytes_rx": 11, "bytes_tx": 1, "records": 3},
+            {"key": {"src_app": "b"}, "bytes_rx": 5, "bytes_tx": 6, "records": 3},
+        ])
+    );
+    assert_eq!(
+        (&all["groups"], &all["total"]["bytes_rx"], &all["completeness"]["state"]),
+        (&2.into(), &16.into(), &"open".into())
+    );
 
     let two = f.get("/v1/top?by=vpc_id,dest_app&limit=1&src_app=a").await.json();
-    assert_eq!(two["top"], serde_json::json!([{"key": {"vpc_id": "w", "dest_app": "y"}, "bytes_rx": 10, "bytes_tx": 0, "records": 2}]));
+    assert_eq!(
+        two["top"],
+        serde_json::json!([{"key": {"vpc_id": "w", "dest_app": "y"}, "bytes_rx": 10, "bytes_tx": 0, "records": 2}])
+    );
     assert_eq!((&two["groups"], &two["total"]["records"]), (&2.into(), &3.into()));
     for bad in ["by=hour", "by=src_app,src_app", "by=", "limit=1001"] {
         f.get(&format!("/v1/top?{bad}")).await.problem(400);

@@ -1,7 +1,7 @@
 //! Rows are never older than their completeness says, and an answer that mixes revisions is neither tagged nor kept.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::future::BoxFuture;
 use tidemark_query_api::{Api, Parts, QueryConfig, router};
@@ -58,7 +58,9 @@ async fn ask(torn_reads: i64) -> (Answer, Arc<Moving>) {
     f.row(NOW_HOUR, 0, &key("a", "d", "v"), 1, 0, 1, 1).await;
     f.watermark(Some(closes(NOW_HOUR)), 1).await;
     let store = Arc::new(Moving { f, revision: AtomicI64::new(1), torn_reads: AtomicI64::new(torn_reads) });
-    let api = Api::new(store.clone(), QueryConfig::new(spec(), GRACE_MS, IDLE_AFTER_MS), Arc::new(|| 0), Parts::default()).unwrap();
+    let api =
+        Api::new(store.clone(), QueryConfig::new(spec(), GRACE_MS, IDLE_AFTER_MS), Arc::new(|| 0), Parts::default())
+            .unwrap();
     let request = axum::http::Request::builder().uri(format!("/v1/flows?hour={NOW_HOUR}"));
     (send(router(api), request.body(axum::body::Body::empty()).unwrap()).await, store)
 }
@@ -68,7 +70,10 @@ async fn rows_newer_than_the_ledger_are_read_again() {
     for torn in [0, 1, 2] {
         let (answer, _) = ask(torn).await;
         let json = answer.json();
-        assert_eq!(json["completeness"]["records"], json["flows"][0]["records"], "one revision after {torn} torn reads");
+        assert_eq!(
+            json["completeness"]["records"], json["flows"][0]["records"],
+            "one revision after {torn} torn reads"
+        );
         assert!(answer.headers.contains_key("etag"));
     }
 }

@@ -105,7 +105,11 @@ async fn a_last_page_that_is_full_has_no_next() {
 #[tokio::test]
 async fn a_large_hour_is_complete() {
     let f = Fixture::new().await;
-    let keys: Vec<_> = (0..90_000).map(|i| key(&format!("{}-application-{i:06}", i % 10), &format!("destination-{}", i % 7), "a-network-of-some-name")).collect();
+    let keys: Vec<_> = (0..90_000)
+        .map(|i| {
+            key(&format!("{}-application-{i:06}", i % 10), &format!("destination-{}", i % 7), "a-network-of-some-name")
+        })
+        .collect();
     f.hour(NOW_HOUR, &keys).await;
     f.watermark(Some(closes(NOW_HOUR)), 1).await;
     let mut sorted = keys.clone();

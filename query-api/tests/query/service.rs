@@ -51,7 +51,8 @@ async fn references_in_the_description_lead_somewhere() {
     let f = Fixture::new().await;
     let document = f.get("/v1/openapi.json").await.json();
     let text = document.to_string();
-    let references: BTreeSet<_> = text.split("\"#/components/schemas/").skip(1).map(|s| s.split('"').next().unwrap()).collect();
+    let references: BTreeSet<_> =
+        text.split("\"#/components/schemas/").skip(1).map(|s| s.split('"').next().unwrap()).collect();
     assert!(references.contains("QueryProblem") && references.contains("FlowsAnswer"));
     for name in references {
         assert!(document["components"]["schemas"][name].is_object(), "{name}");
@@ -61,7 +62,11 @@ async fn references_in_the_description_lead_somewhere() {
 #[tokio::test]
 async fn descriptions_of_other_parts_are_merged() {
     let mut other = utoipa::openapi::OpenApi::default();
-    other.paths.add_path_operation("/v1/flows", vec![utoipa::openapi::HttpMethod::Post], utoipa::openapi::path::Operation::new());
+    other.paths.add_path_operation(
+        "/v1/flows",
+        vec![utoipa::openapi::HttpMethod::Post],
+        utoipa::openapi::path::Operation::new(),
+    );
     let f = Fixture::with(Parts { docs: vec![other], ..Parts::default() }).await;
     let flows = &f.get("/v1/openapi.json").await.json()["paths"]["/v1/flows"];
     assert!(flows["get"].is_object() && flows["post"].is_object());
@@ -121,7 +126,8 @@ async fn events(f: &Fixture, n: usize, between: impl AsyncFn()) -> Vec<Json> {
     let mut body = f.app().oneshot(request).await.unwrap().into_body();
     let mut seen = vec![];
     while seen.len() < n {
-        let frame = tokio::time::timeout(std::time::Duration::from_secs(20), body.frame()).await.expect("an event within 20 s");
+        let frame =
+            tokio::time::timeout(std::time::Duration::from_secs(20), body.frame()).await.expect("an event within 20 s");
         let text = String::from_utf8(frame.unwrap().unwrap().into_data().unwrap().to_vec()).unwrap();
         if let Some(data) = text.strip_prefix("event: state\ndata: ") {
             seen.push(serde_json::from_str(data.trim_end()).unwrap());
@@ -136,7 +142,9 @@ async fn live_events_follow_changes() {
     let f = Fixture::new().await;
     f.hour(NOW_HOUR, &[key("a", "d", "v")]).await;
     f.watermark(Some(0), 1).await;
-    let seen = events(&f, 2, async || f.ledger(Ledger { records: 77, ..ledger(NOW_HOUR, i32::from(b'a') % M, 6) }).await).await;
+    let seen =
+        events(&f, 2, async || f.ledger(Ledger { records: 77, ..ledger(NOW_HOUR, i32::from(b'a') % M, 6) }).await)
+            .await;
     assert_eq!((&seen[0]["hours"][0]["records"], &seen[0]["progress"]["received"]), (&1.into(), &100.into()));
     assert_eq!(seen[1]["hours"][0]["records"], 77);
 }

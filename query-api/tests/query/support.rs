@@ -54,7 +54,10 @@ impl Fixture {
     pub async fn with(parts: Parts) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicI64::new(NOW_HOUR * HOUR_MS + 25 * 60_000));
-        let clock = { let now = now.clone(); Arc::new(move || now.load(Ordering::SeqCst)) };
+        let clock = {
+            let now = now.clone();
+            Arc::new(move || now.load(Ordering::SeqCst))
+        };
         let views = LocalViews::open(dir.path(), clock.clone()).unwrap();
         let spec = spec();
         views.create(&spec).await.unwrap();
@@ -184,6 +187,7 @@ pub fn progress(m: i32, watermark: Option<i64>, revision: i64) -> Progress {
         merge_partitions: M,
         watermark,
         as_of: NOW_HOUR * HOUR_MS + 1_000 * i64::from(m),
+        oldest_append: None,
         sources: vec![SourceProgress {
             topic: "flows.observed".into(),
             partition: 0,

@@ -87,8 +87,9 @@ impl Fixture for Embedded {
         format!("{what}-{}", self.names.fetch_add(1, Ordering::SeqCst))
     }
 
+    /// Short would do, but a disk that stalls for seconds must not put a member out.
     fn session_timeout(&self) -> Duration {
-        Duration::from_secs(2)
+        Duration::from_secs(5)
     }
 
     fn patience(&self) -> Duration {
