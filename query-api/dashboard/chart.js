@@ -2,6 +2,7 @@
 import { brief, bytes, clock, count, day, element, hour as hourName } from "./units.js";
 
 const SLOTS = 48, SLOTS_NARROW = 24, NARROW_PX = 620, GAP_MAX = 6;
+const DAY_PX = 72, CLOCK_PX = 56;
 
 /** Hours in order of time with small gaps filled; a larger one is marked at the hour after it. */
 export function slots(hours, limit) {
@@ -131,16 +132,17 @@ export class Chart {
     this.bars.get(hour)?.focus();
   }
 
+  /** A label at each midnight, then at whole parts of the day where there is room. */
   labels(row) {
-    const every = row.length > 30 ? 6 : 4;
-    return row.map((h, i) => {
-      const date = new Date(h.hour * 3600000);
-      const whole = date.getUTCHours() % every === 0;
-      const midnight = date.getUTCHours() === 0 || i === 0 || h.jump;
-      if (!whole && !midnight) return element("span");
-      const near = i > 0 && !midnight && row.slice(Math.max(0, i - 2), i).some((o, j, a) => o.jump || i - a.length + j === 0);
-      if (near) return element("span");
-      return element("span", {}, element("em", { class: midnight ? "day" : "" }, midnight ? day(date) : clock(date)));
-    });
+    const slot = this.plot.clientWidth / Math.max(1, row.length);
+    const dates = row.map((h) => new Date(h.hour * 3600000));
+    const isDay = (i) => dates[i].getUTCHours() === 0 || i === 0 || Boolean(row[i].jump);
+    const placed = new Map();
+    const place = (i, text, kind, px) => {
+      if ([...placed.keys()].every((other) => Math.abs(other - i) * slot >= px)) placed.set(i, element("em", { class: kind }, text));
+    };
+    row.forEach((_, i) => { if (isDay(i) && (i > 0 || !dates.slice(1).some((d, j) => d.getUTCHours() === 0 && (j + 1) * slot < DAY_PX))) place(i, day(dates[i]), "day", DAY_PX); });
+    row.forEach((_, i) => { if (dates[i].getUTCHours() % 6 === 0) place(i, clock(dates[i]), "", CLOCK_PX); });
+    return row.map((_, i) => element("span", {}, ...(placed.has(i) ? [placed.get(i)] : [])));
   }
 }

@@ -147,8 +147,11 @@ function link(to) {
 }
 
 function curl() {
-  const flow = { src_app: "web", dest_app: "db", vpc_id: "vpc-1", observed_at: new Date().toISOString(), bytes_tx: 1200, bytes_rx: 48000 };
-  return `curl ${location.origin}/v1/flows \\\n  -H 'content-type: application/json' \\\n  -d '${JSON.stringify(flow)}'`;
+  return `curl ${location.origin}/v1/flows \\
+  -H 'content-type: application/json' \\
+  -d '{"src_app":"web", "dest_app":"db", "vpc_id":"vpc-1",
+       "observed_at":"${new Date().toISOString()}",
+       "bytes_tx":1200, "bytes_rx":48000}'`;
 }
 
 byId("follow").addEventListener("click", () => { chosen = null; draw(); });

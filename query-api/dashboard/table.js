@@ -1,7 +1,9 @@
 // What is in one hour: the largest groups, and the flows with filter and pages.
 import { bytes, count, element, instant, parse, write } from "./units.js";
 
-const PAGE_ROWS = 25, TOP_ROWS = 8;
+const TOP_ROWS = 8;
+// A row takes a card's height on a narrow screen.
+const pageRows = () => (matchMedia("(max-width: 620px)").matches ? 10 : 25);
 const KEYS = ["src_app", "dest_app", "vpc_id"];
 const byId = (id) => document.getElementById(id);
 
@@ -41,7 +43,7 @@ export class Detail {
     try {
       const [top, flows] = await Promise.all([
         ask("/v1/top", { hour: this.hour, by: this.by, limit: TOP_ROWS }),
-        ask("/v1/flows", this.query({ limit: PAGE_ROWS, cursor: this.cursors.at(-1) })),
+        ask("/v1/flows", this.query({ limit: pageRows(), cursor: this.cursors.at(-1) })),
       ]);
       if (turn !== this.turn) return;
       this.showTop(top);

@@ -1,7 +1,7 @@
 //! The records of a commit: the events, the answers to requests with a key, and the gateway's own record.
 
 use chrono::{DateTime, SecondsFormat};
-use tidemark_log::{Error, Outgoing, Sink};
+use tidemark_log::{Error, Outgoing, Sink, TRACEPARENT, TraceContext};
 use tidemark_schemas::gateway::Answer;
 use tidemark_schemas::wire;
 use uuid::Uuid;
@@ -10,7 +10,6 @@ use crate::answers::Given;
 use crate::batch::{Batch, put_key};
 use crate::flow::TENANT;
 use crate::publisher::Job;
-use crate::trace::Trace;
 use crate::{ANSWERS_TOPIC, FLOWS_TOPIC, SchemaIds};
 
 /// Everything of one commit: the events, the answers and the gateway's own record.
@@ -23,7 +22,7 @@ pub(crate) fn write(
     commit: Uuid,
 ) -> Result<(), Error> {
     for job in jobs {
-        write_events(sink, &job.batch, partitions, &job.trace)?;
+        write_events(sink, &job.batch, partitions, job.span.context())?;
         if let Some(claim) = &job.claim {
             write_answer(sink, schemas.answer, TENANT, &claim.key, Some(claim.given), claim.given.first_id)?;
         }
@@ -31,7 +30,7 @@ pub(crate) fn write(
     write_answer(sink, schemas.answer, "", gateway, None, commit)
 }
 
-fn write_events(sink: &mut dyn Sink, batch: &Batch, partitions: u32, trace: &Trace) -> Result<(), Error> {
+fn write_events(sink: &mut dyn Sink, batch: &Batch, partitions: u32, trace: TraceContext) -> Result<(), Error> {
     let trace = trace.header();
     let mut id = Uuid::encode_buffer();
     for (event, value) in batch.iter() {
@@ -43,7 +42,7 @@ fn write_events(sink: &mut dyn Sink, batch: &Batch, partitions: u32, trace: &Tra
             ("ce_source", b"tidemark/gateway"),
             ("ce_type", FLOWS_TOPIC.as_bytes()),
             ("ce_time", time.as_bytes()),
-            ("traceparent", trace.as_bytes()),
+            (TRACEPARENT, trace.as_bytes()),
         ];
         let partition = u32::try_from(event.hash % u64::from(partitions)).unwrap_or(0);
         sink.send(Outgoing { topic: FLOWS_TOPIC, partition, key: None, value: Some(value), headers: &headers })?;

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tidemark_log::span::Spans;
 use tidemark_log::{Cleanup, Clock, Log, TopicSpec};
 use tidemark_schemas::registry::Registry;
 use tokio::sync::Semaphore;
@@ -124,6 +125,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) answers: Arc<Answers>,
     pub(crate) metrics: Metrics,
+    pub(crate) spans: Arc<dyn Spans>,
     pub(crate) schemas: OnceLock<SchemaIds>,
     /// Bytes of encoded events that wait.
     pub(crate) queued_bytes: AtomicUsize,
@@ -175,12 +177,13 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts the gateway's threads and returns at once: it registers its schemas, makes its topic and reads the answers in the
-    /// background, again and again until that works, and is [`ready`](Self::ready) then.
+    /// background, again and again until that works, and is [`ready`](Self::ready) then. Spans of requests go to `spans`.
     pub fn start(
         log: Arc<dyn Log>,
         registry: Arc<dyn Registry>,
         config: GatewayConfig,
         clock: Clock,
+        spans: Arc<dyn Spans>,
     ) -> Result<Arc<Self>, Error> {
         let reasons = BTreeMap::from([("log", "the gateway is starting".to_owned())]);
         let shared = Arc::new(Shared {
@@ -190,6 +193,7 @@ impl Gateway {
             config,
             clock,
             metrics: Metrics::default(),
+            spans,
             schemas: OnceLock::new(),
             queued_bytes: AtomicUsize::new(0),
             state: Mutex::new(State { stopping: false, reasons }),

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use tidemark_log::span::ActiveSpan;
 use tidemark_log::{At, Error as LogError, Producer, TopicPartition};
 use tidemark_schemas::catalog;
 use tokio::sync::oneshot;
@@ -17,7 +18,6 @@ use uuid::Uuid;
 use crate::answers::Claim;
 use crate::batch::Batch;
 use crate::commit::write;
-use crate::trace::Trace;
 use crate::{ANSWERS_TOPIC, FLOWS_TOPIC, SchemaIds, Shared, answers_topic};
 
 /// A commit takes no more requests once it holds so many bytes of values.
@@ -36,7 +36,8 @@ pub(crate) struct Job {
     pub(crate) batch: Batch,
     /// The request's Idempotency-Key, if it has one.
     pub(crate) claim: Option<Claim>,
-    pub(crate) trace: Trace,
+    /// Ends with the job.
+    pub(crate) span: ActiveSpan,
     /// When it is no longer worth writing.
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Result<(), NotStored>>,
@@ -132,6 +133,7 @@ impl Publisher<'_> {
             if let Some(claim) = job.claim {
                 claim.done();
             }
+            drop(job.span);
             // The caller may have gone: its events are there all the same.
             let _ = job.reply.send(Ok(()));
         }
@@ -248,8 +250,10 @@ fn refuse_expired(jobs: Vec<Job>, why: &str) -> Vec<Job> {
 }
 
 fn refuse(jobs: Vec<Job>, why: &str) {
-    for job in jobs {
+    for mut job in jobs {
         drop(job.claim); // before the answer, so that a repeat at once finds the key free
+        job.span.fail(&why);
+        drop(job.span);
         let _ = job.reply.send(Err(NotStored(why.to_owned())));
     }
 }

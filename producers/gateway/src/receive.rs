@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
+use tidemark_log::TraceContext;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use crate::body::{self, Format, Room, overloaded};
 use crate::flow::{Received, TENANT};
 use crate::problem::{Kind, Problem, RecordError};
 use crate::publisher::Job;
-use crate::trace::Trace;
+use crate::trace;
 
 /// Bodies larger than this are read on a thread of their own: a millisecond or so of work.
 const INLINE_MAX: usize = 64 << 10;
@@ -50,7 +51,7 @@ pub(crate) async fn handle(
     query: Option<&str>,
     headers: &HeaderMap,
     body: Body,
-    trace: Trace,
+    trace: TraceContext,
 ) -> Result<Response, Problem> {
     let ask = Ask::of(query, headers)?;
     let schema = admit(gateway)?;
@@ -184,11 +185,13 @@ fn accepted(decided: Decided, replayed: bool) -> (Batch, Response) {
 }
 
 /// Waits until the events are durable.
-async fn publish(gateway: &Gateway, batch: Batch, claim: Option<Claim>, trace: Trace) -> Result<(), Problem> {
+async fn publish(gateway: &Gateway, batch: Batch, claim: Option<Claim>, request: TraceContext) -> Result<(), Problem> {
     let (reply, answer) = oneshot::channel();
     let wait = gateway.shared.config.answer_timeout;
     let keyed = claim.is_some();
-    let job = Job { batch, claim, trace, deadline: Instant::now() + wait, reply };
+    let shared = &gateway.shared;
+    let span = trace::publish(&shared.spans, request, &shared.config.id, batch.len());
+    let job = Job { batch, claim, span, deadline: Instant::now() + wait, reply };
     if !gateway.enqueue(job) {
         return Err(overloaded("requests"));
     }

@@ -11,7 +11,7 @@ use axum::routing::post;
 
 use crate::problem::{Kind, Problem};
 use crate::receive::handle;
-use crate::trace::Trace;
+use crate::trace;
 use crate::{FLOWS_TOPIC, Gateway};
 
 /// The gateway's routes. Testable without a socket.
@@ -53,7 +53,7 @@ pub(crate) async fn post_flows(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    respond(gateway, query, headers, body).await
+    respond(gateway, "/v1/flows", query, headers, body).await
 }
 
 /// Writes events of a type.
@@ -86,17 +86,28 @@ pub(crate) async fn post_events(
         let detail = format!("no event type is called {found:?}; there are: {FLOWS_TOPIC}");
         return Problem::new(Kind::UnknownEventType, detail).into_response();
     }
-    respond(gateway, query, headers, body).await
+    respond(gateway, "/v1/events/{type}", query, headers, body).await
 }
 
-async fn respond(gateway: Arc<Gateway>, query: Option<String>, headers: HeaderMap, body: Body) -> Response {
+async fn respond(
+    gateway: Arc<Gateway>,
+    route: &'static str,
+    query: Option<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let _in_flight = gateway.shared.metrics.request();
-    let trace = Trace::of(&headers);
-    let span = tracing::info_span!("receive", otel.kind = "server", trace_id = trace.id());
-    let handled = handle(&gateway, query.as_deref(), &headers, body, trace);
-    let answer = tracing::Instrument::instrument(handled, span).await;
-    answer.unwrap_or_else(|problem| {
+    let mut span = trace::request(&gateway.shared.spans, &headers, route);
+    let context = span.context();
+    let trace_id = format!("{:032x}", context.trace_id());
+    // For the access log, which is written outside of this.
+    tracing::Span::current().record("trace_id", trace_id.as_str());
+    let handled = handle(&gateway, query.as_deref(), &headers, body, context);
+    let answer = tracing::Instrument::instrument(handled, tracing::info_span!("receive", trace_id)).await;
+    let response = answer.unwrap_or_else(|problem| {
         gateway.shared.metrics.request_failed();
         problem.into_response()
-    })
+    });
+    trace::answered(&mut span, response.status());
+    response
 }

@@ -77,6 +77,12 @@ impl Cluster {
         Conf::new(&self.shared, own).map_err(Error::Invalid)
     }
 
+    fn admin(&self) -> Result<Admin, Error> {
+        let name = "tidemark-admin";
+        let own = [("client.id", name), ("group.id", name), ("allow.auto.create.topics", "false")];
+        Admin::new(self.conf(&own)?).map_err(|reason| self.unusable(&reason))
+    }
+
     /// What a failed request means, with the address in it.
     fn error(&self, doing: &str, fault: &Fault) -> Error {
         verdict::of_request(&self.bootstrap, doing, fault)
@@ -99,8 +105,7 @@ impl KafkaLog {
             bootstrap: config.bootstrap,
             replication_factor: config.replication_factor,
         };
-        let conf = cluster.conf(&[("client.id", "tidemark-admin")])?;
-        let admin = Admin::new(conf).map_err(|reason| cluster.unusable(&reason))?;
+        let admin = cluster.admin()?;
         admin.ping(CONNECT_TIMEOUT).map_err(|fault| cluster.error("connecting", &fault))?;
         Ok(Arc::new(Self { cluster, admin }))
     }
@@ -193,7 +198,7 @@ impl Log for KafkaLog {
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
         let found = self.admin.partitions(topic);
         let found = found.map_err(|fault| self.cluster.error(&format!("describing topic {topic}"), &fault))?;
-        Ok(found)
+        Ok(found.map(|partitions| partitions.all))
     }
 
     fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, Error> {

@@ -17,6 +17,10 @@ use std::time::Duration;
 
 pub mod embedded;
 pub mod kafka;
+pub mod span;
+pub mod trace_context;
+
+pub use trace_context::{TRACEPARENT, TraceContext};
 
 /// Milliseconds since the Unix epoch. Passed in wherever time matters, so that tests move it by hand.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;

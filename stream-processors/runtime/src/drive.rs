@@ -1,10 +1,12 @@
 //! Runs one stage on the calling thread: polls, folds, commits, and answers changes of assignment.
 
 use crate::metrics::StageStatus;
+use crate::trace::CommitTrace;
 use crate::{Error, Metrics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use tidemark_log::span::Spans;
 use tidemark_log::{Batch, Clock, Event, GroupOffset, Log, Member, MemberConfig, Sink, TopicPartition};
 
 /// How long a poll waits when nothing comes: bounds how late a stop or a timer is noticed.
@@ -34,6 +36,9 @@ pub trait Operator: Send {
 
     /// Folds a batch in. It cannot fail: errors are kept for [`Operator::check`].
     fn fold(&mut self, batch: Batch<'_>, now: i64);
+
+    /// The trace that the next commit goes on with: fed by [`Operator::fold`], its header sent by [`Operator::produce`].
+    fn trace(&mut self) -> &mut CommitTrace;
 
     /// The first error since the last call.
     fn check(&mut self) -> Result<(), Error>;
@@ -80,6 +85,8 @@ pub struct Context {
     pub stop: Arc<AtomicBool>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
+    /// Where spans of traced commits go.
+    pub spans: Arc<dyn Spans>,
 }
 
 /// Runs until told to stop or until an error. After an error the operator's state is void and the member is dropped:
@@ -117,8 +124,7 @@ impl Stage<'_> {
     fn step(&mut self) -> Result<(), Error> {
         let now = self.now();
         let wait = POLL.min(self.wait(now));
-        let operator = &mut *self.operator;
-        let event = self.member.poll(wait, &mut |batch| operator.fold(batch, now))?;
+        let event = self.poll(wait, now)?;
         self.operator.check()?;
         match event {
             Event::Polled => {}
@@ -134,6 +140,20 @@ impl Stage<'_> {
         let now = self.now();
         self.operator.tick(self.member.as_ref(), now)?;
         self.commit_if_due(now)
+    }
+
+    fn poll(&mut self, wait: Duration, now: i64) -> Result<Event, Error> {
+        let operator = &mut *self.operator;
+        let (mut records, mut handed_at) = (0, None);
+        let event = self.member.poll(wait, &mut |batch| {
+            handed_at.get_or_insert_with(SystemTime::now);
+            records += batch.records.len();
+            operator.fold(batch, now);
+        })?;
+        if let Some(at) = handed_at {
+            operator.trace().handed(records, at);
+        }
+        Ok(event)
     }
 
     /// How long the poll may wait before a commit is due.
@@ -206,8 +226,14 @@ impl Stage<'_> {
         let now = self.now();
         let offsets = self.operator.offsets(self.member.as_ref())?;
         let operator = &mut *self.operator;
-        self.member.commit(&mut |sink| operator.produce(now, sink), &offsets)?;
-        self.operator.committed(now);
+        let mut span = operator.trace().open(&self.context.spans, operator.stage(), &self.config.member);
+        let committed = self.member.commit(&mut |sink| operator.produce(now, sink), &offsets);
+        if let (Err(error), Some(span)) = (&committed, &mut span) {
+            span.fail(error);
+        }
+        committed?;
+        operator.trace().clear();
+        operator.committed(now);
         self.last_commit = self.now();
         self.context.metrics.commit(self.operator.stage(), began.elapsed());
         Ok(())

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod partial;
 pub mod plan;
 pub mod run;
+pub mod trace;
 pub mod writer;
 
 pub use drive::{Operator, StageConfig};

@@ -4,6 +4,7 @@
 use crate::drive::{Due, Operator};
 use crate::metrics::Metrics;
 use crate::plan::FIRST_EPOCH;
+use crate::trace::CommitTrace;
 use crate::{Error, Plan};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,7 @@ pub struct MergeStage<J: Job> {
     state: wire::Decoder,
     metrics: Arc<Metrics>,
     owned: Vec<Owned<J::Accumulator>>,
+    trace: CommitTrace,
     failed: Option<Error>,
     scratch: Vec<u8>,
 }
@@ -54,6 +56,7 @@ impl<J: Job> MergeStage<J> {
             state: wire::Decoder::new(registry, STATE),
             metrics,
             owned: Vec::new(),
+            trace: CommitTrace::default(),
             failed: None,
             scratch: Vec::new(),
         }
@@ -136,6 +139,7 @@ fn fold_record<A: Accumulator>(
     plan: &Plan,
     decoder: &mut wire::Decoder,
     scratch: &mut Vec<u8>,
+    trace: &mut CommitTrace,
     batch: &Batch<'_>,
     record: &Record<'_>,
 ) -> Result<(), Error> {
@@ -149,6 +153,7 @@ fn fold_record<A: Accumulator>(
     } else {
         let marker = Marker::get(&mut reader).map_err(|error| wrong(error.into()))?;
         owned.fold.fold_marker(record.offset, record.timestamp, &marker)?;
+        trace.see(&owned.partition, record);
     }
     owned.next_offset = record.offset + 1;
     owned.moved = true;
@@ -193,6 +198,8 @@ struct Output<'o, J: Job> {
     plan: &'o Plan,
     partition: u32,
     sink: &'o mut dyn Sink,
+    /// Header of the record that ends the commit: who reads that has read all of it.
+    trace: Option<(&'o str, &'o [u8])>,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -208,7 +215,7 @@ impl<J: Job> Output<'_, J> {
         for ledger in owned.fold.touched_ledgers() {
             self.to_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
         }
-        self.to_both(b"P", plan.ids.progress, &owned.fold.progress())?;
+        self.progress(&owned.fold.progress())?;
         for letter in &owned.sealed_out {
             self.sink.send(Outgoing { topic: &plan.late, partition: self.partition, value: Some(letter), ..Outgoing::default() })?;
         }
@@ -250,6 +257,15 @@ impl<J: Job> Output<'_, J> {
         Ok(())
     }
 
+    fn progress(&mut self, progress: &Progress) -> Result<(), tidemark_log::Error> {
+        let (plan, trace) = (self.plan, self.trace);
+        let mut value = Vec::new();
+        wire::put(plan.ids.progress, progress, &mut value);
+        let (key, value) = (Some(b"P".as_slice()), Some(value.as_slice()));
+        self.sink.send(Outgoing { topic: &plan.changelog, partition: self.partition, key, value, headers: &[] })?;
+        self.sink.send(Outgoing { topic: &plan.view, partition: self.partition, key, value, headers: trace.as_slice() })
+    }
+
     fn to_both<'a>(&mut self, key: &[u8], id: u32, record: &impl Avro<'a>) -> Result<(), tidemark_log::Error> {
         let mut value = std::mem::take(&mut self.value);
         value.clear();
@@ -284,9 +300,13 @@ impl<J: Job> Operator for MergeStage<J> {
             if self.failed.is_some() {
                 return;
             }
-            let folded = fold_record(owned, &self.plan, &mut self.input, &mut self.scratch, &batch, record);
+            let folded = fold_record(owned, &self.plan, &mut self.input, &mut self.scratch, &mut self.trace, &batch, record);
             self.failed = folded.err();
         }
+    }
+
+    fn trace(&mut self) -> &mut CommitTrace {
+        &mut self.trace
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -309,7 +329,8 @@ impl<J: Job> Operator for MergeStage<J> {
         for owned in self.owned.iter().filter(|owned| owned.moved) {
             let partition = owned.partition.partition;
             let (job, plan) = (self.job.as_ref(), self.plan.as_ref());
-            Output { job, plan, partition, sink, key: Vec::new(), value: Vec::new() }.all(owned)?;
+            let trace = self.trace.header();
+            Output { job, plan, partition, sink, trace, key: Vec::new(), value: Vec::new() }.all(owned)?;
         }
         Ok(())
     }
@@ -334,6 +355,7 @@ impl<J: Job> Operator for MergeStage<J> {
 
     fn discard(&mut self) {
         self.owned.clear();
+        self.trace.clear();
         self.failed = None;
     }
 }

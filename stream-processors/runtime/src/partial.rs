@@ -2,6 +2,7 @@
 
 use crate::drive::{Due, Operator};
 use crate::metrics::Metrics;
+use crate::trace::CommitTrace;
 use crate::{Error, Plan};
 use std::sync::Arc;
 use tidemark_core::partial::{PartialFold, Position, Verdict, metadata, parse_metadata};
@@ -65,6 +66,7 @@ pub struct PartialStage<J: Job> {
     sources: Vec<Source<J::Accumulator>>,
     late: Letters,
     dead: Letters,
+    trace: CommitTrace,
     marker_owed: bool,
     next_idle_check: i64,
     failed: Option<Error>,
@@ -91,6 +93,7 @@ impl<J: Job> PartialStage<J> {
             sources: Vec::new(),
             late: Letters::default(),
             dead: Letters::default(),
+            trace: CommitTrace::default(),
             marker_owed: false,
             next_idle_check: 0,
             failed: None,
@@ -259,7 +262,12 @@ impl<J: Job> Operator for PartialStage<J> {
         }
         if let Some(source) = self.sources.get_mut(at) {
             source.last_record_at = now;
+            batch.records.first().into_iter().for_each(|first| self.trace.see(&source.partition, first));
         }
+    }
+
+    fn trace(&mut self) -> &mut CommitTrace {
+        &mut self.trace
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -322,8 +330,9 @@ impl<J: Job> Operator for PartialStage<J> {
         }
         value.clear();
         wire::put(ids.marker, &self.marker(now), &mut value);
+        let trace = self.trace.header();
         for partition in 0..self.plan.spec.merge_partitions {
-            sink.send(Outgoing { topic, partition, key: None, value: Some(&value), headers: &[] })?;
+            sink.send(Outgoing { topic, partition, key: None, value: Some(&value), headers: trace.as_slice() })?;
         }
         self.late.send(&self.plan.late, sink)?;
         self.dead.send(&self.plan.dead_letter, sink)
@@ -354,6 +363,7 @@ impl<J: Job> Operator for PartialStage<J> {
         self.counts.clear();
         self.late.clear();
         self.dead.clear();
+        self.trace.clear();
         self.marker_owed = false;
         self.failed = None;
     }

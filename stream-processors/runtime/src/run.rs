@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidemark_core::Job;
+use tidemark_log::span::Spans;
 use tidemark_log::{Clock, Log, MemberConfig};
 use tidemark_schemas::catalog::Schema;
 use tidemark_schemas::registry::Registry;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
+    /// Where spans of traced commits go.
+    pub spans: Arc<dyn Spans>,
 }
 
 /// The schemas and functions that make a job's records what they are.
@@ -131,6 +134,7 @@ impl Running {
             clock: Arc::clone(&parts.clock),
             stop: Arc::clone(&self.stop),
             metrics: Arc::clone(&parts.metrics),
+            spans: Arc::clone(&parts.spans),
         };
         let name = format!("{} {role} {thread}", plan.spec.name);
         let status = StageStatus::new(name.clone(), Arc::clone(&parts.metrics));

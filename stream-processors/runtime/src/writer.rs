@@ -5,6 +5,7 @@
 
 use crate::drive::{Due, Operator};
 use crate::metrics::Metrics;
+use crate::trace::CommitTrace;
 use crate::{Error, Plan};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub struct WriterStage {
     decoder: wire::Decoder,
     metrics: Arc<Metrics>,
     owned: Vec<(TopicPartition, Pending)>,
+    trace: CommitTrace,
     failed: Option<Error>,
     scratch: Vec<u8>,
 }
@@ -70,11 +72,12 @@ impl WriterStage {
         metrics: Arc<Metrics>,
     ) -> Self {
         let decoder = wire::Decoder::new(registry, source.schemas);
-        Self { plan, view, source, log, store, handle, decoder, metrics, owned: Vec::new(), failed: None, scratch: Vec::new() }
+        let (owned, trace) = (Vec::new(), CommitTrace::default());
+        Self { plan, view, source, log, store, handle, decoder, metrics, owned, trace, failed: None, scratch: Vec::new() }
     }
 
     fn fold_record(&mut self, at: usize, record: &Record<'_>) -> Result<(), wire::Error> {
-        let Some((_, pending)) = self.owned.get_mut(at) else { return Ok(()) };
+        let Some((partition, pending)) = self.owned.get_mut(at) else { return Ok(()) };
         pending.next_offset = record.offset + 1;
         pending.moved = true;
         let Some(value) = record.value else { return Ok(()) };
@@ -92,6 +95,7 @@ impl WriterStage {
                 let progress = Progress::get(&mut Reader::new(datum))?;
                 pending.oldest_append = earliest(pending.oldest_append, progress.oldest_append);
                 pending.progress = Some(progress);
+                self.trace.see(partition, record);
             }
         }
         Ok(())
@@ -148,6 +152,10 @@ impl Operator for WriterStage {
         }
     }
 
+    fn trace(&mut self) -> &mut CommitTrace {
+        &mut self.trace
+    }
+
     fn check(&mut self) -> Result<(), Error> {
         self.failed.take().map_or(Ok(()), Err)
     }
@@ -194,6 +202,7 @@ impl Operator for WriterStage {
 
     fn discard(&mut self) {
         self.owned.clear();
+        self.trace.clear();
         self.failed = None;
     }
 }

@@ -107,7 +107,7 @@ pub(crate) fn start(
 ) -> Arc<Gateway> {
     let now = Arc::clone(now);
     let registry: Arc<dyn Registry> = Arc::clone(registry) as _;
-    Gateway::start(Arc::clone(log), registry, config, Arc::new(move || now.load(SeqCst))).unwrap()
+    Gateway::start(Arc::clone(log), registry, config, Arc::new(move || now.load(SeqCst)), Arc::new(NoSpans)).unwrap()
 }
 
 pub(crate) fn until(what: &str, mut met: impl FnMut() -> bool) {

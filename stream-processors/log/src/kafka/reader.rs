@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Cluster;
-use super::native::admin::{Admin, EARLIEST};
+use super::native::admin::EARLIEST;
 use super::native::consumer::Consumer;
 use super::native::{MessageError, Messages};
 use super::verdict::{self, Reading};
@@ -79,10 +79,10 @@ impl Reads {
             offset @ 0.. => offset,
             _ => self.started.get(&partition).copied().unwrap_or(error.offset),
         };
-        let start = self.cluster.conf(&[]).ok().and_then(|conf| Admin::new(conf).ok()).and_then(|admin| {
-            admin.offsets(std::slice::from_ref(&partition), EARLIEST, false).ok()?.into_iter().next()
-        });
-        Error::OffsetGone { partition, wanted, start: start.unwrap_or(-1) }
+        let only = std::slice::from_ref(&partition);
+        let start = self.cluster.admin().ok().and_then(|admin| admin.offsets(only, EARLIEST, false).ok());
+        let start = start.and_then(|starts| starts.first().copied()).unwrap_or(-1);
+        Error::OffsetGone { partition, wanted, start }
     }
 
     /// Begins to read these partitions too; the ones being read go on where they are.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::native::admin::{Admin, LATEST};
 use super::native::code;
-use super::{Cluster, PATIENCE, PAUSE, leaderless};
+use super::{Cluster, PATIENCE, PAUSE};
 use crate::{Cleanup, Error, TopicPartition, TopicSpec};
 
 /// A tombstone is kept for a day.
@@ -17,7 +17,7 @@ pub(super) fn apply(admin: &Admin, cluster: &Cluster, spec: &TopicSpec) -> Resul
     let doing = format!("topic {}", spec.name);
     let found = admin.partitions(&spec.name).map_err(|fault| cluster.error(&doing, &fault))?;
     let there = match found {
-        Some(partitions) => Some(partitions),
+        Some(partitions) => Some(partitions.all),
         None => create(admin, cluster, spec)?,
     };
     if let Some(there) = there {
@@ -54,7 +54,7 @@ fn create(admin: &Admin, cluster: &Cluster, spec: &TopicSpec) -> Result<Option<u
         Err(fault) if fault.code == code::TOPIC_ALREADY_EXISTS => {
             let found =
                 admin.partitions(&spec.name).map_err(|fault| cluster.error(&format!("topic {}", spec.name), &fault))?;
-            Ok(found)
+            Ok(found.map(|partitions| partitions.all))
         }
         Err(fault) => Err(cluster.error(&format!("creating topic {}", spec.name), &fault)),
     }
@@ -78,13 +78,21 @@ fn await_leaders(admin: &Admin, cluster: &Cluster, spec: &TopicSpec) -> Result<(
     let deadline = Instant::now() + PATIENCE;
     let partitions: Vec<_> =
         (0..spec.partitions).map(|partition| TopicPartition::new(&*spec.name, partition)).collect();
-    loop {
-        let Err(fault) = admin.offsets(&partitions, LATEST, false) else { return Ok(()) };
-        if !leaderless(fault.code) || Instant::now() >= deadline {
-            return Err(cluster.error(&format!("waiting for the leaders of topic {}", spec.name), &fault));
+    let mut led = 0;
+    while Instant::now() < deadline {
+        let found = admin.partitions(&spec.name);
+        led = found.map_err(|fault| cluster.error("waiting for leaders", &fault))?.map_or(0, |found| found.led);
+        if led >= spec.partitions && admin.offsets(&partitions, LATEST, false).is_ok() {
+            return Ok(());
         }
         std::thread::sleep(PAUSE);
     }
+    Err(Error::Retriable(format!(
+        "topic {}: {led} of {} partitions have a leader after {} s",
+        spec.name,
+        spec.partitions,
+        PATIENCE.as_secs()
+    )))
 }
 
 /// A topic's properties as Kafka names them.

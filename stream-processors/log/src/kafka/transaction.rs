@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Cluster;
+use super::{Cluster, PAUSE};
 use super::native::consumer::GroupMetadata;
 use super::native::producer::Producer;
 use super::native::{Fault, code};
@@ -57,7 +57,7 @@ impl Transactions {
         loop {
             match self.producer.init(left(deadline).min(CALL_TIMEOUT)) {
                 Ok(()) => return Ok(()),
-                Err(fault) if fault.retriable && Instant::now() < deadline => {}
+                Err(fault) if fault.retriable && Instant::now() < deadline => std::thread::sleep(PAUSE),
                 Err(fault) => {
                     return Err(cluster.error(&format!("starting producer {}", self.id), &fault));
                 }
@@ -103,6 +103,8 @@ impl Transactions {
             if verdict::decide(stage, &fault, expired) != Decision::Again {
                 return Err(self.settle(stage, &fault, expired));
             }
+            // Most waiting is done inside the call; this keeps an answer that comes at once from spinning.
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -190,6 +190,19 @@ fn a_member_that_died_is_back_before_its_session_ends() {
 }
 
 #[test]
+fn leaving_is_heard_of_before_the_session_ends() {
+    let fixture = Cluster::new();
+    let (topic, group) = (topic(&fixture, "left", 1), fixture.name("group"));
+    let mut a = Consumer::join(&fixture, &group, &[&topic], &fixture.name("a"));
+    drive(&fixture, "it owns", &mut [&mut a], |m| m[0].owned.len() == 1);
+    let started = Instant::now();
+    a.member.leave().unwrap();
+    let mut b = Consumer::join(&fixture, &group, &[&topic], &fixture.name("b"));
+    drive(&fixture, "the next owns", &mut [&mut b], |m| m[0].owned.len() == 1);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
 fn a_commit_larger_than_the_send_queue_waits_for_room() {
     const RECORDS: i64 = 600_000;
     let fixture = Cluster::new();

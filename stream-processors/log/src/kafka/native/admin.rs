@@ -13,11 +13,11 @@ pub(crate) use super::admin_offsets::{EARLIEST, LATEST};
 pub(super) type Operation = sys::rd_kafka_admin_op_t;
 
 /// How long the broker may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much longer the answer may take to get here; then librdkafka itself has given up before.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A client for requests.
+/// A client for requests: a consumer that never joins, since a producer's requests could make topics by accident.
 pub(crate) struct Admin {
     handle: Handle,
 }
@@ -94,7 +94,7 @@ impl Drop for Answer {
 
 impl Admin {
     pub(crate) fn new(conf: Conf) -> Result<Self, String> {
-        Ok(Self { handle: Handle::new(Kind::Producer, conf, None)? })
+        Ok(Self { handle: Handle::new(Kind::Consumer, conf, None)? })
     }
 
     /// Asks any broker for its metadata: whether the cluster can be reached.
@@ -108,6 +108,11 @@ impl Admin {
             sys::rd_kafka_metadata_destroy(metadata);
         }
         Ok(())
+    }
+
+    /// Live as long as this value.
+    pub(super) fn client(&self) -> *mut sys::rd_kafka_t {
+        self.handle.pointer()
     }
 
     pub(super) fn options(&self, operation: Operation) -> Options {

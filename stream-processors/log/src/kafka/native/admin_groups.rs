@@ -1,5 +1,7 @@
 //! Committed offsets of groups.
 
+use std::collections::BTreeSet;
+
 use rdkafka::bindings as sys;
 
 use super::admin::{Admin, Operation};
@@ -21,7 +23,7 @@ impl Admin {
         }
         let mut options = self.options(Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
         options.require_stable()?;
-        let (name, list) = (c_string(group), List::of(partitions));
+        let (name, list) = (c_string(group), List::of(partitions.iter().collect::<BTreeSet<_>>()));
         // SAFETY: a NUL-terminated name and a live list, both copied.
         let mut request = unsafe { sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), list.pointer()) };
         // SAFETY: all live; the request is copied.

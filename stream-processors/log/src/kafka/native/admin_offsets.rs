@@ -1,5 +1,7 @@
 //! Offsets of partitions.
 
+use std::collections::BTreeSet;
+
 use rdkafka::bindings as sys;
 
 use super::admin::{Admin, Operation};
@@ -27,7 +29,8 @@ impl Admin {
         let mut options = self.options(Operation::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
         options.read_committed(read_committed)?;
         let mut list = List::new(partitions.len());
-        for partition in partitions {
+        // librdkafka refuses one that is named twice.
+        for partition in partitions.iter().collect::<BTreeSet<_>>() {
             list.add(&partition.topic, partition.partition, Some(spec), "");
         }
         // SAFETY: all live; the request copies the list.

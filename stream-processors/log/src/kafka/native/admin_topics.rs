@@ -2,41 +2,42 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
+use std::ptr::{null, null_mut};
 
 use rdkafka::bindings as sys;
 
-use super::admin::{Admin, Operation};
+use super::admin::{Admin, Operation, REQUEST_TIMEOUT};
 use super::fault::{self, Fault, check_code};
-use super::{ErrorText, c_string, code, text};
+use super::{ErrorText, c_string, code, millis, text};
+
+/// Partitions of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Partitions {
+    /// In all.
+    pub(crate) all: u32,
+    /// With a leader, so that they can be read and written.
+    pub(crate) led: u32,
+}
 
 impl Admin {
-    /// How many partitions a topic has; `None` when there is no such topic.
-    pub(crate) fn partitions(&self, topic: &str) -> Result<Option<u32>, Fault> {
-        let options = self.options(Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+    /// How many partitions a topic has; `None` when there is no such topic. Also refreshes what the client knows of the topic's
+    /// leaders: an offset request fails for as long as the client remembers that there was no topic.
+    pub(crate) fn partitions(&self, topic: &str) -> Result<Option<Partitions>, Fault> {
         let name = c_string(topic);
-        let mut names = [name.as_ptr()];
-        let answer = self.ask(|rk, queue| {
-            // SAFETY: all live; the collection copies the names and is destroyed once after the request has copied it.
-            unsafe {
-                let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-                sys::rd_kafka_DescribeTopics(rk, topics, options.pointer(), queue);
-                sys::rd_kafka_TopicCollection_destroy(topics);
-            }
-        })?;
-        // SAFETY: the answer is of this kind and outlives what is read from it; the arrays are as long as said.
+        let mut metadata = null();
+        // SAFETY: live client; topic handle and metadata are ours and destroyed once; the arrays are as long as said.
         unsafe {
-            let mut count = 0;
-            let result = sys::rd_kafka_event_DescribeTopics_result(answer.pointer());
-            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-            if count == 0 {
-                return Ok(None);
+            let handle = sys::rd_kafka_topic_new(self.client(), name.as_ptr(), null_mut());
+            if handle.is_null() {
+                return Err(Fault::with_text(code::LOCAL_INVALID_ARG, format!("{topic:?} is no topic name")));
             }
-            match fault::check_borrowed(sys::rd_kafka_TopicDescription_error(*topics)) {
-                Err(fault) if fault.code == code::UNKNOWN_TOPIC_OR_PART => return Ok(None),
-                other => other?,
-            }
-            sys::rd_kafka_TopicDescription_partitions(*topics, &mut count);
-            Ok(u32::try_from(count).ok())
+            let timeout = millis(REQUEST_TIMEOUT);
+            let result = sys::rd_kafka_metadata(self.client(), 0, handle, &mut metadata, timeout);
+            sys::rd_kafka_topic_destroy(handle);
+            check_code(result as i32)?;
+            let found = if (*metadata).topic_cnt == 1 { partitions(&*(*metadata).topics) } else { Ok(None) };
+            sys::rd_kafka_metadata_destroy(metadata);
+            found
         }
     }
 
@@ -148,6 +149,23 @@ impl Admin {
             let resources = sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
             if count == 0 { Ok(()) } else { resource_result(*resources) }
         }
+    }
+}
+
+/// # Safety
+/// `topic` comes from valid metadata.
+unsafe fn partitions(topic: &sys::rd_kafka_metadata_topic) -> Result<Option<Partitions>, Fault> {
+    // SAFETY: valid as promised by the caller; the code is read as an integer, and the array is as long as said.
+    unsafe {
+        match (&raw const topic.err).cast::<i32>().read() {
+            code::NO_ERROR | code::LEADER_NOT_AVAILABLE => {}
+            code::UNKNOWN_TOPIC_OR_PART => return Ok(None),
+            other => return Err(Fault::of_code(other)),
+        }
+        let all = usize::try_from(topic.partition_cnt).unwrap_or(0);
+        let led = (0..all).filter(|partition| (*topic.partitions.add(*partition)).leader >= 0).count();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Some(Partitions { all: count(all), led: count(led) }))
     }
 }
 
