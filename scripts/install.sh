@@ -38,7 +38,7 @@ build_packages() {
 
 test_packages() {
   need curl has curl
-  need openjdk-17-jre-headless java_works
+  need "$(java_package)" java_works
   need maven has mvn
   need python3 has python3
   need python3-venv python3 -c 'import ensurepip, venv'
@@ -47,8 +47,13 @@ test_packages() {
   need kcat has kcat
 }
 
-# As the harness looks for it. A machine may have the launcher without the libraries Cassandra needs; only running tells.
+# As the harness looks for it. Only running tells a launcher from a version manager's stand-in for one.
 java_works() { "${JAVA_HOME:+$JAVA_HOME/bin/}java" -version; }
+
+# 17, or 21 from Debian 13 on; Cassandra 5.0 runs on no later one.
+java_package() {
+  if grep -qs '^VERSION_ID="1[0-2]"' /etc/os-release; then echo openjdk-17-jre-headless; else echo openjdk-21-jre-headless; fi
+}
 
 apt_install() {
   [ ${#packages[@]} -gt 0 ] || return 0

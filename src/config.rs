@@ -19,6 +19,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How the process logs.
     pub log: LogConfig,
+    /// Where traces go.
+    pub telemetry: TelemetryConfig,
     /// The Kafka cluster; without a bootstrap address the log is embedded.
     pub kafka: KafkaConfig,
     /// The CQL store; without a contact point views are embedded.
@@ -37,6 +39,7 @@ impl Default for Config {
             listen: None,
             data_dir: PathBuf::from("tidemark-data"),
             log: LogConfig::default(),
+            telemetry: TelemetryConfig::default(),
             kafka: KafkaConfig::default(),
             cql: CqlConfig::default(),
             registry: RegistryConfig::default(),
@@ -71,6 +74,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is
+    /// added. Without it nothing is exported. Secrets belong in the environment: `OTEL_EXPORTER_OTLP_HEADERS`.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// The Kafka cluster.
@@ -141,6 +153,9 @@ impl Default for JobsConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowsConfig {
+    /// Version of the job. Give it a new one together with a change of `merge_partitions`, `grace_ms` or `retention_ms`: the
+    /// new version reads the topic from its start into a view of its own. With the old number the job would stop.
+    pub version: u32,
     /// Partitions of `flows.observed` when it is made, 1 to 10,000. It can grow later.
     pub partitions: u32,
     /// Partitions of the job's own topics, 1 to 1,000. Part of the job version: never changes for a version.
@@ -159,6 +174,7 @@ impl Default for FlowsConfig {
     fn default() -> Self {
         let job = tidemark_jobs::flows::Settings::default();
         Self {
+            version: job.version,
             partitions: 4,
             merge_partitions: job.merge_partitions,
             grace_ms: job.grace_ms,
@@ -173,6 +189,7 @@ impl FlowsConfig {
     /// As the job takes them.
     pub fn job(&self) -> tidemark_jobs::flows::Settings {
         tidemark_jobs::flows::Settings {
+            version: self.version,
             merge_partitions: self.merge_partitions,
             grace_ms: self.grace_ms,
             retention_ms: self.retention_ms,
@@ -203,6 +220,9 @@ pub struct Overrides {
     /// Base URL of a schema registry (Confluent REST API); without it the registry is embedded.
     #[arg(long, global = true, env = "TIDEMARK_REGISTRY", value_name = "URL")]
     registry: Option<String>,
+    /// Base URL of an OpenTelemetry collector (OTLP over HTTP) for traces; without it none are exported.
+    #[arg(long, global = true, env = "TIDEMARK_OTLP", value_name = "URL")]
+    otlp: Option<String>,
     /// How to log [default: text].
     #[arg(long, global = true, env = "TIDEMARK_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -264,7 +284,7 @@ impl Config {
     }
 
     fn put_over(&mut self, flags: &Overrides) {
-        let Overrides { listen, data_dir, kafka, cql, keyspace, registry, log_format } = flags.clone();
+        let Overrides { listen, data_dir, kafka, cql, keyspace, registry, otlp, log_format } = flags.clone();
         self.listen = listen.or(self.listen);
         self.data_dir = data_dir.unwrap_or_else(|| std::mem::take(&mut self.data_dir));
         self.kafka.bootstrap = kafka.or_else(|| self.kafka.bootstrap.take());
@@ -273,6 +293,7 @@ impl Config {
         }
         self.cql.keyspace = keyspace.unwrap_or_else(|| std::mem::take(&mut self.cql.keyspace));
         self.registry.url = registry.or_else(|| self.registry.url.take());
+        self.telemetry.otlp_endpoint = otlp.or_else(|| self.telemetry.otlp_endpoint.take());
         self.log.format = log_format.unwrap_or(self.log.format);
     }
 
@@ -280,7 +301,11 @@ impl Config {
         let rule = |ok: bool, key, value: &dyn std::fmt::Display, rule| {
             if ok { Ok(()) } else { Err(Error::Value { key, value: value.to_string(), rule }) }
         };
+        let otlp = self.telemetry.otlp_endpoint.as_deref().unwrap_or("http://");
+        let http = otlp.starts_with("http://") || otlp.starts_with("https://");
+        rule(http, "telemetry.otlp_endpoint", &otlp, "a URL that begins with http:// or https://")?;
         let flows = &self.flows;
+        rule(flows.version >= 1, "flows.version", &flows.version, "1 or more")?;
         rule((1..=10_000).contains(&flows.partitions), "flows.partitions", &flows.partitions, "1 to 10000")?;
         rule((1..=1_000).contains(&flows.merge_partitions), "flows.merge_partitions", &flows.merge_partitions, "1 to 1000")?;
         rule(flows.grace_ms >= 0, "flows.grace_ms", &flows.grace_ms, "0 or more")?;

@@ -11,4 +11,5 @@ pub mod replica;
 pub mod schemas;
 pub mod serve;
 pub mod server;
+pub mod telemetry;
 pub mod topics;

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::open::{self, Schemas};
 use crate::replica::Replica;
+use crate::telemetry::Telemetry;
 use crate::{demo, ops, server, topics};
 use anyhow::Context;
 use std::sync::Arc;
@@ -75,7 +76,7 @@ pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
             closing.close();
         })
         .await;
-        stop_in_order(Some(gateway), Some(jobs)).await
+        stop_in_order(Some(gateway), Some(jobs), process.telemetry).await
     })
 }
 
@@ -109,7 +110,7 @@ async fn serve_gateway(config: &Config, replica: Replica, listener: tokio::net::
     let gateway = process.start_gateway()?;
     let router = tidemark_gateway::router(Arc::clone(&gateway)).merge(ops::router(process.ops));
     server::serve(listener, router, stopped()).await;
-    stop_in_order(Some(gateway), None).await
+    stop_in_order(Some(gateway), None, process.telemetry).await
 }
 
 async fn serve_jobs(config: &Config, replica: Replica, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
@@ -117,7 +118,7 @@ async fn serve_jobs(config: &Config, replica: Replica, listener: tokio::net::Tcp
     process.log.create_topics(&topics::sources(config))?;
     let jobs = process.start_jobs()?;
     server::serve(listener, ops::router(process.ops), stopped()).await;
-    stop_in_order(None, Some(jobs)).await
+    stop_in_order(None, Some(jobs), process.telemetry).await
 }
 
 async fn serve_query_api(config: &Config, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
@@ -143,6 +144,7 @@ struct Process {
     schemas: Schemas,
     views: Option<Arc<dyn ViewStore>>,
     ops: ops::Ops,
+    telemetry: Telemetry,
 }
 
 impl Process {
@@ -156,7 +158,8 @@ impl Process {
         let clock = tidemark_log::system_clock();
         let log = open::log(config, &replica.dir, &clock)?;
         let schemas = open::schemas(config, &log)?;
-        Ok(Self { config: config.clone(), replica, clock, log, schemas, views: None, ops: ops::Ops::default() })
+        let telemetry = Telemetry::start(config, &replica.id)?;
+        Ok(Self { config: config.clone(), replica, clock, log, schemas, views: None, ops: ops::Ops::default(), telemetry })
     }
 
     fn registry(&self) -> Arc<dyn Registry> {
@@ -177,6 +180,7 @@ impl Process {
             handle: tokio::runtime::Handle::current(),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&metrics),
+            spans: self.telemetry.spans(),
         };
         let settings = tidemark_runtime::Settings {
             replica: self.replica.id.clone(),
@@ -198,7 +202,7 @@ impl Process {
             max_future: Duration::from_millis(u64::try_from(self.config.flows.max_future_ms).unwrap_or(0)),
             ..GatewayConfig::default()
         };
-        let gateway = Gateway::start(Arc::clone(&self.log), self.registry(), config, Arc::clone(&self.clock))?;
+        let gateway = Gateway::start(Arc::clone(&self.log), self.registry(), config, Arc::clone(&self.clock), self.telemetry.spans())?;
         let (ready, counted) = (Arc::clone(&gateway), Arc::clone(&gateway));
         self.ops.check("gateway", move || ready.ready().map_err(|reasons| reasons.join("; ")));
         self.ops.metrics.push(Arc::new(move |out: &mut String| counted.metrics().render(out)));
@@ -253,8 +257,9 @@ async fn wait_for_signal() {
     }
 }
 
-/// First what takes records in, then what folds them: what was accepted is published, what was read is committed.
-async fn stop_in_order(gateway: Option<Arc<Gateway>>, jobs: Option<Running>) -> anyhow::Result<()> {
+/// First what takes records in, then what folds them: what was accepted is published, what was read is committed. Their last
+/// spans are exported after that.
+async fn stop_in_order(gateway: Option<Arc<Gateway>>, jobs: Option<Running>, telemetry: Telemetry) -> anyhow::Result<()> {
     let stop = move || {
         if let Some(gateway) = gateway {
             gateway.stop();
@@ -262,6 +267,7 @@ async fn stop_in_order(gateway: Option<Arc<Gateway>>, jobs: Option<Running>) -> 
         if let Some(jobs) = jobs {
             jobs.stop();
         }
+        telemetry.stop();
     };
     tokio::task::spawn_blocking(stop).await.context("stopping")?;
     eprintln!("stopped; start again to go on from here");

@@ -58,7 +58,7 @@ fn rows(hour: i64, merge_partition: i32, part: i64, revision: i64) -> Vec<Row> {
         for (d, dest) in DESTINATIONS.iter().enumerate() {
             for (n, vpc) in NETWORKS.iter().enumerate() {
                 let roll = dice(&[s as i64, d as i64, n as i64]);
-                if roll % 3 == 0 || (roll / 3 % MERGE_PARTITIONS as u64) as i32 != merge_partition {
+                if roll.is_multiple_of(3) || (roll / 3 % MERGE_PARTITIONS as u64) as i32 != merge_partition {
                     continue;
                 }
                 let size = (1 << (roll / 64 % 12)) as f64 * (0.8 + (dice(&[hour, roll as i64]) % 400) as f64 / 1_000.0);
@@ -82,7 +82,7 @@ fn rows(hour: i64, merge_partition: i32, part: i64, revision: i64) -> Vec<Row> {
 
 fn ledger(hour: i64, age: i64, merge_partition: i32, rows: &[Row], revision: i64) -> Ledger {
     let records = rows.iter().map(|r| if let Some(Value::Long(n)) = r.values.get(2) { *n } else { 0 }).sum();
-    let amended = age > 1 && dice(&[hour]) % 5 == 0;
+    let amended = age > 1 && dice(&[hour]).is_multiple_of(5);
     Ledger {
         window_start: hour * HOUR_MS,
         window_end: (hour + 1) * HOUR_MS,

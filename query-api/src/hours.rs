@@ -21,7 +21,7 @@ const LIMIT_DEFAULT: usize = 48;
 const LIMIT_MAX: usize = 744;
 
 /// Seeds the checksum of cursors: those of another path are refused.
-const CURSOR_SEED: u64 = 0x686f_7572_73;
+const CURSOR_SEED: u64 = 0x0068_6f75_7273;
 
 /// The parameters of `/v1/hours`.
 pub(crate) const PARAMETERS: &[&str] = &["from", "to", "limit", "cursor"];

@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_is_met_with_the_right_one() {
-        let fix = |raw| Params::parse(Some(raw), KNOWN).unwrap_err().fix.unwrap();
+        let fix = |raw| Params::parse(Some(raw), KNOWN).unwrap_err().fix.unwrap().into_string();
         assert_eq!(fix("src_ap=x"), "did you mean `src_app`?");
         assert_eq!(fix("huor=x"), "did you mean `hour`?", "two edits of a short name");
         assert_eq!(fix("colour=x"), "this path takes hour, from, to, src_app, limit");

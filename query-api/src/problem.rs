@@ -12,19 +12,21 @@ use utoipa::ToSchema;
 pub struct Problem {
     /// Names the kind of problem: `urn:tidemark:problem:` and a word.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: &'static str,
     /// The kind in a few words, always the same for the kind.
-    pub title: String,
+    pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
     /// What happened this time.
     pub detail: String,
     /// The query parameter at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameter: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub parameter: Option<Box<str>>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub fix: Option<Box<str>>,
     /// Of `not_ready`: every check that failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
@@ -43,10 +45,10 @@ pub struct Reason {
 const RETRY_AFTER_S: &str = "1";
 
 impl Problem {
-    fn new(status: StatusCode, word: &str, title: &str, detail: impl Into<String>) -> Self {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("urn:tidemark:problem:{word}"),
-            title: title.to_owned(),
+            kind,
+            title,
             status: status.as_u16(),
             detail: detail.into(),
             parameter: None,
@@ -56,48 +58,70 @@ impl Problem {
     }
 
     /// 400: a query parameter that cannot be used.
-    pub fn parameter(name: &str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::BAD_REQUEST, "bad_parameter", "bad query parameter", detail);
-        problem.parameter = Some(name.to_owned());
+    pub fn parameter(name: &str, detail: impl Into<String>, fix: impl Into<Box<str>>) -> Self {
+        let mut problem =
+            Self::new(StatusCode::BAD_REQUEST, "urn:tidemark:problem:bad_parameter", "bad query parameter", detail);
+        problem.parameter = Some(name.into());
         problem.fix = Some(fix.into());
         problem
     }
 
     /// 422: the question is well put and too big for one answer.
-    pub fn too_big(detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_big", "too much for one answer", detail);
+    pub fn too_big(detail: impl Into<String>, fix: impl Into<Box<str>>) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "urn:tidemark:problem:too_big",
+            "too much for one answer",
+            detail,
+        );
         problem.fix = Some(fix.into());
         problem
     }
 
     /// 404: no such path.
     pub fn not_found(path: &str) -> Self {
-        let mut problem =
-            Self::new(StatusCode::NOT_FOUND, "not_found", "no such path", format!("nothing is at {path}"));
-        problem.fix = Some("see /v1/openapi.json for what there is".to_owned());
+        let mut problem = Self::new(
+            StatusCode::NOT_FOUND,
+            "urn:tidemark:problem:not_found",
+            "no such path",
+            format!("nothing is at {path}"),
+        );
+        problem.fix = Some("see /v1/openapi.json for what there is".into());
         problem
     }
 
     /// 405: the path is there, the method is not.
     pub fn method_not_allowed(method: &str, path: &str) -> Self {
         let detail = format!("{path} does not take {method}");
-        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "method not allowed", detail);
-        problem.fix = Some("use a method of the Allow header".to_owned());
+        let mut problem = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "urn:tidemark:problem:method_not_allowed",
+            "method not allowed",
+            detail,
+        );
+        problem.fix = Some("use a method of the Allow header".into());
         problem
     }
 
     /// 503: some check failed.
     pub fn not_ready(reasons: Vec<Reason>) -> Self {
         let detail = format!("{} of the checks failed", reasons.len());
-        Self { reasons, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "not ready", detail) }
+        Self {
+            reasons,
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "urn:tidemark:problem:not_ready", "not ready", detail)
+        }
     }
 
     /// 503: as many streams are open as are allowed.
     pub fn too_many_streams(limit: usize) -> Self {
         let detail = format!("{limit} live streams are open, which is the limit");
-        let mut problem =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", "too many live streams", detail);
-        problem.fix = Some("close one, or ask /v1/hours and /v1/progress again from time to time".to_owned());
+        let mut problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:tidemark:problem:too_many_streams",
+            "too many live streams",
+            detail,
+        );
+        problem.fix = Some("close one, or ask /v1/hours and /v1/progress again from time to time".into());
         problem
     }
 
@@ -124,16 +148,19 @@ impl From<ViewError> for Problem {
             ViewError::Unavailable(_) => {
                 let mut problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "views_unavailable",
+                    "urn:tidemark:problem:views_unavailable",
                     "the view store is not available",
                     detail,
                 );
-                problem.fix = Some("try again; nothing is lost, the view catches up by itself".to_owned());
+                problem.fix = Some("try again; nothing is lost, the view catches up by itself".into());
                 problem
             }
-            ViewError::Invalid { .. } => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "views_invalid", "the view cannot be read", detail)
-            }
+            ViewError::Invalid { .. } => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "urn:tidemark:problem:views_invalid",
+                "the view cannot be read",
+                detail,
+            ),
         }
     }
 }

@@ -112,7 +112,12 @@ pub fn get(url: &str) -> Result<Answer, ureq::Error> {
 }
 
 pub fn post(url: &str, content_type: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
-    let mut answer = agent().post(url).header("content-type", content_type).send(body)?;
+    post_with(url, &[("content-type", content_type)], body)
+}
+
+pub fn post_with(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+    let request = headers.iter().fold(agent().post(url), |request, (name, value)| request.header(*name, *value));
+    let mut answer = request.send(body)?;
     Ok(Answer { status: answer.status().as_u16(), body: answer.body_mut().read_to_string()? })
 }
 

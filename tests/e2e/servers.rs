@@ -110,6 +110,7 @@ fn foreign_records_count_and_broken_ones_are_dead_lettered() {
     flows.extend(python_publishes(&servers));
     assert_exact(&platform.url, &flows);
 
+    python_reads_the_rows(&servers, &flows);
     broken_records(&servers);
     publish(&platform.url, &flows[..10], 10);
     let again: Vec<Flow> = flows.iter().chain(&flows[..10]).cloned().collect();
@@ -131,20 +132,43 @@ fn foreign_records_count_and_broken_ones_are_dead_lettered() {
     platform.stop();
 }
 
-/// The stock Confluent producer and Avro serializer, no code of ours: tests/e2e/publish.py.
-fn python_publishes(servers: &Servers) -> Vec<Flow> {
+/// Runs a script of tests/e2e with bootstrap address, registry and `last`; the JSON values it printed.
+fn python(servers: &Servers, script: &str, last: &str) -> Vec<serde_json::Value> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".tools/venv/bin/python");
     assert!(python.exists(), "{} is missing: run scripts/install.sh test", python.display());
     let output = Command::new(python)
-        .arg(root.join("tests/e2e/publish.py"))
-        .args([servers.kafka.bootstrap(), &tidemark_harness::registry()])
-        .arg(root.join("schemas/avsc/flows/FlowObserved.avsc"))
+        .arg(root.join("tests/e2e").join(script))
+        .args([servers.kafka.bootstrap(), &tidemark_harness::registry(), last])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let published: Vec<serde_json::Value> =
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A stranger's deserializer reads every record of the view topic; the last row of each key sums up what was published.
+fn python_reads_the_rows(servers: &Servers, flows: &[Flow]) {
+    let mut rows = std::collections::BTreeMap::new();
+    let mut schemas = std::collections::BTreeSet::new();
+    for read in python(servers, "read.py", "view.flows.hourly.v1") {
+        schemas.insert(read["schema"].as_str().unwrap().to_owned());
+        if read["schema"] == "FlowHourly" {
+            let row = &read["record"];
+            let key = ["window_start", "src_app", "dest_app", "vpc_id"].map(|field| row[field].to_string());
+            let bytes_rx: i128 = row["bytes_rx"].as_str().unwrap().parse().unwrap();
+            rows.insert(key, (row["records"].as_i64().unwrap(), bytes_rx));
+        }
+    }
+    assert!(schemas.iter().eq(["FlowHourly", "Ledger", "Progress"]), "{schemas:?}");
+    assert_eq!(rows.values().map(|row| row.0).sum::<i64>(), flows.len() as i64);
+    let sum: i128 = flows.iter().map(|flow| i128::from(flow.bytes_rx)).sum();
+    assert_eq!(rows.values().map(|row| row.1).sum::<i128>(), sum);
+}
+
+/// The stock Confluent producer and Avro serializer, no code of ours.
+fn python_publishes(servers: &Servers) -> Vec<Flow> {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/avsc/flows/FlowObserved.avsc");
+    let published = python(servers, "publish.py", schema.to_str().unwrap());
     assert_eq!(published.len(), 50);
     let flow = |record: &serde_json::Value| {
         let text = |name: &str| record[name].as_str().unwrap().to_owned();

@@ -35,5 +35,6 @@ pub(crate) fn publish(spans: &Arc<dyn Spans>, request: TraceContext, gateway: &s
     span.set("messaging.destination.name", FLOWS_TOPIC);
     span.set("messaging.client.id", gateway.to_owned());
     span.set("messaging.batch.message_count", i64::try_from(records).unwrap_or(i64::MAX));
+    span.fail(&"the log did not say that it took the events"); // unless it says so later
     span
 }

@@ -1,6 +1,7 @@
 //! What answers say.
 
 use tidemark_schemas::engine::Ledger;
+use tidemark_views::ViewStore;
 
 use crate::support::*;
 
@@ -94,7 +95,8 @@ async fn before_any_progress_everything_is_open() {
 /// The same table as the unit tests of the decision, through store and answer.
 #[tokio::test]
 async fn states_come_from_watermarks_and_ledgers() {
-    let cases: [(&[Option<i64>], (bool, bool), (bool, bool), &str); 7] = [
+    type Flags = (bool, bool); // amended, sealed
+    let cases: [(&[Option<i64>], Flags, Flags, &str); 7] = [
         (&[Some(0), Some(0)], (false, false), (false, false), "open"),
         (&[Some(0), Some(0), None], (false, false), (false, false), "open"),
         (&[Some(0), Some(0), Some(-1)], (false, true), (false, true), "open"),
@@ -116,8 +118,6 @@ async fn states_come_from_watermarks_and_ledgers() {
         assert_eq!(answer["completeness"]["state"], expected, "{watermarks:?} {one:?} {two:?}");
     }
 }
-
-use tidemark_views::ViewStore;
 
 #[tokio::test]
 async fn a_range_says_the_state_of_each_hour_and_the_least_of_all() {
@@ -152,7 +152,7 @@ async fn a_range_says_the_state_of_each_hour_and_the_least_of_all() {
 async fn hours_are_listed_newest_first_with_totals() {
     let f = Fixture::new().await;
     for (hour, n) in [(NOW_HOUR - 4, 1), (NOW_HOUR - 2, 3), (NOW_HOUR, 2)] {
-        let keys: Vec<_> = (0..n).map(|i| key(&format!("{}", ["a", "b", "c"][i]), "d", "v")).collect();
+        let keys: Vec<_> = (0..n).map(|i| key(["a", "b", "c"][i], "d", "v")).collect();
         f.hour(hour, &keys).await;
     }
     f.watermark(Some(closes(NOW_HOUR - 2)), 1).await;

@@ -1,5 +1,12 @@
 //! The read API over embedded views, without a socket.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::too_many_arguments,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod answers;
 mod conditional;

@@ -151,25 +151,13 @@ impl JobSpec {
         }
     }
 
-    /// Hash of everything that changes the meaning of partials and rows; on every partial and marker. `idle_after` is in
-    /// it for the watermarks, `amend_for` for sealing; retention is not.
+    /// Hash of everything that changes the meaning of partials and rows; on every partial and marker. What only decides how
+    /// long to wait or to keep (`idle_after`, `max_future`, retention) may change at any time and is not in it.
     pub fn fingerprint(&self) -> i64 {
-        let meaning = format!(
-            "{}|{:?}|{}|{:?}|{:?}|{}|{}|{:?}|{}|{}|{}|{}|xxh3",
-            self.name,
-            self.sources,
-            self.time,
-            self.key,
-            self.aggregates,
-            self.window_ms,
-            self.grace_ms,
-            self.late,
-            self.amend_for_ms,
-            self.idle_after_ms,
-            self.max_future_ms,
-            self.merge_partitions,
-        );
-        crate::table::hash(format!("{meaning}|v{}", self.version).as_bytes()) as i64
+        let Self { name, version, sources, time, key, aggregates, window_ms, grace_ms, late, amend_for_ms, .. } = self;
+        let what = format!("{name}|v{version}|{sources:?}|{time}|{key:?}|{aggregates:?}");
+        let when = format!("{window_ms}|{grace_ms}|{late:?}|{amend_for_ms}|{}|xxh3", self.merge_partitions);
+        crate::table::hash(format!("{what}|{when}").as_bytes()) as i64
     }
 
     /// `tidemark.<job>.v<version>.<role>`: the name of an internal topic, and of the stage's consumer group.

@@ -67,7 +67,7 @@ pub struct SealedRow<'p> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Written by another version of the job.
-    #[error("partials offset {offset} carries fingerprint {found:016x}, this job has {expected:016x}: the job was changed without a new version")]
+    #[error("partials offset {offset} carries fingerprint {found:016x}, this job has {expected:016x}: undo the change of the job, or give it a new version")]
     Fingerprint {
         /// Partials offset.
         offset: i64,

@@ -363,7 +363,7 @@ pub fn metadata(fingerprint: i64, watermark: Option<i64>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// Written by another version of the job.
-    #[error("the offset was committed by another version of this job (fingerprint {found}, expected {expected:016x}); give the changed job a new version")]
+    #[error("the offset was committed by this job with other settings (fingerprint {found}, now {expected:016x}): undo the change of its window, grace, late policy, key or partitions, or give it a new version")]
     Fingerprint {
         /// What the metadata says.
         found: String,

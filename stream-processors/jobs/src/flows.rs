@@ -50,6 +50,8 @@ pub struct FlowsHourly {
 /// What an operator may set.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Version of the job; a new one reads its sources from their start, beside the old one.
+    pub version: u32,
     /// Partitions of the partials topic, M.
     pub merge_partitions: u32,
     /// How long a window waits for stragglers, event-time milliseconds.
@@ -66,6 +68,7 @@ impl Default for Settings {
     fn default() -> Self {
         const MINUTE: i64 = 60_000;
         Self {
+            version: 1,
             merge_partitions: 4,
             grace_ms: 10 * MINUTE,
             retention_ms: 7 * 24 * 60 * MINUTE,
@@ -81,7 +84,7 @@ impl FlowsHourly {
         let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let spec = JobSpec {
             name: "flows.hourly".into(),
-            version: 1,
+            version: settings.version,
             sources: strings(&[TOPIC]),
             time: "observed_at".into(),
             key: strings(&["tenant", "src_app", "dest_app", "vpc_id"]),

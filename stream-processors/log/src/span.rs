@@ -137,6 +137,13 @@ impl ActiveSpan {
             span.error = Some(why.to_string());
         }
     }
+
+    /// Ends the work well, whatever [`ActiveSpan::fail`] was told before.
+    pub fn succeed(mut self) {
+        if let Some(span) = &mut self.span {
+            span.error = None;
+        }
+    }
 }
 
 impl Drop for ActiveSpan {

@@ -226,7 +226,8 @@ impl Stage<'_> {
         let now = self.now();
         let offsets = self.operator.offsets(self.member.as_ref())?;
         let operator = &mut *self.operator;
-        let mut span = operator.trace().open(&self.context.spans, operator.stage(), &self.config.member);
+        let stage = operator.stage();
+        let mut span = operator.trace().open(&self.context.spans, stage, &self.config.member);
         let committed = self.member.commit(&mut |sink| operator.produce(now, sink), &offsets);
         if let (Err(error), Some(span)) = (&committed, &mut span) {
             span.fail(error);

@@ -31,8 +31,11 @@ impl CommitTrace {
             return;
         }
         let parent = record.headers.get(TRACEPARENT).and_then(TraceContext::parse);
-        self.seen =
-            parent.filter(|parent| parent.is_sampled()).map(|parent| Seen { parent, partition: partition.clone(), at: None });
+        self.seen = parent.filter(|parent| parent.is_sampled()).map(|parent| Seen {
+            parent,
+            partition: partition.clone(),
+            at: None,
+        });
     }
 
     /// The header for records that others go on from; `None` outside a commit that is traced.
@@ -49,7 +52,12 @@ impl CommitTrace {
     }
 
     /// The commit begins. Its span covers the time since the trace came in.
-    pub(crate) fn open(&mut self, spans: &Arc<dyn Spans>, stage: &'static str, member: &MemberConfig) -> Option<ActiveSpan> {
+    pub(crate) fn open(
+        &mut self,
+        spans: &Arc<dyn Spans>,
+        stage: &'static str,
+        member: &MemberConfig,
+    ) -> Option<ActiveSpan> {
         let Seen { parent, partition, at } = self.seen.take()?;
         let mut span = ActiveSpan::begin(spans, Some(parent), Kind::Consumer, format!("process {}", partition.topic));
         if let Some(at) = at {

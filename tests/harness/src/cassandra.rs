@@ -81,6 +81,8 @@ const FLAGS: &[&str] = &[
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
+    // Java 21 refuses the security manager that Cassandra 5.0 sets, unless told; 17 takes the flag too.
+    "-Djava.security.manager=allow",
     "-Djdk.attach.allowAttachSelf=true",
     "-Dcassandra-foreground=yes",
     "-Dcassandra.skip_wait_for_gossip_to_settle=0",

@@ -42,7 +42,8 @@ fn servers_end_when_their_starter_is_killed() {
 
 #[test]
 fn run_hands_on_addresses_and_the_status() {
-    let script = r#"[ -n "$TIDEMARK_TEST_KAFKA" ] && [ -n "$TIDEMARK_TEST_CQL" ] && [ -n "$TIDEMARK_TEST_REGISTRY" ] && exit 7"#;
+    let script =
+        r#"[ -n "$TIDEMARK_TEST_KAFKA" ] && [ -n "$TIDEMARK_TEST_CQL" ] && [ -n "$TIDEMARK_TEST_REGISTRY" ] && exit 7"#;
     let status = Command::new(SERVERS).args(["run", "--", "sh", "-c", script]).status().unwrap();
     assert_eq!(status.code(), Some(7));
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tidemark_gateway::{FLOWS_TOPIC, Gateway, GatewayConfig, router};
 use tidemark_log::embedded::EmbeddedLog;
+use tidemark_log::span::NoSpans;
 use tidemark_log::{At, Cleanup, Log, TopicPartition, TopicSpec};
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::flows::FlowObserved;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cluster, PAUSE};
 use super::native::consumer::GroupMetadata;
 use super::native::producer::Producer;
 use super::native::{Fault, code};
 use super::verdict::{self, Decision, Kind, Stage};
+use super::{Cluster, PAUSE};
 use crate::{Error, GroupOffset, Outgoing, Produce, Sink};
 
 /// How long a producer may take to fence its predecessor and end what that left open.

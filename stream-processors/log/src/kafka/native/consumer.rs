@@ -182,18 +182,27 @@ impl Consumer {
         unsafe { fault::fatal(self.handle.pointer()) }
     }
 
-    /// Leaves the group and waits for the broker's answer. Unsubscribing comes first: a static member that is only closed says
-    /// nothing to the group and keeps its partitions until the session ends. False when `timeout` passes before.
+    /// Leaves the group and waits for the broker's answer; false when `timeout` passes before. Unsubscribing comes first and
+    /// must have been sent before the close: a static member that is closed says nothing to the group, and keeps its
+    /// partitions until the session ends.
     pub(crate) fn leave(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        let mut discarded = Messages::new();
-        // SAFETY: live client and queue; the error objects returned are ours. The queue is served below until closed.
-        unsafe {
-            sys::rd_kafka_unsubscribe(self.handle.pointer());
-            let _ = fault::check(sys::rd_kafka_consumer_close_queue(self.handle.pointer(), self.queue.0));
-        }
         // SAFETY: live client.
-        while unsafe { sys::rd_kafka_consumer_closed(self.handle.pointer()) } == 0 {
+        unsafe { sys::rd_kafka_unsubscribe(self.handle.pointer()) };
+        if !self.serve_until(deadline, || !self.is_member()) {
+            return false;
+        }
+        // SAFETY: live client and queue, which is served below until closed; the error object returned is ours.
+        let closing = unsafe { fault::check(sys::rd_kafka_consumer_close_queue(self.handle.pointer(), self.queue.0)) };
+        // SAFETY: live client.
+        let closed = || unsafe { sys::rd_kafka_consumer_closed(self.handle.pointer()) } != 0;
+        closing.is_ok() && self.serve_until(deadline, closed)
+    }
+
+    /// Drops messages and gives partitions up until `done`; false when the deadline passes before.
+    fn serve_until(&self, deadline: Instant, done: impl Fn() -> bool) -> bool {
+        let mut discarded = Messages::new();
+        while !done() {
             if Instant::now() >= deadline {
                 return false;
             }
@@ -204,6 +213,19 @@ impl Consumer {
             }
         }
         true
+    }
+
+    /// Whether the group knows this member: librdkafka forgets its id when it sends the farewell.
+    fn is_member(&self) -> bool {
+        // SAFETY: live client; the id is null or a NUL-terminated string of ours, freed once.
+        unsafe {
+            let id = sys::rd_kafka_memberid(self.handle.pointer());
+            let known = !id.is_null() && *id != 0;
+            if !id.is_null() {
+                sys::rd_kafka_mem_free(self.handle.pointer(), id.cast::<c_void>());
+            }
+            known
+        }
     }
 }
 
