@@ -1,9 +1,6 @@
 //! Serves HTTP: connections are bounded, slow headers time out, and a stop waits for requests under way.
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use axum::response::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -13,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tracing::Instrument;
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -39,7 +35,6 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     http.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20)));
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let router = router.layer(middleware::from_fn(in_request_span));
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -61,11 +56,6 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not end in time and are cut off");
     }
-}
-
-/// What is logged about a request, the access log included, names its trace, once a handler has said which that is.
-async fn in_request_span(request: Request, next: Next) -> Response {
-    next.run(request).instrument(tracing::info_span!("request", trace_id = tracing::field::Empty)).await
 }
 
 async fn accept(

@@ -73,7 +73,7 @@ impl Workload {
 
     /// The names of key `number`, less than the number of keys.
     pub fn name(&self, number: u32) -> &Key {
-        #[expect(clippy::indexing_slicing, reason = "a number outside is the callers mistake")]
+        #[expect(clippy::indexing_slicing, reason = "documented: less than the number of keys")]
         &self.keys[number as usize]
     }
 

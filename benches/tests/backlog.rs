@@ -1,6 +1,7 @@
 //! A backlog of a day, loaded before the job first starts and read at full speed by several threads: on a real broker and
 //! registry every row is exact, and late is only who is late in its own partition. The threads run hours of event time
 //! apart here, which is what makes engines that judge lateness after the shuffle lose on-time records.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::sync::Arc;

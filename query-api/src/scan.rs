@@ -174,7 +174,7 @@ impl Scan {
         if dry().any(|s| !s.fetched) {
             return None;
         }
-        let stream = dry().max_by(|a, b| a.after.cmp(&b.after))?;
+        let stream = dry().min_by(|a, b| a.after.cmp(&b.after))?;
         let after = stream.after.clone().unwrap_or_default().into_iter().map(text).collect();
         Some(Position { start: stream.partition.window_start, after })
     }

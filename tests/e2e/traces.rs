@@ -71,7 +71,7 @@ fn a_flow_is_one_trace_from_the_publisher_to_the_view() {
     let access = log
         .lines()
         .find(|line| line.contains("tidemark::access") && line.contains("POST"))
-        .expect("an access log line");
+        .unwrap_or_else(|| panic!("no access log line"));
     assert!(access.contains(TRACE), "{access}");
     platform.stop();
 }

@@ -1,6 +1,7 @@
 //! `POST /v1/flows` and `POST /v1/events/{type}`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -99,15 +100,16 @@ async fn respond(
     let _in_flight = gateway.shared.metrics.request();
     let mut span = trace::request(&gateway.shared.spans, &headers, route);
     let context = span.context();
-    let trace_id = format!("{:032x}", context.trace_id());
-    // For the access log, which is written outside of this.
-    tracing::Span::current().record("trace_id", trace_id.as_str());
+    let (started, trace_id) = (Instant::now(), format!("{:032x}", context.trace_id()));
     let handled = handle(&gateway, query.as_deref(), &headers, body, context);
-    let answer = tracing::Instrument::instrument(handled, tracing::info_span!("receive", trace_id)).await;
+    let in_log = tracing::info_span!("receive", trace_id);
+    let answer = tracing::Instrument::instrument(handled, in_log).await;
     let response = answer.unwrap_or_else(|problem| {
         gateway.shared.metrics.request_failed();
         problem.into_response()
     });
     trace::answered(&mut span, response.status());
+    let (status, ms) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
+    tracing::info!(target: "tidemark::access", method = "POST", path = route, status, ms, trace_id);
     response
 }

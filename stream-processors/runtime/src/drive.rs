@@ -31,8 +31,12 @@ pub trait Operator: Send {
     /// Its name in metrics and logs.
     fn stage(&self) -> &'static str;
 
-    /// Takes over partitions: loads their state and gives the offset to start each at. Everything owned before is gone.
-    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<Vec<(TopicPartition, i64)>, Error>;
+    /// Takes over partitions and begins to load their state. Everything owned before is gone.
+    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<(), Error>;
+
+    /// Called again and again after [`Operator::assign`], polls of the member in between, until the state is loaded: then it
+    /// gives the offset to start each partition at. A call takes a fraction of a second.
+    fn restore(&mut self) -> Result<Option<Vec<(TopicPartition, i64)>>, Error>;
 
     /// Folds a batch in. It cannot fail: errors are kept for [`Operator::check`].
     fn fold(&mut self, batch: Batch<'_>, now: i64);
@@ -97,9 +101,13 @@ pub struct Context {
 pub fn drive(context: &Context, operator: &mut dyn Operator, config: &StageConfig, status: &StageStatus) -> Result<(), Error> {
     operator.discard();
     let member = context.log.member(&config.member)?;
-    let mut stage = Stage { context, operator, config, status, member, last_commit: (context.clock)(), stalled: None, owned: Vec::new() };
+    let mut stage = Stage { context, operator, config, status, member, last_commit: (context.clock)(), stalled: None, restoring: false, owned: Vec::new() };
     while !context.stop.load(Ordering::Relaxed) {
-        stage.step()?;
+        if let Err(error) = stage.step() {
+            // Leaving is no commit: it only spares the others the wait for the session to expire.
+            let _ = stage.member.leave();
+            return Err(error);
+        }
     }
     stage.finish()
 }
@@ -113,6 +121,8 @@ struct Stage<'s> {
     last_commit: i64,
     /// When to try again what the view store could not take; reading is paused until then.
     stalled: Option<i64>,
+    /// State is being loaded: nothing is read or committed, but the member goes on answering its group.
+    restoring: bool,
     owned: Vec<TopicPartition>,
 }
 
@@ -123,19 +133,20 @@ impl Stage<'_> {
 
     fn step(&mut self) -> Result<(), Error> {
         let now = self.now();
-        let wait = POLL.min(self.wait(now));
+        let wait = if self.restoring { Duration::ZERO } else { POLL.min(self.wait(now)) };
         let event = self.poll(wait, now)?;
         self.operator.check()?;
         match event {
             Event::Polled => {}
             Event::Assigned(owned) => self.assigned(owned)?,
             Event::Revoking(_) => {
-                if self.stalled.is_none() && self.operator.due() > Due::Never {
-                    self.commit_or_stall()?;
-                }
+                self.commit_last()?;
                 self.release()?;
             }
             Event::Lost(_) => self.release()?,
+        }
+        if self.restoring {
+            return self.restore();
         }
         let now = self.now();
         self.operator.tick(self.member.as_ref(), now)?;
@@ -173,10 +184,17 @@ impl Stage<'_> {
     fn assigned(&mut self, owned: Vec<TopicPartition>) -> Result<(), Error> {
         tracing::info!(stage = self.operator.stage(), partitions = owned.len(), "assigned");
         self.status.restoring();
-        let from = self.operator.assign(&owned, self.now())?;
-        self.member.start(&from)?;
+        self.operator.assign(&owned, self.now())?;
         self.owned = owned;
         self.stalled = None;
+        self.restoring = true;
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<(), Error> {
+        let Some(from) = self.operator.restore()? else { return Ok(()) };
+        self.member.start(&from)?;
+        self.restoring = false;
         self.last_commit = self.now();
         self.status.running();
         Ok(())
@@ -186,6 +204,7 @@ impl Stage<'_> {
         self.operator.discard();
         self.owned.clear();
         self.stalled = None;
+        self.restoring = false;
         Ok(self.member.release()?)
     }
 
@@ -240,11 +259,15 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Commits what is folded, before the partitions are given up.
+    fn commit_last(&mut self) -> Result<(), Error> {
+        let nothing = self.restoring || self.stalled.is_some() || self.operator.due() == Due::Never;
+        if nothing { Ok(()) } else { self.commit_or_stall() }
+    }
+
     /// Commits what is folded and leaves, so that others take over at once.
     fn finish(mut self) -> Result<(), Error> {
-        if self.stalled.is_none() && self.operator.due() > Due::Never {
-            self.commit_or_stall()?;
-        }
+        self.commit_last()?;
         Ok(self.member.leave()?)
     }
 }

@@ -17,6 +17,7 @@ pub mod merge;
 pub mod metrics;
 pub mod partial;
 pub mod plan;
+mod restore;
 pub mod run;
 pub mod trace;
 pub mod writer;

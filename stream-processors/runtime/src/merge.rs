@@ -4,28 +4,26 @@
 use crate::drive::{Due, Operator};
 use crate::metrics::Metrics;
 use crate::plan::FIRST_EPOCH;
+use crate::restore::Restore;
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tidemark_core::merge::{MergeFold, SealedRow};
 use tidemark_core::{Accumulator, Job, ViewRow};
-use tidemark_log::{At, Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
+use tidemark_log::{Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::catalog::{self, Schema};
-use tidemark_schemas::engine::{Ledger, Marker, Partial, Progress, RowState, SealedOut};
+use tidemark_schemas::engine::{Marker, Partial, Progress, RowState, SealedOut};
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
 
-/// How long a restore may go without a record before it is given up.
-const RESTORE_STALL: Duration = Duration::from_secs(30);
 
 static INPUT: &[Schema] = &[catalog::PARTIAL, catalog::MARKER];
-static STATE: &[Schema] = &[catalog::ROW_STATE, catalog::LEDGER, catalog::PROGRESS];
 
-struct Owned<A> {
-    partition: TopicPartition,
-    fold: MergeFold<A>,
+/// A merge partition that this member owns.
+pub(crate) struct Owned<A> {
+    pub(crate) partition: TopicPartition,
+    pub(crate) fold: MergeFold<A>,
     next_offset: i64,
     moved: bool,
     sealed_out: Vec<Vec<u8>>,
@@ -37,7 +35,7 @@ pub struct MergeStage<J: Job> {
     plan: Arc<Plan>,
     log: Arc<dyn Log>,
     input: wire::Decoder,
-    state: wire::Decoder,
+    restore: Restore,
     metrics: Arc<Metrics>,
     owned: Vec<Owned<J::Accumulator>>,
     trace: CommitTrace,
@@ -53,7 +51,7 @@ impl<J: Job> MergeStage<J> {
             plan,
             log,
             input: wire::Decoder::new(Arc::clone(&registry), INPUT),
-            state: wire::Decoder::new(registry, STATE),
+            restore: Restore::new(registry),
             metrics,
             owned: Vec::new(),
             trace: CommitTrace::default(),
@@ -61,76 +59,9 @@ impl<J: Job> MergeStage<J> {
             scratch: Vec::new(),
         }
     }
-
-    /// Rebuilds the state of one merge partition from its changelog. The order is what makes it right: the caller has
-    /// fetched the *stable* offset, so no transaction of a predecessor is open; the end is taken after that and includes
-    /// control markers, and the restore is over by position, not by record.
-    fn restore(&mut self, partition: u32) -> Result<MergeFold<J::Accumulator>, Error> {
-        let mut fold = MergeFold::new(&self.plan.spec, partition, FIRST_EPOCH);
-        let changelog = TopicPartition::new(self.plan.changelog.as_str(), partition);
-        let bound = |at| self.log.offsets(std::slice::from_ref(&changelog), at).map(|offsets| offsets.first().copied().unwrap_or(0));
-        let (start, end) = (bound(At::Start)?, bound(At::End)?);
-        if start >= end {
-            return Ok(fold);
-        }
-        let mut reader = self.log.reader(&[(changelog.clone(), start)])?;
-        let (mut last_progress, mut at) = (Instant::now(), start);
-        let mut rows = Changelog { decoder: &mut self.state, fold: &mut fold, scratch: &mut self.scratch, failed: None };
-        while at < end {
-            reader.poll(Duration::from_millis(100), &mut |batch| rows.fold(batch))?;
-            rows.failed.take().map_or(Ok(()), Err)?;
-            let now_at = reader.position(&changelog)?;
-            if now_at > at {
-                (at, last_progress) = (now_at, Instant::now());
-            } else if last_progress.elapsed() > RESTORE_STALL {
-                let what = format!("restore of {changelog} stands at {at} of {end} for {} s", RESTORE_STALL.as_secs());
-                return Err(tidemark_log::Error::Retriable(what).into());
-            }
-        }
-        fold.restored();
-        tracing::info!(partition, rows = fold.rows(), entries = end - start, "state restored");
-        Ok(fold)
-    }
 }
 
-/// Takes changelog entries into a fold.
-struct Changelog<'c, A> {
-    decoder: &'c mut wire::Decoder,
-    fold: &'c mut MergeFold<A>,
-    scratch: &'c mut Vec<u8>,
-    failed: Option<Error>,
-}
-
-impl<A: Accumulator> Changelog<'_, A> {
-    fn fold(&mut self, batch: Batch<'_>) {
-        for record in batch.records {
-            if self.failed.is_some() {
-                return;
-            }
-            if let Err(reason) = self.entry(record) {
-                self.failed = Some(unreadable(&batch, record, reason));
-            }
-        }
-    }
-
-    fn entry(&mut self, record: &Record<'_>) -> Result<(), wire::Error> {
-        let Some(value) = record.value else { return Ok(()) }; // a tombstone: its row's window is in the ledger as sealed
-        let (schema, datum) = self.decoder.datum(value, self.scratch)?;
-        let mut reader = Reader::new(datum);
-        match schema {
-            0 => self.fold.restore_row(&RowState::get(&mut reader)?)?,
-            1 => self.fold.restore_ledger(Ledger::get(&mut reader)?),
-            _ => {
-                let progress = Progress::get(&mut reader)?;
-                // Another version's progress cannot be here: the topic is named after the version.
-                let _ = self.fold.restore_progress(progress);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn unreadable(batch: &Batch<'_>, record: &Record<'_>, reason: wire::Error) -> Error {
+pub(crate) fn unreadable(batch: &Batch<'_>, record: &Record<'_>, reason: wire::Error) -> Error {
     Error::Unreadable { topic: batch.topic.to_owned(), partition: batch.partition, offset: record.offset, reason }
 }
 
@@ -283,15 +214,28 @@ impl<J: Job> Operator for MergeStage<J> {
         "merge"
     }
 
-    fn assign(&mut self, owned: &[TopicPartition], _now: i64) -> Result<Vec<(TopicPartition, i64)>, Error> {
+    fn assign(&mut self, owned: &[TopicPartition], _now: i64) -> Result<(), Error> {
         self.discard();
         let committed = self.log.committed(&self.plan.group("merge"), owned)?;
         for (partition, committed) in owned.iter().zip(committed) {
             let next_offset = committed.map_or(0, |at| at.offset);
-            let fold = self.restore(partition.partition)?;
+            let fold = MergeFold::new(&self.plan.spec, partition.partition, FIRST_EPOCH);
             self.owned.push(Owned { partition: partition.clone(), fold, next_offset, moved: false, sealed_out: Vec::new() });
         }
-        Ok(self.owned.iter().map(|owned| (owned.partition.clone(), owned.next_offset)).collect())
+        // After the stable fetch above: no transaction of a predecessor is open any more.
+        let partitions = owned.iter().map(|owned| owned.partition);
+        self.restore.begin(self.log.as_ref(), &self.plan.changelog, partitions)
+    }
+
+    fn restore(&mut self) -> Result<Option<Vec<(TopicPartition, i64)>>, Error> {
+        if !self.restore.step(&mut self.owned)? {
+            return Ok(None);
+        }
+        for owned in &mut self.owned {
+            owned.fold.restored();
+            tracing::info!(partition = owned.partition.partition, rows = owned.fold.rows(), "state restored");
+        }
+        Ok(Some(self.owned.iter().map(|owned| (owned.partition.clone(), owned.next_offset)).collect()))
     }
 
     fn fold(&mut self, batch: Batch<'_>, _now: i64) {
@@ -354,6 +298,7 @@ impl<J: Job> Operator for MergeStage<J> {
     }
 
     fn discard(&mut self) {
+        self.restore.end();
         self.owned.clear();
         self.trace.clear();
         self.failed = None;

@@ -224,7 +224,7 @@ impl<J: Job> Operator for PartialStage<J> {
         "partial"
     }
 
-    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<Vec<(TopicPartition, i64)>, Error> {
+    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<(), Error> {
         self.discard();
         for topic in &self.plan.spec.sources {
             let partitions = self.log.partitions(topic)?.ok_or_else(|| Error::NoSource(topic.clone()))?;
@@ -245,8 +245,12 @@ impl<J: Job> Operator for PartialStage<J> {
             self.sources.push(Source { partition: partition.clone(), fold, last_record_at: now });
         }
         self.marker_owed = !self.sources.is_empty();
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<Option<Vec<(TopicPartition, i64)>>, Error> {
         let start = |source: &Source<J::Accumulator>| (source.partition.clone(), source.fold.position().next_offset);
-        Ok(self.sources.iter().map(start).collect())
+        Ok(Some(self.sources.iter().map(start).collect()))
     }
 
     fn fold(&mut self, batch: Batch<'_>, now: i64) {

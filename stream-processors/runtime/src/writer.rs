@@ -126,7 +126,7 @@ impl Operator for WriterStage {
         "view-writer"
     }
 
-    fn assign(&mut self, owned: &[TopicPartition], _now: i64) -> Result<Vec<(TopicPartition, i64)>, Error> {
+    fn assign(&mut self, owned: &[TopicPartition], _now: i64) -> Result<(), Error> {
         self.discard();
         self.handle.block_on(self.store.create(&self.view))?;
         let committed = self.log.committed(&self.plan.group("view-writer"), owned)?;
@@ -136,7 +136,11 @@ impl Operator for WriterStage {
             let next_offset = committed.map_or(start, |at| at.offset.max(start));
             self.owned.push((partition.clone(), Pending { next_offset, ..Pending::default() }));
         }
-        Ok(self.owned.iter().map(|(partition, pending)| (partition.clone(), pending.next_offset)).collect())
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<Option<Vec<(TopicPartition, i64)>>, Error> {
+        Ok(Some(self.owned.iter().map(|(partition, pending)| (partition.clone(), pending.next_offset)).collect()))
     }
 
     fn fold(&mut self, batch: Batch<'_>, _now: i64) {
