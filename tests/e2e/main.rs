@@ -1,8 +1,10 @@
 //! End to end: the shipped binary as its users run it, on embedded parts and on real Kafka, a CQL store and a registry.
 
 mod collector;
+mod browser;
 mod embedded;
 mod flows;
 mod process;
 mod servers;
 mod traces;
+mod webdriver;
