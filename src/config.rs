@@ -307,7 +307,12 @@ impl Config {
         let flows = &self.flows;
         rule(flows.version >= 1, "flows.version", &flows.version, "1 or more")?;
         rule((1..=10_000).contains(&flows.partitions), "flows.partitions", &flows.partitions, "1 to 10000")?;
-        rule((1..=1_000).contains(&flows.merge_partitions), "flows.merge_partitions", &flows.merge_partitions, "1 to 1000")?;
+        rule(
+            (1..=1_000).contains(&flows.merge_partitions),
+            "flows.merge_partitions",
+            &flows.merge_partitions,
+            "1 to 1000",
+        )?;
         rule(flows.grace_ms >= 0, "flows.grace_ms", &flows.grace_ms, "0 or more")?;
         rule(flows.retention_ms >= 3_600_000, "flows.retention_ms", &flows.retention_ms, "3600000 (an hour) or more")?;
         rule(flows.idle_after_ms >= 1, "flows.idle_after_ms", &flows.idle_after_ms, "1 or more")?;
@@ -315,7 +320,12 @@ impl Config {
         rule((1..=64).contains(&self.jobs.threads), "jobs.threads", &self.jobs.threads, "1 to 64")?;
         let interval = self.jobs.commit_interval_ms;
         rule((1..=60_000).contains(&interval), "jobs.commit_interval_ms", &interval, "1 to 60000")?;
-        rule(self.jobs.session_timeout_ms >= 1_000, "jobs.session_timeout_ms", &self.jobs.session_timeout_ms, "1000 or more")
+        rule(
+            self.jobs.session_timeout_ms >= 1_000,
+            "jobs.session_timeout_ms",
+            &self.jobs.session_timeout_ms,
+            "1000 or more",
+        )
     }
 }
 

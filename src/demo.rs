@@ -40,7 +40,8 @@ impl Random {
 }
 
 const SRC: [&str; 6] = ["checkout", "web", "search", "mobile-api", "batch", "reports"];
-const DEST: [&str; 8] = ["orders-db", "cache", "auth", "search-index", "payments.example:443", "mail", "warehouse", "cdn.example:443"];
+const DEST: [&str; 8] =
+    ["orders-db", "cache", "auth", "search-index", "payments.example:443", "mail", "warehouse", "cdn.example:443"];
 const VPC: [&str; 3] = ["vpc-eu-1", "vpc-us-1", "vpc-ap-1"];
 
 /// How far behind a live flow is: 90 % on time, 7 % up to five minutes out of order, 2.5 % delayed up to half an hour, the

@@ -82,6 +82,8 @@ impl Schemas {
 pub fn schemas(config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<Schemas> {
     Ok(match &config.registry.url {
         Some(url) => Schemas::Http(Arc::new(HttpRegistry::new(url))),
-        None => Schemas::Embedded(Arc::new(EmbeddedRegistry::open(Arc::clone(log)).context("embedded schema registry")?)),
+        None => {
+            Schemas::Embedded(Arc::new(EmbeddedRegistry::open(Arc::clone(log)).context("embedded schema registry")?))
+        }
     })
 }

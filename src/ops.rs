@@ -36,7 +36,9 @@ async fn health(checks: Arc<Vec<Check>>) -> impl IntoResponse {
         checks.iter().filter_map(|check| (check.check)().err().map(|why| format!("{}: {why}", check.name))).collect();
     match reasons.is_empty() {
         true => (StatusCode::OK, Json(serde_json::json!({ "status": "ready" }))),
-        false => (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "status": "not ready", "reasons": reasons }))),
+        false => {
+            (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "status": "not ready", "reasons": reasons })))
+        }
     }
 }
 

@@ -21,7 +21,9 @@ pub struct Replica {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file system refused.
-    #[error("cannot use {path}: {source}; check that the directory exists and may be written, or name another with --data-dir")]
+    #[error(
+        "cannot use {path}: {source}; check that the directory exists and may be written, or name another with --data-dir"
+    )]
     Io {
         /// Which path.
         path: PathBuf,

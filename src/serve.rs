@@ -61,10 +61,11 @@ pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
         let jobs = process.start_jobs()?;
         let gateway = process.start_gateway()?;
         let api = process.start_query_api()?;
-        let mut router = tidemark_gateway::router(Arc::clone(&gateway)).merge(tidemark_query_api::router(Arc::clone(&api)));
+        let mut router = tidemark_query_api::routes(&api).merge(tidemark_gateway::router(Arc::clone(&gateway)));
         if let Schemas::Embedded(registry) = &process.schemas {
             router = router.nest("/registry", crate::registry::router(Arc::clone(registry)));
         }
+        let router = tidemark_query_api::finish(router, &api);
         say_hello(config, &process, address);
         if demo {
             let (clock, seeded) = (Arc::clone(&process.clock), process.replica.dir.join("demo-seeded"));
@@ -108,7 +109,9 @@ async fn serve_gateway(config: &Config, replica: Replica, listener: tokio::net::
     let mut process = Process::open_without_views(config, replica)?;
     process.log.create_topics(&topics::sources(config))?;
     let gateway = process.start_gateway()?;
-    let router = tidemark_gateway::router(Arc::clone(&gateway)).merge(ops::router(process.ops));
+    let router = tidemark_gateway::router(Arc::clone(&gateway))
+        .merge(ops::router(process.ops))
+        .method_not_allowed_fallback(tidemark_gateway::method_not_allowed);
     server::serve(listener, router, stopped()).await;
     stop_in_order(Some(gateway), None, process.telemetry).await
 }
@@ -159,7 +162,16 @@ impl Process {
         let log = open::log(config, &replica.dir, &clock)?;
         let schemas = open::schemas(config, &log)?;
         let telemetry = Telemetry::start(config, &replica.id)?;
-        Ok(Self { config: config.clone(), replica, clock, log, schemas, views: None, ops: ops::Ops::default(), telemetry })
+        Ok(Self {
+            config: config.clone(),
+            replica,
+            clock,
+            log,
+            schemas,
+            views: None,
+            ops: ops::Ops::default(),
+            telemetry,
+        })
     }
 
     fn registry(&self) -> Arc<dyn Registry> {
@@ -202,7 +214,13 @@ impl Process {
             max_future: Duration::from_millis(u64::try_from(self.config.flows.max_future_ms).unwrap_or(0)),
             ..GatewayConfig::default()
         };
-        let gateway = Gateway::start(Arc::clone(&self.log), self.registry(), config, Arc::clone(&self.clock), self.telemetry.spans())?;
+        let gateway = Gateway::start(
+            Arc::clone(&self.log),
+            self.registry(),
+            config,
+            Arc::clone(&self.clock),
+            self.telemetry.spans(),
+        )?;
         let (ready, counted) = (Arc::clone(&gateway), Arc::clone(&gateway));
         self.ops.check("gateway", move || ready.ready().map_err(|reasons| reasons.join("; ")));
         self.ops.metrics.push(Arc::new(move |out: &mut String| counted.metrics().render(out)));
@@ -211,7 +229,11 @@ impl Process {
 
     fn start_query_api(&mut self) -> anyhow::Result<Arc<Api>> {
         let ops = std::mem::take(&mut self.ops);
-        let parts = tidemark_query_api::Parts { checks: ops.checks, metrics: ops.metrics, docs: vec![tidemark_gateway::openapi()] };
+        let parts = tidemark_query_api::Parts {
+            checks: ops.checks,
+            metrics: ops.metrics,
+            docs: vec![tidemark_gateway::openapi()],
+        };
         query_api(&self.config, self.views()?, Arc::clone(&self.clock), parts)
     }
 }
@@ -259,7 +281,11 @@ async fn wait_for_signal() {
 
 /// First what takes records in, then what folds them: what was accepted is published, what was read is committed. Their last
 /// spans are exported after that.
-async fn stop_in_order(gateway: Option<Arc<Gateway>>, jobs: Option<Running>, telemetry: Telemetry) -> anyhow::Result<()> {
+async fn stop_in_order(
+    gateway: Option<Arc<Gateway>>,
+    jobs: Option<Running>,
+    telemetry: Telemetry,
+) -> anyhow::Result<()> {
     let stop = move || {
         if let Some(gateway) = gateway {
             gateway.stop();

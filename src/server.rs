@@ -24,7 +24,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// The address is in use or not allowed; the error says what to do.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        anyhow::anyhow!("cannot listen on {address}: {error}; stop what listens there, or give another address with --listen")
+        anyhow::anyhow!(
+            "cannot listen on {address}: {error}; stop what listens there, or give another address with --listen"
+        )
     })
 }
 

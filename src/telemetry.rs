@@ -69,10 +69,9 @@ impl Telemetry {
 
     /// Exports what waits and ends the thread. Blocks until then.
     pub fn stop(self) {
-        if let Some(export) = self.export {
-            if let Err(error) = export.processor.shutdown_with_timeout(STOP_TIMEOUT) {
-                tracing::warn!(%error, "the last spans were not exported");
-            }
+        let stopped = self.export.map(|export| export.processor.shutdown_with_timeout(STOP_TIMEOUT));
+        if let Some(Err(error)) = stopped {
+            tracing::warn!(%error, "the last spans were not exported");
         }
     }
 }

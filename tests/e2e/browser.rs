@@ -25,7 +25,11 @@ fn a_posted_figure_shows_on_the_open_page() {
     let platform = Tidemark::start(&dir.path().join("data"), &["up"]);
     let browser = Browser::start(1280, 1400, false);
     browser.open(&platform.url);
-    until(&browser, "the empty page shows a curl to paste", "return document.querySelector('#curl')?.innerText.includes('/v1/flows')");
+    until(
+        &browser,
+        "the empty page shows a curl to paste",
+        "return document.querySelector('#curl')?.innerText.includes('/v1/flows')",
+    );
 
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let figure = 100_000 + nanos.subsec_nanos() % 899_999;
@@ -44,8 +48,16 @@ fn a_posted_figure_shows_on_the_open_page() {
            [...tr.querySelectorAll('td')].some(td => ((td.title || td.dataset.value || '') + td.innerText).replace(/[^0-9]/g, '').includes(digits)))"
     );
     until(&browser, "the figure is in the table of the open page", &row);
-    until(&browser, "the hour is told to be open", "return document.querySelector('#hour-facts').innerText.includes('open')");
-    until(&browser, "two records went all the way", "return document.querySelector('#served').innerText.trim() === '2'");
+    until(
+        &browser,
+        "the hour is told to be open",
+        "return document.querySelector('#hour-facts').innerText.includes('open')",
+    );
+    until(
+        &browser,
+        "two records went all the way",
+        "return document.querySelector('#served').innerText.trim() === '2'",
+    );
 
     // A filter leaves one row.
     browser.run(&format!("const f = document.querySelector('#filter'); f.src_app.value = '{app}'; f.requestSubmit()"));
@@ -86,7 +98,11 @@ fn the_page_fits_a_phone_in_the_dark() {
     let platform = Tidemark::start(&dir.path().join("data"), &["up", "--demo"]);
     let browser = Browser::start(500, 900, true);
     browser.open(&platform.url);
-    until(&browser, "a day of hours is drawn", "return document.querySelectorAll('#chart [data-hour], #chart rect, #chart button').length >= 24");
+    until(
+        &browser,
+        "a day of hours is drawn",
+        "return document.querySelectorAll('#chart [data-hour], #chart rect, #chart button').length >= 24",
+    );
     let overflow = browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
     assert_eq!(overflow, 0, "the page scrolls sideways");
     assert_quiet(&browser, &platform.url);

@@ -36,12 +36,12 @@ fn answers_say_how_complete_they_are() {
     let data = dir.path().join("data");
     let platform = Tidemark::start(&data, &["up", "--config", config.to_str().unwrap()]);
 
-    let now_hour = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64 / HOUR_MS;
-    let flow = |hour: i64| {
-        serde_json::json!({"src_app": "web", "dest_app": "db", "vpc_id": "v", "hour": hour, "bytes_tx": 1, "bytes_rx": 2})
-    };
+    let now_hour =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64 / HOUR_MS;
+    let flow = |hour: i64| serde_json::json!({"src_app": "web", "dest_app": "db", "vpc_id": "v", "hour": hour, "bytes_tx": 1, "bytes_rx": 2});
     let send = |hour: i64| {
-        let answer = post(&format!("{}/v1/flows", platform.url), "application/json", flow(hour).to_string().as_bytes()).unwrap();
+        let answer =
+            post(&format!("{}/v1/flows", platform.url), "application/json", flow(hour).to_string().as_bytes()).unwrap();
         assert_eq!(answer.status, 202, "{}", answer.body);
     };
     let state = |hour: i64| get(&format!("{}/v1/flows?hour={hour}", platform.url)).unwrap().json();
@@ -49,7 +49,8 @@ fn answers_say_how_complete_they_are() {
     send(FIRST_HOUR);
     eventually("the running hour is open with its flow", || {
         let answer = state(now_hour);
-        let seen = (&answer["completeness"]["state"], &answer["completeness"]["records"], &answer["flows"][0]["bytes_rx"]);
+        let seen =
+            (&answer["completeness"]["state"], &answer["completeness"]["records"], &answer["flows"][0]["bytes_rx"]);
         if seen == (&"open".into(), &1.into(), &2.into()) { Ok(()) } else { Err(answer.to_string()) }
     });
     // Four partitions, most of them silent: the old hour closes all the same, and says where it came from.

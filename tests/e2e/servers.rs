@@ -22,7 +22,8 @@ impl Servers {
     fn args(&self) -> Vec<String> {
         let registry = tidemark_harness::registry();
         let cql = tidemark_harness::cassandra();
-        let flags = ["--kafka", self.kafka.bootstrap(), "--cql", &cql, "--registry", &registry, "--keyspace", &self.keyspace];
+        let flags =
+            ["--kafka", self.kafka.bootstrap(), "--cql", &cql, "--registry", &registry, "--keyspace", &self.keyspace];
         flags.map(str::to_owned).to_vec()
     }
 

@@ -95,10 +95,13 @@ impl Drop for Browser {
 }
 
 fn call(method: &str, url: &str, body: Option<Value>) -> Result<Value, String> {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60)));
+    let config =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60)));
     let agent: ureq::Agent = config.build().into();
     let sent = match (method, body) {
-        ("POST", body) => agent.post(url).header("content-type", "application/json").send(body.unwrap_or(json!({})).to_string()),
+        ("POST", body) => {
+            agent.post(url).header("content-type", "application/json").send(body.unwrap_or(json!({})).to_string())
+        }
         ("DELETE", _) => agent.delete(url).call(),
         _ => agent.get(url).call(),
     };

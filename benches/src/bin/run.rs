@@ -42,6 +42,10 @@ fn main() -> anyhow::Result<()> {
     cpu.iter()
         .filter(|(_, seconds)| **seconds >= 0.05)
         .for_each(|(name, seconds)| println!("  {seconds:6.2} s  {name}"));
+    let mut metrics = String::new();
+    stages.metrics().render(&mut metrics);
+    let commits = |line: &&str| line.starts_with("tidemark_stage_commit_seconds_") && !line.contains("_bucket");
+    metrics.lines().filter(commits).for_each(|line| println!("  {line}"));
     stages.stop();
     Ok(())
 }

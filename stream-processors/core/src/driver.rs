@@ -115,7 +115,10 @@ impl<J: Job> Driver<J> {
     pub fn commit(&mut self, partitions: &[usize], now: i64) {
         let mut marks: Vec<SourceMark> = Vec::new();
         for &partition in partitions {
-            let (Some(fold), Some(committed)) = (self.folds.get_mut(partition), self.committed.get_mut(partition)) else { continue };
+            let (Some(fold), Some(committed)) = (self.folds.get_mut(partition), self.committed.get_mut(partition))
+            else {
+                continue;
+            };
             let merges = &mut self.merges;
             let sent = fold.partials(|merge_partition, datum| -> Result<(), std::convert::Infallible> {
                 if let Some(merge) = merges.get_mut(merge_partition as usize) {
@@ -189,7 +192,8 @@ impl<J: Job> Driver<J> {
         let Some(merge) = self.merges.get_mut(merge_partition) else { return Ok(()) };
         merge.fold = MergeFold::new(self.job.spec(), merge_partition as u32, 1);
         for ((window_start, key), (accumulator, records, revision)) in &merge.changelog {
-            let row = RowState { window_start: *window_start, key, records: *records, accumulator, revision: *revision };
+            let row =
+                RowState { window_start: *window_start, key, records: *records, accumulator, revision: *revision };
             let corrupt = |reason| merge::Error::Accumulator { offset: *revision, reason };
             merge.fold.restore_row(&row).map_err(corrupt)?;
         }

@@ -130,7 +130,9 @@ impl JobSpec {
     /// Checks every field.
     pub fn validate(&self) -> Result<(), Invalid> {
         let name_ok = |name: &str| {
-            !name.is_empty() && name.len() <= 100 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            !name.is_empty()
+                && name.len() <= 100
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         let rules = [
             (name_ok(&self.name), "name", "must be 1 to 100 letters, digits, '.', '_' or '-'"),
@@ -143,7 +145,11 @@ impl JobSpec {
             (self.idle_after_ms >= 1, "idle_after", "must be at least 1 ms"),
             (self.max_future_ms >= 0, "max_future", "must not be negative"),
             ((1..=1000).contains(&self.merge_partitions), "merge_partitions", "must be 1 to 1000"),
-            (self.retention_ms >= self.amend_for_ms, "retention", "must be at least amend_for, else rows vanish that can still change"),
+            (
+                self.retention_ms >= self.amend_for_ms,
+                "retention",
+                "must be at least amend_for, else rows vanish that can still change",
+            ),
         ];
         match rules.into_iter().find(|(ok, ..)| !ok) {
             None => Ok(()),
@@ -172,7 +178,8 @@ impl JobSpec {
 
     /// The view's table: the name with everything but letters and digits turned into `_`, and the version.
     pub fn view_table(&self) -> String {
-        let name: String = self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+        let name: String =
+            self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
         format!("{name}_v{}", self.version)
     }
 }

@@ -67,7 +67,9 @@ pub struct SealedRow<'p> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Written by another version of the job.
-    #[error("partials offset {offset} carries fingerprint {found:016x}, this job has {expected:016x}: undo the change of the job, or give it a new version")]
+    #[error(
+        "partials offset {offset} carries fingerprint {found:016x}, this job has {expected:016x}: undo the change of the job, or give it a new version"
+    )]
     Fingerprint {
         /// Partials offset.
         offset: i64,
@@ -77,7 +79,9 @@ pub enum Error {
         expected: i64,
     },
     /// Source records that earlier markers cover already.
-    #[error("partials offset {offset} repeats {topic}-{partition} from offset {first_offset}, which is folded up to {next_offset}")]
+    #[error(
+        "partials offset {offset} repeats {topic}-{partition} from offset {first_offset}, which is folded up to {next_offset}"
+    )]
     Repeated {
         /// Partials offset.
         offset: i64,
@@ -165,7 +169,9 @@ impl<A: Accumulator> MergeFold<A> {
 
     /// Whether anything changed since the last commit.
     pub fn is_touched(&self) -> bool {
-        self.progress_touched || !self.sealed_touched.is_empty() || self.open.values().any(|window| window.ledger_touched)
+        self.progress_touched
+            || !self.sealed_touched.is_empty()
+            || self.open.values().any(|window| window.ledger_touched)
     }
 
     /// Folds a partial in; hands over rows that came too late for a sealed window.
@@ -204,7 +210,13 @@ impl<A: Accumulator> MergeFold<A> {
         Err(Error::Fingerprint { offset, found, expected: self.fingerprint })
     }
 
-    fn turn_away(&mut self, offset: i64, appended_at: i64, window: &PartialWindow<'_>, sealed_out: &mut impl FnMut(SealedRow<'_>)) {
+    fn turn_away(
+        &mut self,
+        offset: i64,
+        appended_at: i64,
+        window: &PartialWindow<'_>,
+        sealed_out: &mut impl FnMut(SealedRow<'_>),
+    ) {
         let Some(ledger) = self.sealed.get_mut(&window.start) else { return };
         for row in &window.rows {
             ledger.sealed_out += row.records;
@@ -224,7 +236,13 @@ impl<A: Accumulator> MergeFold<A> {
         self.sealed_touched.push(window.start);
     }
 
-    fn fold_window(&mut self, offset: i64, appended_at: i64, partial: &Partial<'_>, window: &PartialWindow<'_>) -> Result<(), Error> {
+    fn fold_window(
+        &mut self,
+        offset: i64,
+        appended_at: i64,
+        partial: &Partial<'_>,
+        window: &PartialWindow<'_>,
+    ) -> Result<(), Error> {
         let merge_partition = self.merge_partition;
         let (end, epoch) = (window.start + self.window_ms, self.epoch);
         let closed = self.sources.watermark() >= Some(end + self.grace_ms);
@@ -275,7 +293,11 @@ impl<A: Accumulator> MergeFold<A> {
                 state.ledger_touched = true;
             }
         }
-        self.seal(offset, closed_before.saturating_sub(self.amend_for_ms), appended_at.saturating_sub(self.amend_for_ms));
+        self.seal(
+            offset,
+            closed_before.saturating_sub(self.amend_for_ms),
+            appended_at.saturating_sub(self.amend_for_ms),
+        );
         Ok(())
     }
 
@@ -284,7 +306,8 @@ impl<A: Accumulator> MergeFold<A> {
     /// its event time is: hours of last year can be loaded into a running job (decision 0001).
     fn seal(&mut self, offset: i64, start_max: i64, opened_max: i64) {
         let is_due = |state: &WindowState<A>| state.ledger.opened_at <= opened_max;
-        let due: Vec<i64> = self.open.range(..=start_max).filter(|(_, state)| is_due(state)).map(|(start, _)| *start).collect();
+        let due: Vec<i64> =
+            self.open.range(..=start_max).filter(|(_, state)| is_due(state)).map(|(start, _)| *start).collect();
         for start in due {
             let Some(mut state) = self.open.remove(&start) else { continue };
             state.ledger.sealed = true;
@@ -436,6 +459,7 @@ fn widen(ranges: &mut Vec<SourceRange>, topic: &str, partition: i32, first: i64,
                 range.last_offset = range.last_offset.max(last);
             }
         }
-        Err(at) => ranges.insert(at, SourceRange { topic: topic.to_owned(), partition, first_offset: first, last_offset: last }),
+        Err(at) => ranges
+            .insert(at, SourceRange { topic: topic.to_owned(), partition, first_offset: first, last_offset: last }),
     }
 }

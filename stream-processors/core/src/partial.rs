@@ -288,7 +288,16 @@ struct PartialWriter<'w, A, F> {
 impl<'w, A: Accumulator, E, F: FnMut(u32, &[u8]) -> Result<(), E>> PartialWriter<'w, A, F> {
     fn new(fold: &'w PartialFold<A>, merge_partition: u32, send: &'w mut F) -> Self {
         let buffer = Vec::new;
-        Self { fold, merge_partition, send, datum: buffer(), rows: buffer(), windows: 0, body: buffer(), accumulator: buffer() }
+        Self {
+            fold,
+            merge_partition,
+            send,
+            datum: buffer(),
+            rows: buffer(),
+            windows: 0,
+            body: buffer(),
+            accumulator: buffer(),
+        }
     }
 
     fn window(&mut self, window: &OpenWindow<A>, rows: &[u32]) -> Result<(), E> {
@@ -363,7 +372,9 @@ pub fn metadata(fingerprint: i64, watermark: Option<i64>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// Written by another version of the job.
-    #[error("the offset was committed by this job with other settings (fingerprint {found}, now {expected:016x}): undo the change of its window, grace, late policy, key or partitions, or give it a new version")]
+    #[error(
+        "the offset was committed by this job with other settings (fingerprint {found}, now {expected:016x}): undo the change of its window, grace, late policy, key or partitions, or give it a new version"
+    )]
     Fingerprint {
         /// What the metadata says.
         found: String,
@@ -371,7 +382,9 @@ pub enum MetadataError {
         expected: i64,
     },
     /// Not in our form.
-    #[error("offset metadata {0:?} was not written by this platform; the group was moved by another tool: reset it with a new job version")]
+    #[error(
+        "offset metadata {0:?} was not written by this platform; the group was moved by another tool: reset it with a new job version"
+    )]
     Form(String),
 }
 

@@ -46,7 +46,12 @@ impl<A: Accumulator> Sessions<A> {
     /// Adds events that are one session already: a single event, or a partial.
     pub fn add(&mut self, mut added: Session<A>) -> Change<A> {
         let near = added.start - self.gap_ms + 1..added.last + self.gap_ms;
-        let before = self.by_start.range(..near.start).next_back().filter(|(_, s)| s.last >= near.start).map(|(start, _)| *start);
+        let before = self
+            .by_start
+            .range(..near.start)
+            .next_back()
+            .filter(|(_, s)| s.last >= near.start)
+            .map(|(start, _)| *start);
         let joined: Vec<i64> = before.into_iter().chain(self.by_start.range(near).map(|(start, _)| *start)).collect();
         for start in &joined {
             let Some(old) = self.by_start.remove(start) else { continue };

@@ -281,7 +281,10 @@ mod tests {
         };
         job.put_row(&row, &mut out);
         let row = view_row(&out).unwrap();
-        assert_eq!(row.partition, RowPartition { tenant: "default".into(), window_start: 7_200_000, merge_partition: 3 });
+        assert_eq!(
+            row.partition,
+            RowPartition { tenant: "default".into(), window_start: 7_200_000, merge_partition: 3 }
+        );
         assert_eq!(row.clustering, ["web", "db", "vpc-1"].map(|s| Value::Text(s.into())));
         assert_eq!(row.values, [Value::Integer(3), Value::Integer(1 << 70), Value::Long(5)]);
         assert_eq!(row.revision, Revision { epoch: 1, offset: 77 });

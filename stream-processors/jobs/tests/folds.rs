@@ -313,7 +313,15 @@ fn a_clock_in_the_future_is_dead_lettered_and_makes_nobody_late() {
     let job = job(|_| {});
     let append = BASE + 24 * HOUR_MS;
     let limit = append + job.spec.max_future_ms;
-    let mut driver = load(&job, &[(0, one_flow(limit + 1)), (0, one_flow(append + 10 * 365 * 24 * HOUR_MS)), (0, one_flow(BASE)), (0, one_flow(limit))]);
+    let mut driver = load(
+        &job,
+        &[
+            (0, one_flow(limit + 1)),
+            (0, one_flow(append + 10 * 365 * 24 * HOUR_MS)),
+            (0, one_flow(BASE)),
+            (0, one_flow(limit)),
+        ],
+    );
     finish(&mut driver, append);
     let verdicts: Vec<_> = driver.verdicts().values().copied().collect();
     assert_eq!(verdicts, [Verdict::FarFuture, Verdict::FarFuture, Verdict::OnTime, Verdict::OnTime]);

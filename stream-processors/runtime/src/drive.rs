@@ -98,10 +98,25 @@ pub struct Context {
 ///
 /// # Errors
 /// What the log, the registry or the fold found wrong.
-pub fn drive(context: &Context, operator: &mut dyn Operator, config: &StageConfig, status: &StageStatus) -> Result<(), Error> {
+pub fn drive(
+    context: &Context,
+    operator: &mut dyn Operator,
+    config: &StageConfig,
+    status: &StageStatus,
+) -> Result<(), Error> {
     operator.discard();
     let member = context.log.member(&config.member)?;
-    let mut stage = Stage { context, operator, config, status, member, last_commit: (context.clock)(), stalled: None, restoring: false, owned: Vec::new() };
+    let mut stage = Stage {
+        context,
+        operator,
+        config,
+        status,
+        member,
+        last_commit: (context.clock)(),
+        stalled: None,
+        restoring: false,
+        owned: Vec::new(),
+    };
     while !context.stop.load(Ordering::Relaxed) {
         if let Err(error) = stage.step() {
             // Leaving is no commit: it only spares the others the wait for the session to expire.
@@ -119,7 +134,7 @@ struct Stage<'s> {
     status: &'s StageStatus,
     member: Box<dyn Member>,
     last_commit: i64,
-    /// When to try again what the view store could not take; reading is paused until then.
+    /// Since when the view store has not taken a write; reading is paused until it does.
     stalled: Option<i64>,
     /// State is being loaded: nothing is read or committed, but the member goes on answering its group.
     restoring: bool,
@@ -172,9 +187,14 @@ impl Stage<'_> {
         let left = match self.operator_due() {
             Due::Never => return POLL,
             Due::Now => 0,
+            Due::AtInterval if self.interval_is_over(now) => 0,
             Due::AtInterval => self.config.commit_interval_ms - (now - self.last_commit),
         };
         Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+
+    fn interval_is_over(&self, now: i64) -> bool {
+        is_over(now, self.last_commit, self.config.commit_interval_ms)
     }
 
     fn operator_due(&self) -> Due {
@@ -210,9 +230,9 @@ impl Stage<'_> {
 
     fn commit_if_due(&mut self, now: i64) -> Result<(), Error> {
         let due = match (self.stalled, self.operator.due()) {
-            (Some(until), _) => now >= until,
+            (Some(since), _) => is_over(now, since, STALL_RETRY_MS),
             (None, Due::Never) => false,
-            (None, Due::AtInterval) => now - self.last_commit >= self.config.commit_interval_ms,
+            (None, Due::AtInterval) => self.interval_is_over(now),
             (None, Due::Now) => true,
         };
         if due { self.commit_or_stall() } else { Ok(()) }
@@ -233,7 +253,7 @@ impl Stage<'_> {
                 }
                 tracing::warn!(stage = self.operator.stage(), %error, "reading is paused until the write goes through");
                 self.status.stalled(&error.to_string());
-                self.stalled = Some(self.now() + STALL_RETRY_MS);
+                self.stalled = Some(self.now());
                 Ok(())
             }
             Err(error) => Err(error),
@@ -269,5 +289,24 @@ impl Stage<'_> {
     fn finish(mut self) -> Result<(), Error> {
         self.commit_last()?;
         Ok(self.member.leave()?)
+    }
+}
+
+/// Whether `interval_ms` has gone by since `since`; also when the clock was set back, since nothing may wait for it to catch
+/// up.
+pub(crate) fn is_over(now: i64, since: i64, interval_ms: i64) -> bool {
+    !(since..since.saturating_add(interval_ms)).contains(&now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_over;
+
+    #[test]
+    fn a_clock_set_back_ends_an_interval() {
+        let facts = [(100, true), (99, false), (50, false), (49, true), (-1_000_000, true)];
+        for (now, over) in facts {
+            assert_eq!(is_over(now, 50, 50), over, "at {now}");
+        }
     }
 }

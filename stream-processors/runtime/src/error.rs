@@ -46,7 +46,9 @@ impl Error {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Log(error) => match error {
-                tidemark_log::Error::Fenced(_) | tidemark_log::Error::Indefinite(_) | tidemark_log::Error::Retriable(_) => true,
+                tidemark_log::Error::Fenced(_)
+                | tidemark_log::Error::Indefinite(_)
+                | tidemark_log::Error::Retriable(_) => true,
                 tidemark_log::Error::Invalid(_) | tidemark_log::Error::OffsetGone { .. } => false,
             },
             Self::Views(error) => matches!(error, tidemark_views::Error::Unavailable(_)),

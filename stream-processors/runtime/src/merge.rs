@@ -17,7 +17,6 @@ use tidemark_schemas::engine::{Marker, Partial, Progress, RowState, SealedOut};
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
 
-
 static INPUT: &[Schema] = &[catalog::PARTIAL, catalog::MARKER];
 
 /// A merge partition that this member owns.
@@ -45,7 +44,13 @@ pub struct MergeStage<J: Job> {
 
 impl<J: Job> MergeStage<J> {
     /// For a job.
-    pub fn new(job: Arc<J>, plan: Arc<Plan>, log: Arc<dyn Log>, registry: Arc<dyn Registry>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        job: Arc<J>,
+        plan: Arc<Plan>,
+        log: Arc<dyn Log>,
+        registry: Arc<dyn Registry>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             job,
             plan,
@@ -80,7 +85,9 @@ fn fold_record<A: Accumulator>(
     if schema == 0 {
         let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
         let letters = &mut owned.sealed_out;
-        owned.fold.fold_partial(record.offset, record.timestamp, &partial, |row| letters.push(sealed_letter(plan, &partial, &row)))?;
+        owned.fold.fold_partial(record.offset, record.timestamp, &partial, |row| {
+            letters.push(sealed_letter(plan, &partial, &row))
+        })?;
     } else {
         let marker = Marker::get(&mut reader).map_err(|error| wrong(error.into()))?;
         owned.fold.fold_marker(record.offset, record.timestamp, &marker)?;
@@ -144,11 +151,16 @@ impl<J: Job> Output<'_, J> {
         let plan = self.plan;
         self.rows(&owned.fold)?;
         for ledger in owned.fold.touched_ledgers() {
-            self.to_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
+            self.send_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
         }
         self.progress(&owned.fold.progress())?;
         for letter in &owned.sealed_out {
-            self.sink.send(Outgoing { topic: &plan.late, partition: self.partition, value: Some(letter), ..Outgoing::default() })?;
+            self.sink.send(Outgoing {
+                topic: &plan.late,
+                partition: self.partition,
+                value: Some(letter),
+                ..Outgoing::default()
+            })?;
         }
         Ok(())
     }
@@ -161,7 +173,8 @@ impl<J: Job> Output<'_, J> {
             accumulator.clear();
             row.cell.sum.put(&mut accumulator);
             let (records, revision) = (row.cell.records, row.cell.revision);
-            let state = RowState { window_start: row.window_start, key: row.key, records, accumulator: &accumulator, revision };
+            let state =
+                RowState { window_start: row.window_start, key: row.key, records, accumulator: &accumulator, revision };
             value.clear();
             wire::put(plan.ids.row_state, &state, &mut value);
             self.send(&plan.changelog, &key, Some(&value))?;
@@ -197,7 +210,7 @@ impl<J: Job> Output<'_, J> {
         self.sink.send(Outgoing { topic: &plan.view, partition: self.partition, key, value, headers: trace.as_slice() })
     }
 
-    fn to_both<'a>(&mut self, key: &[u8], id: u32, record: &impl Avro<'a>) -> Result<(), tidemark_log::Error> {
+    fn send_both<'a>(&mut self, key: &[u8], id: u32, record: &impl Avro<'a>) -> Result<(), tidemark_log::Error> {
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         wire::put(id, record, &mut value);
@@ -220,7 +233,13 @@ impl<J: Job> Operator for MergeStage<J> {
         for (partition, committed) in owned.iter().zip(committed) {
             let next_offset = committed.map_or(0, |at| at.offset);
             let fold = MergeFold::new(&self.plan.spec, partition.partition, FIRST_EPOCH);
-            self.owned.push(Owned { partition: partition.clone(), fold, next_offset, moved: false, sealed_out: Vec::new() });
+            self.owned.push(Owned {
+                partition: partition.clone(),
+                fold,
+                next_offset,
+                moved: false,
+                sealed_out: Vec::new(),
+            });
         }
         // After the stable fetch above: no transaction of a predecessor is open any more.
         let partitions = owned.iter().map(|owned| owned.partition);
@@ -239,12 +258,15 @@ impl<J: Job> Operator for MergeStage<J> {
     }
 
     fn fold(&mut self, batch: Batch<'_>, _now: i64) {
-        let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else { return };
+        let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else {
+            return;
+        };
         for record in batch.records {
             if self.failed.is_some() {
                 return;
             }
-            let folded = fold_record(owned, &self.plan, &mut self.input, &mut self.scratch, &mut self.trace, &batch, record);
+            let folded =
+                fold_record(owned, &self.plan, &mut self.input, &mut self.scratch, &mut self.trace, &batch, record);
             self.failed = folded.err();
         }
     }
@@ -293,7 +315,13 @@ impl<J: Job> Operator for MergeStage<J> {
             owned.moved = false;
             owned.sealed_out.clear();
             owned.fold.committed();
-            self.metrics.merge(owned.partition.partition, owned.fold.rows(), owned.fold.bytes(), owned.fold.watermark(), now);
+            self.metrics.merge(
+                owned.partition.partition,
+                owned.fold.rows(),
+                owned.fold.bytes(),
+                owned.fold.watermark(),
+                now,
+            );
         }
     }
 

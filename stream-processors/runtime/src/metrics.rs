@@ -141,7 +141,11 @@ impl Metrics {
     /// How far each source partition has been committed by this process: topic, partition, next offset.
     pub fn positions(&self) -> Vec<(String, i32, i64)> {
         let state = self.lock();
-        state.sources.iter().map(|((topic, partition), source)| (topic.clone(), *partition, source.next_offset)).collect()
+        state
+            .sources
+            .iter()
+            .map(|((topic, partition), source)| (topic.clone(), *partition, source.next_offset))
+            .collect()
     }
 
     /// What each stage thread is doing, by name.
@@ -207,21 +211,37 @@ fn render_sources(state: &State, out: &mut String) {
             let _ = writeln!(out, "{name}{{topic=\"{topic}\",partition=\"{partition}\"}} {}", value(source));
         }
     }
-    head(out, "tidemark_source_watermark_delay_seconds", "gauge", "Processing time less watermark at the last commit, by source partition.");
+    head(
+        out,
+        "tidemark_source_watermark_delay_seconds",
+        "gauge",
+        "Processing time less watermark at the last commit, by source partition.",
+    );
     for ((topic, partition), source) in &state.sources {
         if let Some(watermark) = source.watermark {
             let delay = (source.at - watermark) as f64 / 1000.0;
-            let _ = writeln!(out, "tidemark_source_watermark_delay_seconds{{topic=\"{topic}\",partition=\"{partition}\"}} {delay}");
+            let _ = writeln!(
+                out,
+                "tidemark_source_watermark_delay_seconds{{topic=\"{topic}\",partition=\"{partition}\"}} {delay}"
+            );
         }
     }
 }
 
 fn render_lags(state: &State, out: &mut String) {
-    head(out, "tidemark_lag_records", "gauge", "Offsets between what a stage's group has committed and the end of the partition.");
+    head(
+        out,
+        "tidemark_lag_records",
+        "gauge",
+        "Offsets between what a stage's group has committed and the end of the partition.",
+    );
     for (stage, lags) in &state.lags {
         for (at, lag) in lags {
             let (topic, partition) = (&at.topic, at.partition);
-            let _ = writeln!(out, "tidemark_lag_records{{stage=\"{stage}\",topic=\"{topic}\",partition=\"{partition}\"}} {lag}");
+            let _ = writeln!(
+                out,
+                "tidemark_lag_records{{stage=\"{stage}\",topic=\"{topic}\",partition=\"{partition}\"}} {lag}"
+            );
         }
     }
 }
@@ -235,7 +255,12 @@ fn render_merges(state: &State, out: &mut String) {
     for (partition, merge) in &state.merges {
         let _ = writeln!(out, "tidemark_state_bytes{{merge_partition=\"{partition}\"}} {}", merge.bytes);
     }
-    head(out, "tidemark_watermark_delay_seconds", "gauge", "Processing time less watermark at the last commit, by merge partition.");
+    head(
+        out,
+        "tidemark_watermark_delay_seconds",
+        "gauge",
+        "Processing time less watermark at the last commit, by merge partition.",
+    );
     for (partition, merge) in &state.merges {
         if let Some(watermark) = merge.watermark {
             let delay = (merge.at - watermark) as f64 / 1000.0;

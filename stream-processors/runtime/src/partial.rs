@@ -1,6 +1,6 @@
 //! The partial stage: reads source partitions, decides lateness, writes partials and markers.
 
-use crate::drive::{Due, Operator};
+use crate::drive::{Due, Operator, is_over};
 use crate::metrics::Metrics;
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
@@ -68,7 +68,7 @@ pub struct PartialStage<J: Job> {
     dead: Letters,
     trace: CommitTrace,
     marker_owed: bool,
-    next_idle_check: i64,
+    last_idle_check: i64,
     failed: Option<Error>,
     scratch: Vec<u8>,
 }
@@ -95,7 +95,7 @@ impl<J: Job> PartialStage<J> {
             dead: Letters::default(),
             trace: CommitTrace::default(),
             marker_owed: false,
-            next_idle_check: 0,
+            last_idle_check: 0,
             failed: None,
             scratch: Vec::new(),
         }
@@ -149,7 +149,10 @@ fn fold_sample<A: tidemark_core::Accumulator>(
         Verdict::Late { window, watermark } => letters.late(late, sample.event_time, window, watermark, policy),
         Verdict::FarFuture => {
             let (ahead, limit) = (sample.event_time - letters.record.timestamp, letters.plan.spec.max_future_ms);
-            let detail = format!("event time {} ms is {ahead} ms ahead of its append time; at most {limit} is taken", sample.event_time);
+            let detail = format!(
+                "event time {} ms is {ahead} ms ahead of its append time; at most {limit} is taken",
+                sample.event_time
+            );
             letters.dead(dead, "far_future", &detail);
         }
     }
@@ -170,7 +173,12 @@ impl Address<'_> {
     }
 
     fn unreadable(&self, reason: wire::Error) -> Error {
-        Error::Unreadable { topic: self.topic.to_owned(), partition: self.partition, offset: self.record.offset, reason }
+        Error::Unreadable {
+            topic: self.topic.to_owned(),
+            partition: self.partition,
+            offset: self.record.offset,
+            reason,
+        }
     }
 
     fn dead(&self, out: &mut Letters, rule: &str, detail: &str) {
@@ -187,7 +195,14 @@ impl Address<'_> {
         out.push(self.target(), self.plan.ids.dead_letter, &letter);
     }
 
-    fn late(&self, out: &mut Letters, event_time: i64, window: tidemark_core::window::Window, watermark: i64, policy: LatePolicy) {
+    fn late(
+        &self,
+        out: &mut Letters,
+        event_time: i64,
+        window: tidemark_core::window::Window,
+        watermark: i64,
+        policy: LatePolicy,
+    ) {
         let letter = LateRecord {
             topic: self.topic,
             partition: self.partition as i32,
@@ -280,13 +295,14 @@ impl<J: Job> Operator for PartialStage<J> {
 
     /// Finds idle partitions: silent for `idle_after`, and read to the end that the log names *after* the time was taken.
     fn tick(&mut self, member: &dyn Member, now: i64) -> Result<(), Error> {
-        if now < self.next_idle_check {
+        if !is_over(now, self.last_idle_check, IDLE_RENEW_MS) {
             return Ok(());
         }
-        self.next_idle_check = now + IDLE_RENEW_MS;
+        self.last_idle_check = now;
         let silent_since = now - self.plan.spec.idle_after_ms;
-        let silent: Vec<usize> =
-            (0..self.sources.len()).filter(|&at| self.sources.get(at).is_some_and(|s| s.last_record_at <= silent_since)).collect();
+        let silent: Vec<usize> = (0..self.sources.len())
+            .filter(|&at| self.sources.get(at).is_some_and(|s| s.last_record_at <= silent_since))
+            .collect();
         let partitions: Vec<TopicPartition> =
             silent.iter().filter_map(|&at| self.sources.get(at)).map(|source| source.partition.clone()).collect();
         if partitions.is_empty() {

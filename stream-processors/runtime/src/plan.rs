@@ -117,7 +117,13 @@ impl Plan {
         })
     }
 
-    fn init_group(&self, log: &dyn Log, role: &str, topics: &[String], metadata: impl Fn(&JobSpec) -> String) -> Result<(), Error> {
+    fn init_group(
+        &self,
+        log: &dyn Log,
+        role: &str,
+        topics: &[String],
+        metadata: impl Fn(&JobSpec) -> String,
+    ) -> Result<(), Error> {
         let mut partitions = Vec::new();
         for topic in topics {
             let count = log.partitions(topic)?.ok_or_else(|| Error::NoSource(topic.clone()))?;
@@ -125,8 +131,12 @@ impl Plan {
         }
         let group = self.group(role);
         let known = log.committed(&group, &partitions)?;
-        let missing: Vec<TopicPartition> =
-            partitions.into_iter().zip(known).filter(|(_, known)| known.is_none()).map(|(partition, _)| partition).collect();
+        let missing: Vec<TopicPartition> = partitions
+            .into_iter()
+            .zip(known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(partition, _)| partition)
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }

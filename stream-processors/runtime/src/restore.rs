@@ -45,15 +45,22 @@ impl Restore {
     }
 
     /// Sets out to read partitions of `changelog` from their start to the end that the log names now.
-    pub(crate) fn begin(&mut self, log: &dyn Log, changelog: &str, partitions: impl Iterator<Item = u32>) -> Result<(), Error> {
+    pub(crate) fn begin(
+        &mut self,
+        log: &dyn Log,
+        changelog: &str,
+        partitions: impl Iterator<Item = u32>,
+    ) -> Result<(), Error> {
         self.end();
-        let partitions: Vec<TopicPartition> = partitions.map(|partition| TopicPartition::new(changelog, partition)).collect();
+        let partitions: Vec<TopicPartition> =
+            partitions.map(|partition| TopicPartition::new(changelog, partition)).collect();
         let starts = log.offsets(&partitions, At::Start)?;
         let ends = log.offsets(&partitions, At::End)?;
         let bounds = starts.into_iter().zip(ends);
         let targets = partitions.into_iter().zip(bounds).map(|(partition, (at, end))| Target { partition, at, end });
         self.targets = targets.filter(|target| target.at < target.end).collect();
-        let from: Vec<(TopicPartition, i64)> = self.targets.iter().map(|target| (target.partition.clone(), target.at)).collect();
+        let from: Vec<(TopicPartition, i64)> =
+            self.targets.iter().map(|target| (target.partition.clone(), target.at)).collect();
         self.reader = if from.is_empty() { None } else { Some(log.reader(&from)?) };
         self.last_progress = Instant::now();
         Ok(())
@@ -64,10 +71,14 @@ impl Restore {
         let Self { decoder, scratch, reader: Some(reader), .. } = self else { return Ok(true) };
         let mut failed = None;
         reader.poll(STEP, &mut |batch| {
-            let Some(owned) = owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else { return };
+            let Some(owned) = owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else {
+                return;
+            };
             for record in batch.records {
                 if failed.is_none() {
-                    failed = entry(decoder, scratch, &mut owned.fold, record).err().map(|reason| unreadable(&batch, record, reason));
+                    failed = entry(decoder, scratch, &mut owned.fold, record)
+                        .err()
+                        .map(|reason| unreadable(&batch, record, reason));
                 }
             }
         })?;
@@ -89,7 +100,8 @@ impl Restore {
         };
         if self.last_progress.elapsed() > STALL {
             let Target { partition, at, end } = behind;
-            let what = format!("the restore of {partition} has stood at offset {at} of {end} for {} s", STALL.as_secs());
+            let what =
+                format!("the restore of {partition} has stood at offset {at} of {end} for {} s", STALL.as_secs());
             return Err(tidemark_log::Error::Retriable(what).into());
         }
         Ok(false)

@@ -95,8 +95,13 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
             Arc::clone(metrics),
         );
         running.spawn(Box::new(partial), &plan, "partial", plan.spec.sources.clone(), parts, settings, thread);
-        let merge =
-            MergeStage::new(Arc::clone(&job), Arc::clone(&plan), Arc::clone(log), Arc::clone(registry), Arc::clone(metrics));
+        let merge = MergeStage::new(
+            Arc::clone(&job),
+            Arc::clone(&plan),
+            Arc::clone(log),
+            Arc::clone(registry),
+            Arc::clone(metrics),
+        );
         running.spawn(Box::new(merge), &plan, "merge", vec![plan.partials.clone()], parts, settings, thread);
         let writer = WriterStage::new(
             Arc::clone(&plan),
@@ -141,7 +146,9 @@ impl Running {
         let work = move || supervise(&context, operator.as_mut(), &config, &status);
         match std::thread::Builder::new().name(name.clone()).spawn(work) {
             Ok(thread) => self.threads.push(thread),
-            Err(error) => StageStatus::new(name, Arc::clone(&parts.metrics)).stopped(&format!("cannot start a thread: {error}")),
+            Err(error) => {
+                StageStatus::new(name, Arc::clone(&parts.metrics)).stopped(&format!("cannot start a thread: {error}"))
+            }
         }
     }
 

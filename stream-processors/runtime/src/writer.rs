@@ -73,7 +73,20 @@ impl WriterStage {
     ) -> Self {
         let decoder = wire::Decoder::new(registry, source.schemas);
         let (owned, trace) = (Vec::new(), CommitTrace::default());
-        Self { plan, view, source, log, store, handle, decoder, metrics, owned, trace, failed: None, scratch: Vec::new() }
+        Self {
+            plan,
+            view,
+            source,
+            log,
+            store,
+            handle,
+            decoder,
+            metrics,
+            owned,
+            trace,
+            failed: None,
+            scratch: Vec::new(),
+        }
     }
 
     fn fold_record(&mut self, at: usize, record: &Record<'_>) -> Result<(), wire::Error> {
