@@ -71,10 +71,11 @@ fn flow(random: &mut Random, observed_at: i64, out: &mut String) {
 pub fn run(address: SocketAddr, clock: &tidemark_log::Clock, seeded: &Path) {
     let url = format!("http://{address}/v1/flows");
     let mut random = Random(clock() as u64);
-    if !seeded.exists() && history(&url, clock(), &mut random).is_ok() {
-        if let Err(error) = std::fs::write(seeded, "") {
-            tracing::warn!(%error, "the demo's history will be sent again at the next start");
-        }
+    if !seeded.exists()
+        && history(&url, clock(), &mut random).is_ok()
+        && let Err(error) = std::fs::write(seeded, "")
+    {
+        tracing::warn!(%error, "the demo's history will be sent again at the next start");
     }
     let mut body = String::new();
     loop {

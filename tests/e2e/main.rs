@@ -1,5 +1,13 @@
 //! End to end: the shipped binary as its users run it, on embedded parts and on real Kafka, a CQL store and a registry.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test fails by panicking; modules of one binary"
+)]
+
 mod browser;
 mod collector;
 mod embedded;

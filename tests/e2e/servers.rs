@@ -60,7 +60,7 @@ fn a_killed_process_loses_and_doubles_nothing() {
     for (round, chunk) in flows.chunks(400).enumerate() {
         publish(&gateway.url, chunk, 400);
         match round {
-            10 => drop(victim.take().map(Tidemark::kill)),
+            10 => victim.take().unwrap().kill(),
             20 => third = Some(servers.run(&data, &["serve", "jobs"])),
             _ => {}
         }
@@ -68,7 +68,7 @@ fn a_killed_process_loses_and_doubles_nothing() {
     assert_exact(&api.url, &flows);
     assert_at_rest(&servers);
     second.stop();
-    drop(third.map(Tidemark::stop));
+    third.unwrap().stop();
     gateway.stop();
     api.stop();
     // After graceful stops there is nothing left to do and nothing open.

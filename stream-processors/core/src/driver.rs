@@ -24,12 +24,15 @@ enum Entry {
     Marker(Vec<u8>),
 }
 
+/// Accumulator, records and revision of a changelog entry.
+type StoredRow = (Vec<u8>, i64, i64);
+
 /// A partition of the partials topic with the merge fold that reads it and what that fold has committed.
 struct Merge<A> {
     log: Vec<(i64, Entry)>,
     next: usize,
     fold: MergeFold<A>,
-    changelog: BTreeMap<(i64, Vec<u8>), (Vec<u8>, i64, i64)>,
+    changelog: BTreeMap<(i64, Vec<u8>), StoredRow>,
     progress: Option<Progress>,
 }
 

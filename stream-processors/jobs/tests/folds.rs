@@ -1,5 +1,7 @@
 //! The two folds as a whole, on the test driver: records in, rows out, the clock by hand, no broker.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;

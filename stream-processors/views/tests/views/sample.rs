@@ -91,6 +91,7 @@ pub(crate) fn progress(merge_partition: i32, epoch: i32, revision: i64) -> Progr
         merge_partitions: 4,
         watermark: (revision > 1).then_some(revision),
         as_of: now(),
+        oldest_append: None,
         sources: vec![source],
         partition_counts: vec![TopicPartitions { topic: "flows.observed".into(), partitions: 1 }],
         epoch,
