@@ -24,6 +24,9 @@ verify: ## format, lints, dependency policy, docs, then every test
 	@scripts/install.sh verify
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	.tools/bin/cargo-deny --workspace check
+	.tools/bin/cargo-deny --workspace check bans licenses sources
+	@.tools/bin/cargo-deny --workspace check advisories || { \
+	  .tools/bin/cargo-deny fetch db >/dev/null 2>&1 && exit 1 || \
+	  echo "make verify: ADVISORIES WERE NOT CHECKED: the advisory database cannot be fetched from here" >&2; }
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 	@$(MAKE) --no-print-directory test

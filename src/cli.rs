@@ -77,7 +77,39 @@ pub fn main() -> ExitCode {
         }
     });
     outcome.unwrap_or_else(|error| {
-        eprintln!("tidemark: {error:#}");
+        eprintln!("tidemark: {}", told(&error));
         ExitCode::FAILURE
     })
+}
+
+/// The error and its causes, leaving out a cause that the message before it tells already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let io = || std::io::Error::other("disk full");
+        let error = anyhow::anyhow!("cannot write: {}", io()).context("embedded log");
+        assert_eq!(told(&error), "embedded log: cannot write: disk full");
+        let error = Err::<(), _>(io()).context("cannot write: disk full").unwrap_err();
+        assert_eq!(told(&error), "cannot write: disk full");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-/// Flows a tick, and ticks a second, of the live part.
-const FLOWS_A_TICK: u64 = 40;
+/// Flows in a tick of the live part, on average: 43,200 an hour.
+const FLOWS_A_TICK: u64 = 6;
 const TICK: Duration = Duration::from_millis(500);
-/// Hours of history on first start, and flows in each.
+/// Hours of history on first start, and flows in each, on average. Each flow stands for as many live ones as makes the
+/// hours alike.
 const HISTORY_HOURS: i64 = 24;
-const HISTORY_FLOWS: u64 = 1_500;
+const HISTORY_FLOWS: u64 = 1_800;
+const HISTORY_SCALE: u64 = 24;
 
 /// Sequence of pseudo-random numbers (SplitMix64, Steele et al. 2014): good enough for a demo, and no dependency.
 struct Random(u64);
@@ -57,10 +59,10 @@ fn delay_ms(random: &mut Random) -> i64 {
     }
 }
 
-fn flow(random: &mut Random, observed_at: i64, out: &mut String) {
+fn flow(random: &mut Random, observed_at: i64, scale: u64, out: &mut String) {
     use std::fmt::Write;
     let (src, dest, vpc) = (random.pick(&SRC), random.pick(&DEST), random.pick(&VPC));
-    let (tx, rx) = (40 + random.below(40_000), 40 + random.below(400_000));
+    let (tx, rx) = ((40 + random.below(40_000)) * scale, (40 + random.below(400_000)) * scale);
     let _ = writeln!(
         out,
         r#"{{"src_app":"{src}","dest_app":"{dest}","vpc_id":"{vpc}","observed_at":{observed_at},"bytes_tx":{tx},"bytes_rx":{rx}}}"#
@@ -82,9 +84,9 @@ pub fn run(address: SocketAddr, clock: &tidemark_log::Clock, seeded: &Path) {
         std::thread::sleep(TICK);
         body.clear();
         let now = clock();
-        for _ in 0..random.below(FLOWS_A_TICK * 2) {
+        for _ in 0..random.below(FLOWS_A_TICK * 2 + 1) {
             let observed_at = now - delay_ms(&mut random);
-            flow(&mut random, observed_at, &mut body);
+            flow(&mut random, observed_at, 1, &mut body);
         }
         if !body.is_empty() && post(&url, &body).is_err() {
             std::thread::sleep(TICK * 4); // the gateway says in its log why
@@ -99,7 +101,7 @@ fn history(url: &str, now: i64, random: &mut Random) -> Result<(), ()> {
         let flows = HISTORY_FLOWS / 2 + random.below(HISTORY_FLOWS);
         let mut body = String::new();
         for n in 0..flows {
-            flow(random, start + (n * HOUR_MS as u64 / flows) as i64, &mut body);
+            flow(random, start + (n * HOUR_MS as u64 / flows) as i64, HISTORY_SCALE, &mut body);
         }
         post_until_taken(url, &body)?;
     }

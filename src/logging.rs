@@ -7,7 +7,8 @@ use tracing_subscriber::EnvFilter;
 /// What is logged when nothing else is asked for.
 fn default_filter(format: LogFormat) -> &'static str {
     match format {
-        LogFormat::Text => "warn,tidemark_runtime=info",
+        // Calls to Kafka say themselves what failed; librdkafka repeats it for each broker and second.
+        LogFormat::Text => "warn,librdkafka=off",
         LogFormat::Json => "info,fjall=warn,lsm_tree=warn,scylla=warn",
     }
 }

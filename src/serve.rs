@@ -41,7 +41,7 @@ impl Part {
     fn port(self) -> u16 {
         match self {
             Self::Gateway => 8080,
-            Self::QueryApi => 8081,
+            Self::QueryApi => 8082,
             Self::Jobs => 0,
         }
     }
@@ -60,13 +60,14 @@ pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
         process.log.create_topics(&topics::sources(config))?;
         let jobs = process.start_jobs()?;
         let gateway = process.start_gateway()?;
+        let hello = Hello::new(config, &process, address);
         let api = process.start_query_api()?;
         let mut router = tidemark_query_api::routes(&api).merge(tidemark_gateway::router(Arc::clone(&gateway)));
         if let Schemas::Embedded(registry) = &process.schemas {
             router = router.nest("/registry", crate::registry::router(Arc::clone(registry)));
         }
         let router = tidemark_query_api::finish(router, &api);
-        say_hello(config, &process, address);
+        tokio::spawn(say_hello(hello));
         if demo {
             let (clock, seeded) = (Arc::clone(&process.clock), process.replica.dir.join("demo-seeded"));
             std::thread::Builder::new().name("demo".into()).spawn(move || demo::run(address, &clock, &seeded))?;
@@ -300,24 +301,49 @@ async fn stop_in_order(
     Ok(())
 }
 
-fn say_hello(config: &Config, process: &Process, address: std::net::SocketAddr) {
-    let kept = |server: Option<&String>| server.map_or_else(|| process.replica.dir.display().to_string(), Clone::clone);
-    println!();
-    println!("  Tidemark is up:  http://{address}");
-    println!();
-    println!("  log       {}", kept(config.kafka.bootstrap.as_ref()));
-    println!("  views     {}", kept(config.cql.contact_points.first()));
-    let registry = config.registry.url.clone().unwrap_or_else(|| format!("http://{address}/registry"));
-    println!("  registry  {registry}");
-    println!();
-    println!("  Publish a flow, then read its hour back:");
-    println!();
+/// Says what runs on what, then waits for every part to be ready and says what to do first.
+async fn say_hello(hello: Hello) {
+    println!("\n  log       {}\n  views     {}\n  registry  {}", hello.log, hello.views, hello.registry);
+    let (address, began) = (hello.address, std::time::Instant::now());
+    let mut told = String::new();
+    loop {
+        let waiting =
+            hello.checks.iter().find_map(|check| (check.check)().err().map(|why| format!("{}: {why}", check.name)));
+        let Some(waiting) = waiting else { break };
+        if waiting != told && began.elapsed() > Duration::from_secs(1) {
+            println!("  waiting   {waiting}");
+            told = waiting;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("\n  Tidemark is up:  http://{address}\n");
+    println!("  Publish a flow, then read it back, marked as partial:\n");
     println!("    curl http://{address}/v1/flows -H 'content-type: application/json' \\");
-    println!(
-        "      -d '{{\"src_app\":\"web\",\"dest_app\":\"db\",\"vpc_id\":\"vpc-1\",\"hour\":'$(($(date +%s)/3600))',\"bytes_tx\":10,\"bytes_rx\":20}}'"
-    );
-    println!("    curl 'http://{address}/v1/flows?src_app=web&format=csv'");
-    println!();
-    println!("  Ctrl-C stops; starting again goes on where it stopped.");
-    println!();
+    let flow = r#"{"src_app":"shop","dest_app":"db","vpc_id":"vpc-1","hour":'$(($(date +%s)/3600))',"bytes_tx":10,"bytes_rx":20}"#;
+    println!("      -d '{flow}'");
+    println!("    curl 'http://{address}/v1/flows?src_app=shop'\n");
+    println!("  Ctrl-C stops; starting again goes on where it stopped.\n");
+}
+
+/// What a newcomer is told.
+struct Hello {
+    log: String,
+    views: String,
+    registry: String,
+    address: std::net::SocketAddr,
+    checks: Vec<tidemark_query_api::Check>,
+}
+
+impl Hello {
+    fn new(config: &Config, process: &Process, address: std::net::SocketAddr) -> Self {
+        let dir = process.replica.dir.display();
+        let embedded = || format!("embedded, in {dir}");
+        Self {
+            log: config.kafka.bootstrap.as_ref().map_or_else(embedded, |kafka| format!("Kafka at {kafka}")),
+            views: config.cql.contact_points.first().map_or_else(embedded, |cql| format!("CQL store at {cql}")),
+            registry: config.registry.url.clone().unwrap_or_else(|| format!("embedded, at http://{address}/registry")),
+            address,
+            checks: process.ops.checks.clone(),
+        }
+    }
 }

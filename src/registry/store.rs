@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use tidemark_log::{At, Cleanup, Log, Outgoing, Producer, TopicPartition, TopicSpec};
 use tidemark_schemas::registry::{self, Event, Refusal, Registry, Subjects};
 
-/// The compacted topic that the registry lives on; its records have the form of Confluent's own `_schemas`.
-pub const TOPIC: &str = "_schemas";
+/// The compacted topic that the registry lives on. Its records have the form of Confluent's `_schemas`, but not its name: on a
+/// cluster that has such a registry too, the two keep apart.
+pub const TOPIC: &str = "tidemark.schemas";
 /// The producer's id: whoever opens the registry anew fences the one before.
 const PRODUCER: &str = "tidemark-schema-registry";
 /// How long reading the topic may take before the log counts as stuck.

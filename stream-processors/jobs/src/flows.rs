@@ -290,4 +290,10 @@ mod tests {
         assert_eq!(row.revision, Revision { epoch: 1, offset: 77 });
         job.spec().validate().unwrap();
     }
+
+    /// A running job stops when its fingerprint changes: this value changes only together with the job's version.
+    #[test]
+    fn the_fingerprint_is_pinned() {
+        assert_eq!(FlowsHourly::new(&Settings::default()).spec().fingerprint(), -5_251_127_994_281_324_815);
+    }
 }
