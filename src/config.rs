@@ -203,28 +203,28 @@ impl FlowsConfig {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Overrides {
     /// Where HTTP is served [default: 127.0.0.1:8080; serve query-api: 127.0.0.1:8082; serve jobs: any free port].
-    #[arg(long, global = true, env = "TIDEMARK_LISTEN", hide_env = true, value_name = "ADDR", value_parser = parse_listen)]
+    #[arg(long, global = true, env = "TIDEMARK_LISTEN", hide_env_values = true, value_name = "ADDR", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
     /// Where the embedded log and views and the replica ids are kept [default: ./tidemark-data].
-    #[arg(long, global = true, env = "TIDEMARK_DATA_DIR", hide_env = true, value_name = "DIR")]
+    #[arg(long, global = true, env = "TIDEMARK_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Bootstrap address of a Kafka cluster; without it the log is embedded.
-    #[arg(long, global = true, env = "TIDEMARK_KAFKA", hide_env = true, value_name = "HOST:PORT")]
+    #[arg(long, global = true, env = "TIDEMARK_KAFKA", hide_env_values = true, value_name = "HOST:PORT")]
     kafka: Option<String>,
     /// Contact point of ScyllaDB or Cassandra; without it views are embedded.
-    #[arg(long, global = true, env = "TIDEMARK_CQL", hide_env = true, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(long, global = true, env = "TIDEMARK_CQL", hide_env_values = true, value_name = "HOST:PORT", value_delimiter = ',')]
     cql: Vec<String>,
     /// Keyspace of the views [default: tidemark].
-    #[arg(long, global = true, env = "TIDEMARK_KEYSPACE", hide_env = true, value_name = "NAME")]
+    #[arg(long, global = true, env = "TIDEMARK_KEYSPACE", hide_env_values = true, value_name = "NAME")]
     keyspace: Option<String>,
     /// Base URL of a schema registry (Confluent REST API); without it the registry is embedded.
-    #[arg(long, global = true, env = "TIDEMARK_REGISTRY", hide_env = true, value_name = "URL")]
+    #[arg(long, global = true, env = "TIDEMARK_REGISTRY", hide_env_values = true, value_name = "URL")]
     registry: Option<String>,
     /// Base URL of an OpenTelemetry collector (OTLP over HTTP) for traces; without it none are exported.
-    #[arg(long, global = true, env = "TIDEMARK_OTLP", hide_env = true, value_name = "URL")]
+    #[arg(long, global = true, env = "TIDEMARK_OTLP", hide_env_values = true, value_name = "URL")]
     otlp: Option<String>,
     /// How to log [default: text].
-    #[arg(long, global = true, env = "TIDEMARK_LOG_FORMAT", hide_env = true, value_name = "FORMAT")]
+    #[arg(long, global = true, env = "TIDEMARK_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 }
 
