@@ -187,7 +187,7 @@ impl<'a> Head<'a> {
     fn cache_control(&self) -> String {
         match self.max_age_s {
             0 => "no-cache".to_owned(),
-            age => format!("max-age={age}, immutable"),
+            age => format!("max-age={age}"),
         }
     }
 }

@@ -49,11 +49,12 @@ pub fn watermark(progress: &[Progress]) -> Option<i64> {
 }
 
 /// The state of the window that ends at `window_end`, from the lowest watermark and the window's ledger entries (one per
-/// merge partition that has records of it). A window that no ledger knows is open or final by the watermark alone.
-pub fn decide(window_end: i64, grace_ms: i64, watermark: Option<i64>, ledgers: &[Ledger]) -> State {
+/// merge partition that has records of it). A window that no ledger knows is open or final by the watermark alone. It is
+/// sealed once all M merge partitions have sealed it: one that has no record of it yet can still open it.
+pub fn decide(window_end: i64, grace_ms: i64, watermark: Option<i64>, m: i32, ledgers: &[Ledger]) -> State {
     if watermark.is_none_or(|w| w < window_end.saturating_add(grace_ms)) {
         State::Open
-    } else if !ledgers.is_empty() && ledgers.iter().all(|l| l.sealed) {
+    } else if ledgers.len() >= usize::try_from(m).unwrap_or(1).max(1) && ledgers.iter().all(|l| l.sealed) {
         State::Sealed
     } else if ledgers.iter().any(|l| l.amended) {
         State::Amended
@@ -106,7 +107,7 @@ mod tests {
     fn state(watermarks: &[Option<i64>], ledgers: &[(bool, bool)]) -> State {
         let progress: Vec<_> = (0..).zip(watermarks).map(|(m, w)| progress(m, 2, *w)).collect();
         let ledgers: Vec<_> = ledgers.iter().map(|(amended, sealed)| ledger(*amended, *sealed)).collect();
-        decide(100, 10, watermark(&progress), &ledgers)
+        decide(100, 10, watermark(&progress), merge_partitions(&progress), &ledgers)
     }
 
     #[test]

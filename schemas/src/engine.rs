@@ -239,7 +239,9 @@ avro_record! {
         pub grace_ms: i64,
         /// What became of it.
         pub reason: LateReason,
-        /// The record's value as read.
+        /// Bytes of the record's value.
+        pub value_length: i64,
+        /// The first of them, as read.
         pub value: &'a [u8],
     }
 }
@@ -305,9 +307,11 @@ avro_record! {
         pub rule: &'a str,
         /// What was found, for people.
         pub detail: &'a str,
-        /// The record's key.
+        /// The first bytes of the record's key.
         pub key: Option<&'a [u8]>,
-        /// The record's value.
+        /// Bytes of the record's value.
+        pub value_length: i64,
+        /// The first of them.
         pub value: Option<&'a [u8]>,
     }
 }

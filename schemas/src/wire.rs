@@ -115,6 +115,10 @@ impl Decoder {
         if let Some(known) = self.known.get(&id) {
             return Ok(Arc::clone(known));
         }
+        // Ids are positive Java ints: no registry gives another, and some answer such a question with nonsense.
+        if id == 0 || i32::try_from(id).is_err() {
+            return Err(Error::UnknownSchema(id));
+        }
         let known = match self.registry.schema(id) {
             Ok(Some(text)) => Known::of(&text, self.readers),
             Ok(None) => return Err(Error::UnknownSchema(id)),

@@ -86,9 +86,9 @@ records! {
     Progress { fingerprint, merge_partition, merge_partitions, watermark, as_of, oldest_append, sources, partition_counts, epoch, revision }
     SourceProgress { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered }
     RowState<'_> { window_start, key, records, accumulator, revision }
-    LateRecord<'_> { topic, partition, offset, event_time, window_start, window_end, watermark, grace_ms, reason, value }
+    LateRecord<'_> { topic, partition, offset, event_time, window_start, window_end, watermark, grace_ms, reason, value_length, value }
     SealedOut<'_> { topic, partition, first_offset, last_offset, window_start, window_end, key, records, accumulator }
-    DeadLetter<'_> { topic, partition, offset, appended_at, rule, detail, key, value }
+    DeadLetter<'_> { topic, partition, offset, appended_at, rule, detail, key, value_length, value }
     Answer<'_> { tenant, key, request_hash, received_at, first_id }
 }
 
@@ -303,6 +303,7 @@ fn late(reason: LateReason) -> LateRecord<'static> {
         watermark: 85,
         grace_ms: 86,
         reason,
+        value_length: 6,
         value: &[0, 0, 0, 0, 1, 9],
     }
 }
@@ -330,6 +331,7 @@ fn dead_letter() -> DeadLetter<'static> {
         rule: "bad_magic",
         detail: "magic byte is 0x7b",
         key: None,
+        value_length: 9,
         value: Some(b"{}"),
     }
 }

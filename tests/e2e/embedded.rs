@@ -96,21 +96,27 @@ fn bad_input_is_refused_with_the_rule_and_nothing_else_is_lost() {
         record.to_string()
     };
     let cases = [
-        ("{\"src_app\":".to_owned(), 400),
-        (record("bytes_tx", "1".into()), 422),
-        (record("bytes_tx", 1.5.into()), 422),
-        (record("bytes_rx", (-1).into()), 422),
-        (record("bytes_rx", (1i64 << 53).into()), 422),
-        (record("src_app", "".into()), 422),
-        (record("dest_app", "x".repeat(257).into()), 422),
-        (record("colour", "red".into()), 422),
-        (record("observed_at", (4_102_444_800_000i64).into()), 422),
-        (format!("{}1{}", "[".repeat(100), "]".repeat(100)), 422),
+        ("{\"src_app\":".to_owned(), 400, ""),
+        (format!("{}1{}", "[".repeat(100), "]".repeat(100)), 422, ""),
+        (record("bytes_tx", "1".into()), 422, "bytes_tx"),
+        (record("bytes_tx", 1.5.into()), 422, "bytes_tx"),
+        (record("bytes_rx", (-1).into()), 422, "bytes_rx"),
+        (record("bytes_rx", (1i64 << 53).into()), 422, "bytes_rx"),
+        (record("src_app", "".into()), 422, "src_app"),
+        (record("dest_app", "x".repeat(257).into()), 422, "dest_app"),
+        (record("colour", "red".into()), 422, "colour"),
+        (record("observed_at", (4_102_444_800_000i64).into()), 422, "observed_at"),
     ];
-    for (body, status) in &cases {
+    for (body, status, field) in &cases {
         let answer = post(&format!("{}/v1/flows", platform.url), "application/json", body.as_bytes()).unwrap();
-        assert!(answer.status == *status || answer.status == 400, "{body}: {} {}", answer.status, answer.body);
-        assert!(answer.json()["title"].is_string(), "{}", answer.body);
+        assert_eq!(answer.status, *status, "{body}: {}", answer.body);
+        let problem = answer.json();
+        assert!(problem["title"].is_string(), "{problem}");
+        if !field.is_empty() {
+            let error = &problem["errors"][0];
+            assert_eq!(error["field"], *field, "{problem}");
+            assert!(error["rule"].is_string() && error["fix"].is_string(), "{problem}");
+        }
     }
     let answer = post(&format!("{}/v1/flows", platform.url), "text/plain", b"hello").unwrap();
     assert_eq!(answer.status, 415, "{}", answer.body);

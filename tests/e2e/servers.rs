@@ -104,8 +104,9 @@ fn foreign_records_count_and_broken_ones_are_dead_lettered() {
     publish(&platform.url, &flows, 1_000);
     assert_exact(&platform.url, &flows);
 
-    // A full day at rest later the platform goes on from its state.
+    // A stop that outlasts the retention of the partials: the platform goes on from its state.
     platform.stop();
+    delete_all_records(&servers, "tidemark.flows.hourly.v1.partials");
     let platform = servers.run(&data, &["up"]);
 
     flows.extend(python_publishes(&servers));
@@ -116,11 +117,11 @@ fn foreign_records_count_and_broken_ones_are_dead_lettered() {
     publish(&platform.url, &flows[..10], 10);
     let again: Vec<Flow> = flows.iter().chain(&flows[..10]).cloned().collect();
     assert_exact(&platform.url, &again);
-    eventually("six dead letters, each with its rule", || {
+    eventually("seven dead letters, each with its rule", || {
         let letters = dead_letters(&servers);
         let mut rules: Vec<&str> = letters.iter().map(|(rule, _)| rule.as_str()).collect();
         rules.sort_unstable();
-        let want = ["bad_magic", "far_future", "malformed", "out_of_range", "short", "unknown_schema"];
+        let want = ["bad_magic", "far_future", "malformed", "malformed", "out_of_range", "short", "unknown_schema"];
         if rules == want { Ok(()) } else { Err(format!("{letters:?}")) }
     });
     let metrics = get(&format!("{}/metrics", platform.url)).unwrap().body;
@@ -129,8 +130,21 @@ fn foreign_records_count_and_broken_ones_are_dead_lettered() {
         .filter(|line| line.starts_with("tidemark_dead_lettered_records_total{"))
         .map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap())
         .sum();
-    assert_eq!(dead, 6, "{metrics}");
+    assert_eq!(dead, 7, "{metrics}");
     platform.stop();
+}
+
+/// What retention does in the end, by Kafka's own tool.
+fn delete_all_records(servers: &Servers, topic: &str) {
+    let partitions: Vec<_> =
+        (0..4).map(|partition| serde_json::json!({"topic": topic, "partition": partition, "offset": -1})).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let json = serde_json::json!({"partitions": partitions, "version": 1}).to_string();
+    std::fs::write(file.path(), json).unwrap();
+    servers.tool(
+        "org.apache.kafka.tools.DeleteRecordsCommand",
+        &["--offset-json-file", file.path().to_str().unwrap()],
+    );
 }
 
 /// Runs a script of tests/e2e with bootstrap address, registry and `last`; the JSON values it printed.
@@ -186,7 +200,7 @@ fn python_publishes(servers: &Servers) -> Vec<Flow> {
     published.iter().map(flow).collect()
 }
 
-/// Six values that cannot be counted, each for another reason.
+/// Seven values that cannot be counted, each for another reason.
 fn broken_records(servers: &Servers) {
     use tidemark_schemas::avro::Avro;
     use tidemark_schemas::flows::FlowObserved;
@@ -206,11 +220,14 @@ fn broken_records(servers: &Servers) {
     let mut bad_magic = good.clone();
     bad_magic[0] = 7;
     let mut unknown = good.clone();
-    unknown[1..5].copy_from_slice(&2_000_000_000u32.to_be_bytes());
+    unknown[1..5].copy_from_slice(&u32::MAX.to_be_bytes());
     let truncated = good[..good.len() - 20].to_vec();
     let ten_years_ahead = flow(2_100_000_000_000, 1);
     let negative = flow(crate::flows::FIRST_HOUR * crate::flows::HOUR_MS, -5);
-    let values = [bad_magic, unknown, truncated, ten_years_ahead, negative, vec![0, 1]];
+    // The largest record that a broker takes by default, or nearly: a letter about it must still fit.
+    let mut large = good.clone();
+    large.resize(990_000, 0);
+    let values = [bad_magic, unknown, truncated, ten_years_ahead, negative, vec![0, 1], large];
     let mut producer = servers.log().producer("e2e-broken").unwrap();
     let write = |sink: &mut dyn tidemark_log::Sink| {
         values.iter().zip(0u32..).try_for_each(|(value, n)| {

@@ -235,6 +235,11 @@ impl<J: Job> Driver<J> {
         self.sealed_out
     }
 
+    /// The watermark of each merge partition.
+    pub fn watermarks(&self) -> Vec<Option<i64>> {
+        self.merges.iter().map(|merge| merge.fold.watermark()).collect()
+    }
+
     /// The lowest watermark of all merge partitions.
     pub fn watermark(&self) -> Option<i64> {
         self.merges.iter().map(|merge| merge.fold.watermark()).min().flatten()

@@ -35,6 +35,9 @@ pub enum Error {
     /// The job's specification breaks a rule.
     #[error("{0}")]
     Spec(#[from] tidemark_core::job::Invalid),
+    /// A defect of the platform.
+    #[error("the stage panicked: {0}; please report it with the log of the process")]
+    Panicked(String),
     /// A source topic is not there.
     #[error("source topic {0} does not exist: create it with `tidemark topics apply`")]
     NoSource(String),
@@ -53,7 +56,7 @@ impl Error {
             },
             Self::Views(error) => matches!(error, tidemark_views::Error::Unavailable(_)),
             Self::Registry(error) => matches!(error, registry::Error::Unavailable(_)),
-            Self::NoSource(_) => true,
+            Self::NoSource(_) | Self::Panicked(_) => true,
             Self::Unreadable { reason, .. } => matches!(reason, wire::Error::Registry(_)),
             Self::Merge(_) | Self::Position(_) | Self::Spec(_) => false,
         }

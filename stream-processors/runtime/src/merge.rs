@@ -10,10 +10,10 @@ use crate::{Error, Plan};
 use std::sync::Arc;
 use tidemark_core::merge::{MergeFold, SealedRow};
 use tidemark_core::{Accumulator, Job, ViewRow};
-use tidemark_log::{Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
+use tidemark_log::{At, Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::catalog::{self, Schema};
-use tidemark_schemas::engine::{Marker, Partial, Progress, RowState, SealedOut};
+use tidemark_schemas::engine::{Marker, Partial, Progress, RowState, SealedOut, SourceProgress};
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
 
@@ -64,6 +64,31 @@ impl<J: Job> MergeStage<J> {
             scratch: Vec::new(),
         }
     }
+
+    /// Moves on to the start of the log where retention has deleted partials beyond the committed offset, if that lost
+    /// nothing: the state has then folded every source offset that the partial stage ever committed, and what is gone were
+    /// control markers. If it has not, the start fails on the missing offset.
+    fn skip_what_is_gone(&mut self) -> Result<(), Error> {
+        let partitions: Vec<TopicPartition> = self.owned.iter().map(|owned| owned.partition.clone()).collect();
+        let starts = self.log.offsets(&partitions, At::Start)?;
+        for (owned, start) in self.owned.iter_mut().zip(starts) {
+            if owned.next_offset < start && all_folded(self.log.as_ref(), &self.plan, &owned.fold)? {
+                tracing::info!(partition = owned.partition.partition, from = owned.next_offset, to = start, "skipped what retention deleted");
+                owned.next_offset = start;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a fold's state covers all that the partial stage has committed.
+fn all_folded<A: Accumulator>(log: &dyn Log, plan: &Plan, fold: &MergeFold<A>) -> Result<bool, Error> {
+    let sources = fold.progress().sources;
+    let partition = |source: &SourceProgress| TopicPartition::new(source.topic.as_str(), source.partition as u32);
+    let partitions: Vec<TopicPartition> = sources.iter().map(partition).collect();
+    let committed = log.committed(&plan.group("partial"), &partitions)?;
+    let covered = |(source, at): (&SourceProgress, Option<GroupOffset>)| at.is_some_and(|at| at.offset == source.next_offset);
+    Ok(!sources.is_empty() && sources.iter().zip(committed).all(covered))
 }
 
 pub(crate) fn unreadable(batch: &Batch<'_>, record: &Record<'_>, reason: wire::Error) -> Error {
@@ -250,6 +275,7 @@ impl<J: Job> Operator for MergeStage<J> {
         if !self.restore.step(&mut self.owned)? {
             return Ok(None);
         }
+        self.skip_what_is_gone()?;
         for owned in &mut self.owned {
             owned.fold.restored();
             tracing::info!(partition = owned.partition.partition, rows = owned.fold.rows(), "state restored");

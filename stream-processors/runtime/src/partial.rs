@@ -16,6 +16,8 @@ use tidemark_schemas::wire;
 
 /// Partials and letters in memory that bring the commit forward, bytes.
 const BYTES_MAX: usize = 64 << 20;
+/// Bytes of a record's key, and of its value, that a letter about it holds.
+const LETTER_BYTES_MAX: usize = 256 << 10;
 /// An idle partition's marker is renewed so often, milliseconds.
 const IDLE_RENEW_MS: i64 = 1_000;
 
@@ -189,8 +191,9 @@ impl Address<'_> {
             appended_at: self.record.timestamp,
             rule,
             detail,
-            key: self.record.key,
-            value: self.record.value,
+            key: self.record.key.map(first),
+            value_length: self.record.value.map_or(0, |value| value.len() as i64),
+            value: self.record.value.map(first),
         };
         out.push(self.target(), self.plan.ids.dead_letter, &letter);
     }
@@ -216,10 +219,16 @@ impl Address<'_> {
                 LatePolicy::Amend => LateReason::Amended,
                 LatePolicy::Hold => LateReason::Held,
             },
-            value: self.record.value.unwrap_or_default(),
+            value_length: self.record.value.map_or(0, |value| value.len() as i64),
+            value: self.record.value.map_or(&[], first),
         };
         out.push(self.target(), self.plan.ids.late_record, &letter);
     }
+}
+
+/// What a letter holds of a key or value: a letter about the largest record still fits a record.
+fn first(bytes: &[u8]) -> &[u8] {
+    bytes.get(..LETTER_BYTES_MAX).unwrap_or(bytes)
 }
 
 /// The short name of why a value could not be read.
@@ -295,6 +304,9 @@ impl<J: Job> Operator for PartialStage<J> {
 
     /// Finds idle partitions: silent for `idle_after`, and read to the end that the log names *after* the time was taken.
     fn tick(&mut self, member: &dyn Member, now: i64) -> Result<(), Error> {
+        for source in &mut self.sources {
+            source.fold.skip_to(member.position(&source.partition)?);
+        }
         if !is_over(now, self.last_idle_check, IDLE_RENEW_MS) {
             return Ok(());
         }

@@ -131,18 +131,13 @@ impl Plan {
         }
         let group = self.group(role);
         let known = log.committed(&group, &partitions)?;
-        let missing: Vec<TopicPartition> = partitions
-            .into_iter()
-            .zip(known)
-            .filter(|(_, known)| known.is_none())
-            .map(|(partition, _)| partition)
-            .collect();
-        if missing.is_empty() {
+        // Partitions added later are begun by whoever they are assigned to; the group may have members by then.
+        if known.iter().any(Option::is_some) {
             return Ok(());
         }
-        let starts = log.offsets(&missing, At::Start)?;
+        let starts = log.offsets(&partitions, At::Start)?;
         let first = |(partition, offset)| GroupOffset { partition, offset, metadata: metadata(&self.spec) };
-        let offsets: Vec<GroupOffset> = missing.into_iter().zip(starts).map(first).collect();
+        let offsets: Vec<GroupOffset> = partitions.into_iter().zip(starts).map(first).collect();
         Ok(log.init_group(&group, &offsets)?)
     }
 

@@ -182,13 +182,22 @@ impl Running {
     }
 }
 
+/// Drives a stage; a panic is an error like another, since the state is thrown away after any.
+fn drive_caught(context: &Context, operator: &mut dyn Operator, config: &StageConfig, status: &StageStatus) -> Result<(), Error> {
+    let driven = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drive(context, operator, config, status)));
+    driven.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(Error::Panicked(text.unwrap_or("no message").to_owned()))
+    })
+}
+
 /// Drives a stage again and again until it is stopped or fails for good.
 fn supervise(context: &Context, operator: &mut dyn Operator, config: &StageConfig, status: &StageStatus) {
     let mut backoff = BACKOFF.0;
     loop {
         status.joining();
         let began = std::time::Instant::now();
-        let Err(error) = drive(context, operator, config, status) else { return };
+        let Err(error) = drive_caught(context, operator, config, status) else { return };
         if context.stop.load(Ordering::Relaxed) {
             tracing::warn!(stage = operator.stage(), %error, "stopped before the last commit; it is read again at the next start");
             return;

@@ -84,15 +84,13 @@ pub(super) fn kind(code: i32) -> Kind {
         | code::INVALID_SESSION_TIMEOUT
         | code::INVALID_TRANSACTION_TIMEOUT
         | code::LOCAL_INVALID_ARG
-        | code::LOCAL_UNKNOWN_PARTITION
-        | code::LOCAL_UNKNOWN_TOPIC
         | code::MSG_SIZE_TOO_LARGE
         | code::OFFSET_METADATA_TOO_LARGE
         | code::POLICY_VIOLATION
         | code::TOPIC_AUTHORIZATION_FAILED
         | code::TOPIC_EXCEPTION
-        | code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-        | code::UNKNOWN_TOPIC_OR_PART => Kind::Invalid,
+        | code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => Kind::Invalid,
+        // Unknown topics too: a broker whose metadata lags says so of a topic that was just made.
         _ => Kind::Retriable,
     }
 }
@@ -212,7 +210,7 @@ mod tests {
         assert_eq!(reading(&error(code::LOCAL_FATAL, false)), Reading::Ends(Kind::Fenced));
         assert_eq!(reading(&error(code::FENCED_INSTANCE_ID, false)), Reading::Ends(Kind::Fenced));
         assert_eq!(reading(&error(code::INVALID_SESSION_TIMEOUT, false)), Reading::Ends(Kind::Invalid));
-        assert_eq!(reading(&error(code::UNKNOWN_TOPIC_OR_PART, true)), Reading::Ends(Kind::Invalid));
+        assert_eq!(reading(&error(code::UNKNOWN_TOPIC_OR_PART, true)), Reading::Ends(Kind::Retriable));
         assert_eq!(reading(&error(code::LOCAL_TIMED_OUT, true)), Reading::Ends(Kind::Retriable));
         assert_eq!(reading(&error(code::LOCAL_TIMED_OUT, false)), Reading::GoesOn);
     }
