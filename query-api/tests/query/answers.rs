@@ -96,19 +96,24 @@ async fn before_any_progress_everything_is_open() {
 #[tokio::test]
 async fn states_come_from_watermarks_and_ledgers() {
     type Flags = (bool, bool); // amended, sealed
-    let cases: [(&[Option<i64>], Flags, Flags, &str); 7] = [
+    let cases: [(&[Option<i64>], Flags, Flags, &str); 8] = [
         (&[Some(0), Some(0)], (false, false), (false, false), "open"),
         (&[Some(0), Some(0), None], (false, false), (false, false), "open"),
         (&[Some(0), Some(0), Some(-1)], (false, true), (false, true), "open"),
         (&[Some(0), Some(0), Some(0)], (false, false), (false, false), "final"),
         (&[Some(0), Some(0), Some(9)], (true, false), (false, false), "amended"),
         (&[Some(0), Some(0), Some(0)], (false, true), (false, false), "final"),
+        // The third partition holds nothing of the hour yet: a new key could still open it there.
+        (&[Some(0), Some(0), Some(0)], (false, true), (true, true), "amended"),
         (&[Some(0), Some(0), Some(0)], (false, true), (true, true), "sealed"),
     ];
     for (watermarks, one, two, expected) in cases {
         let f = Fixture::new().await;
         for (m, (amended, sealed)) in [(0, one), (1, two)] {
             f.ledger(Ledger { amended, sealed, ..ledger(NOW_HOUR - 3, m, 1) }).await;
+        }
+        if expected == "sealed" {
+            f.ledger(Ledger { sealed: true, ..ledger(NOW_HOUR - 3, 2, 1) }).await;
         }
         for (m, offset) in watermarks.iter().enumerate() {
             let watermark = offset.map(|o| closes(NOW_HOUR - 3) + o);

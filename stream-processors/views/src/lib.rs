@@ -28,9 +28,20 @@ pub struct ViewSpec {
     pub clustering: Vec<Column>,
     /// The other columns.
     pub values: Vec<Column>,
-    /// Milliseconds a row is kept, counted from [`Row::written_at`], and a ledger entry, counted from `opened_at`: a
-    /// window's rows and entries go together. A second to 20 years (CQL's bound). Progress is kept for ever.
+    /// Milliseconds a row is kept, counted from [`Row::written_at`]. A second to 20 years (CQL's bound). Ledger entries are kept
+    /// [`LEDGER_RETENTIONS`] times as long, progress for ever.
     pub retention_ms: i64,
+}
+
+/// Ledger entries are small and say what a window held after its rows are gone: they are kept for so many retentions of the
+/// view, counted from `opened_at`.
+pub const LEDGER_RETENTIONS: i64 = 8;
+
+impl ViewSpec {
+    /// The `written_at` of a row that would go together with a ledger entry opened at `opened_at`.
+    fn ledger_written_at(&self, opened_at: i64) -> i64 {
+        opened_at.saturating_add(self.retention_ms.saturating_mul(LEDGER_RETENTIONS - 1))
+    }
 }
 
 /// A column of a view.

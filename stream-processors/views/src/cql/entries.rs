@@ -26,7 +26,7 @@ impl CqlViews {
     async fn write_entry(&self, view: &ViewSpec, text: &str, entry: &Ledger, now: i64) -> Result<(), Error> {
         let revision = Revision { epoch: entry.epoch, offset: entry.revision };
         check::revision(view, revision)?;
-        let Some(ttl) = ttl(view, entry.opened_at, now) else {
+        let Some(ttl) = ttl(view, view.ledger_written_at(entry.opened_at), now) else {
             return Ok(());
         };
         let mut blob = Vec::with_capacity(256);

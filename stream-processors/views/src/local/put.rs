@@ -82,7 +82,7 @@ impl Store {
         for entry in entries {
             let revision = Revision { epoch: entry.epoch, offset: entry.revision };
             check::revision(view, revision)?;
-            if self.expired(view, entry.opened_at) {
+            if self.expired(view, view.ledger_written_at(entry.opened_at)) {
                 continue;
             }
             let mut key = key::of_text(&view.name, &[]);

@@ -151,7 +151,7 @@ impl Store {
             key
         };
         let mut entries: Vec<Ledger> = read_all(view, "ledger entry", self.ledger.range(bound(from)..bound(to)))?;
-        entries.retain(|entry| !self.expired(view, entry.opened_at));
+        entries.retain(|entry| !self.expired(view, view.ledger_written_at(entry.opened_at)));
         Ok(entries)
     }
 

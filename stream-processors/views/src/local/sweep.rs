@@ -98,7 +98,7 @@ impl Store {
         for item in self.ledger.prefix(key::of_text(&view.name, &[])) {
             let (key, value) = item.into_inner().map_err(failed)?;
             let entry: Ledger = record::read(&value).map_err(|e| corrupt(view, "ledger entry", e))?;
-            if self.expired(view, entry.opened_at) {
+            if self.expired(view, view.ledger_written_at(entry.opened_at)) {
                 batch.remove(&self.ledger, key);
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use scylla::client::session_builder::SessionBuilder;
 use tidemark_views::cql::{CqlConfig, CqlViews, Credentials};
-use tidemark_views::{Error, ViewStore};
+use tidemark_views::{Error, LEDGER_RETENTIONS, ViewStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +35,7 @@ async fn rows_and_ledger_live_for_what_is_left_of_the_retention() {
     row.written_at = now() - WEEK + 1_000_000;
     fixture.store.put_rows(&spec, &[row]).await.unwrap();
     let mut entry = ledger(0, 0, 0, 1);
-    entry.opened_at = now() - WEEK + 1_000_000;
+    entry.opened_at = now() - LEDGER_RETENTIONS * WEEK + 1_000_000;
     fixture.store.put_ledger(&spec, &[entry]).await.unwrap();
     fixture.store.put_progress(&spec, &progress(0, 0, 1)).await.unwrap();
     let session = SessionBuilder::new().known_node(&fixture.address).build().await.unwrap();

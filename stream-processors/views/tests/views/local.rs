@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
 use tidemark_views::local::LocalViews;
-use tidemark_views::{Error, Row, RowPartition, ViewStore};
+use tidemark_views::{Error, LEDGER_RETENTIONS, Row, RowPartition, ViewStore};
 use tokio::runtime::Handle;
 
 use crate::sample::*;
@@ -51,7 +51,7 @@ async fn rows_go_when_their_retention_is_over() {
     (last.partition, last.written_at) = (young.clone(), begin + 1);
     store.put_rows(&spec, &rows).await.unwrap();
     let mut entries = [ledger(0, 3, 0, 1), ledger(0, 4, 0, 1)];
-    entries[0].opened_at = begin;
+    entries[0].opened_at = begin - (LEDGER_RETENTIONS - 1) * WEEK;
     entries[1].opened_at = begin + 1;
     store.put_ledger(&spec, &entries).await.unwrap();
     store.put_progress(&spec, &progress(3, 0, 1)).await.unwrap();

@@ -1,6 +1,8 @@
 //! What holds for every store.
 
-use tidemark_views::{Error, Kind, Revision, Row, RowPartition, RowQuery, Value, ViewSpec, ViewStore};
+use tidemark_views::{
+    Error, Kind, LEDGER_RETENTIONS, Revision, Row, RowPartition, RowQuery, Value, ViewSpec, ViewStore,
+};
 
 use crate::sample::*;
 
@@ -292,7 +294,7 @@ pub(crate) async fn what_is_past_its_retention_is_not_written(store: Store<'_>) 
     store.put_rows(&spec, &rows).await.unwrap();
     assert_eq!(store.rows(&spec, &all(partition())).await.unwrap(), rows[1..]);
     let mut entries = vec![ledger(0, 0, 0, 1), ledger(HOUR, 0, 0, 1)];
-    entries[0].opened_at = old;
+    entries[0].opened_at = old - (LEDGER_RETENTIONS - 1) * WEEK;
     store.put_ledger(&spec, &entries).await.unwrap();
     assert_eq!(store.ledger(&spec, 0, WEEK).await.unwrap(), entries[1..]);
 }
