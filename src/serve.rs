@@ -57,7 +57,7 @@ pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
         let listener = server::bind(config.listen_or(8080)).await?;
         let address = listener.local_addr()?;
         let mut process = Process::open(config, replica).await?;
-        process.log.create_topics(&topics::sources(config))?;
+        process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
         let jobs = process.start_jobs()?;
         let gateway = process.start_gateway()?;
         let hello = Hello::new(config, &process, address);
@@ -108,7 +108,7 @@ pub fn serve(config: &Config, part: Part) -> anyhow::Result<()> {
 
 async fn serve_gateway(config: &Config, replica: Replica, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
     let mut process = Process::open_without_views(config, replica)?;
-    process.log.create_topics(&topics::sources(config))?;
+    process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
     let gateway = process.start_gateway()?;
     let router = tidemark_gateway::router(Arc::clone(&gateway))
         .merge(ops::router(process.ops))
@@ -119,7 +119,7 @@ async fn serve_gateway(config: &Config, replica: Replica, listener: tokio::net::
 
 async fn serve_jobs(config: &Config, replica: Replica, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
     let mut process = Process::open(config, replica).await?;
-    process.log.create_topics(&topics::sources(config))?;
+    process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
     let jobs = process.start_jobs()?;
     server::serve(listener, ops::router(process.ops), stopped()).await;
     stop_in_order(None, Some(jobs), process.telemetry).await

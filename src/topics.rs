@@ -4,26 +4,31 @@ use crate::config::Config;
 use crate::open;
 use tidemark_core::Job;
 use tidemark_jobs::flows::{self, FlowsHourly};
-use tidemark_log::{Cleanup, TopicSpec};
+use tidemark_log::{Cleanup, Log, TopicSpec};
 use tidemark_runtime::Plan;
 
-/// The source topics of all jobs. Telemetry is kept for the retention.
-pub fn sources(config: &Config) -> Vec<TopicSpec> {
-    vec![TopicSpec {
+/// The source topics of all jobs. Telemetry is kept for the retention. One that has been grown keeps its partitions: the jobs
+/// take all there are.
+///
+/// # Errors
+/// The log does not answer.
+pub fn sources(config: &Config, log: &dyn Log) -> Result<Vec<TopicSpec>, tidemark_log::Error> {
+    let there = log.partitions(flows::TOPIC)?.unwrap_or(0);
+    Ok(vec![TopicSpec {
         name: flows::TOPIC.into(),
-        partitions: config.flows.partitions,
+        partitions: config.flows.partitions.max(there),
         cleanup: Cleanup::Delete,
         retention_ms: Some(config.flows.retention_ms),
-    }]
+    }])
 }
 
 /// Every topic of the platform.
 ///
 /// # Errors
-/// The configuration makes a job that breaks a rule.
-pub fn all(config: &Config) -> anyhow::Result<Vec<TopicSpec>> {
+/// The configuration makes a job that breaks a rule, or the log does not answer.
+pub fn all(config: &Config, log: &dyn Log) -> anyhow::Result<Vec<TopicSpec>> {
     let job = FlowsHourly::new(&config.flows.job());
-    let mut topics = sources(config);
+    let mut topics = sources(config, log)?;
     topics.push(tidemark_gateway::answers_topic());
     topics.extend(Plan::new(job.spec().clone())?.topics());
     Ok(topics)
@@ -34,8 +39,9 @@ pub fn all(config: &Config) -> anyhow::Result<Vec<TopicSpec>> {
 /// # Errors
 /// The cluster refuses or does not answer.
 pub fn apply(config: &Config) -> anyhow::Result<()> {
-    let topics = all(config)?;
-    open::kafka_only(config)?.create_topics(&topics)?;
+    let log = open::kafka_only(config)?;
+    let topics = all(config, log.as_ref())?;
+    log.create_topics(&topics)?;
     println!("{:<44} {:>10}  {:<16} retention", "topic", "partitions", "cleanup");
     for topic in topics {
         let cleanup = match topic.cleanup {

@@ -340,6 +340,12 @@ impl<A: Accumulator> MergeFold<A> {
         self.sealing.iter().flat_map(|state| state.rows.iter().map(|(key, _)| (state.ledger.window_start, key)))
     }
 
+    /// How far it has come, if that changed since the last commit: only a marker changes it, so that equal revisions have
+    /// equal contents.
+    pub fn touched_progress(&self) -> Option<Progress> {
+        self.progress_touched.then(|| self.progress())
+    }
+
     /// How far it has come.
     pub fn progress(&self) -> Progress {
         Progress {

@@ -178,7 +178,9 @@ impl<J: Job> Output<'_, J> {
         for ledger in owned.fold.touched_ledgers() {
             self.send_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
         }
-        self.progress(&owned.fold.progress())?;
+        if let Some(progress) = owned.fold.touched_progress() {
+            self.progress(&progress)?;
+        }
         for letter in &owned.sealed_out {
             self.sink.send(Outgoing {
                 topic: &plan.late,
