@@ -212,7 +212,14 @@ pub struct Overrides {
     #[arg(long, global = true, env = "TIDEMARK_KAFKA", hide_env_values = true, value_name = "HOST:PORT")]
     kafka: Option<String>,
     /// Contact point of ScyllaDB or Cassandra; without it views are embedded.
-    #[arg(long, global = true, env = "TIDEMARK_CQL", hide_env_values = true, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEMARK_CQL",
+        hide_env_values = true,
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
     cql: Vec<String>,
     /// Keyspace of the views [default: tidemark].
     #[arg(long, global = true, env = "TIDEMARK_KEYSPACE", hide_env_values = true, value_name = "NAME")]

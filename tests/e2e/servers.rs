@@ -141,10 +141,7 @@ fn delete_all_records(servers: &Servers, topic: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let json = serde_json::json!({"partitions": partitions, "version": 1}).to_string();
     std::fs::write(file.path(), json).unwrap();
-    servers.tool(
-        "org.apache.kafka.tools.DeleteRecordsCommand",
-        &["--offset-json-file", file.path().to_str().unwrap()],
-    );
+    servers.tool("org.apache.kafka.tools.DeleteRecordsCommand", &["--offset-json-file", file.path().to_str().unwrap()]);
 }
 
 /// Runs a script of tests/e2e with bootstrap address, registry and `last`; the JSON values it printed.
