@@ -2,7 +2,7 @@
 //!
 //! Promise: exporting slows and stops nothing. Spans wait in a bounded queue for a thread of their own; what has no room is
 //! thrown away. A collector that does not take them is named in the log once a minute, and a stop waits for it
-//! [`STOP_TIMEOUT`] at most.
+//! `STOP_TIMEOUT` at most.
 
 use crate::config::Config;
 use anyhow::Context;

@@ -95,7 +95,13 @@ impl Facts {
     }
 
     pub(crate) fn state(&self, start: i64) -> State {
-        state::decide(start.saturating_add(HOUR_MS), self.grace_ms, self.watermark, state::merge_partitions(&self.progress), self.hour(start))
+        state::decide(
+            start.saturating_add(HOUR_MS),
+            self.grace_ms,
+            self.watermark,
+            state::merge_partitions(&self.progress),
+            self.hour(start),
+        )
     }
 
     /// The oldest `as_of`: everything read before it is in.

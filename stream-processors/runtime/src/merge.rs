@@ -73,7 +73,12 @@ impl<J: Job> MergeStage<J> {
         let starts = self.log.offsets(&partitions, At::Start)?;
         for (owned, start) in self.owned.iter_mut().zip(starts) {
             if owned.next_offset < start && all_folded(self.log.as_ref(), &self.plan, &owned.fold)? {
-                tracing::info!(partition = owned.partition.partition, from = owned.next_offset, to = start, "skipped what retention deleted");
+                tracing::info!(
+                    partition = owned.partition.partition,
+                    from = owned.next_offset,
+                    to = start,
+                    "skipped what retention deleted"
+                );
                 owned.next_offset = start;
             }
         }
@@ -87,7 +92,8 @@ fn all_folded<A: Accumulator>(log: &dyn Log, plan: &Plan, fold: &MergeFold<A>) -
     let partition = |source: &SourceProgress| TopicPartition::new(source.topic.as_str(), source.partition as u32);
     let partitions: Vec<TopicPartition> = sources.iter().map(partition).collect();
     let committed = log.committed(&plan.group("partial"), &partitions)?;
-    let covered = |(source, at): (&SourceProgress, Option<GroupOffset>)| at.is_some_and(|at| at.offset == source.next_offset);
+    let covered =
+        |(source, at): (&SourceProgress, Option<GroupOffset>)| at.is_some_and(|at| at.offset == source.next_offset);
     Ok(!sources.is_empty() && sources.iter().zip(committed).all(covered))
 }
 

@@ -183,7 +183,12 @@ impl Running {
 }
 
 /// Drives a stage; a panic is an error like another, since the state is thrown away after any.
-fn drive_caught(context: &Context, operator: &mut dyn Operator, config: &StageConfig, status: &StageStatus) -> Result<(), Error> {
+fn drive_caught(
+    context: &Context,
+    operator: &mut dyn Operator,
+    config: &StageConfig,
+    status: &StageStatus,
+) -> Result<(), Error> {
     let driven = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drive(context, operator, config, status)));
     driven.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
