@@ -19,6 +19,7 @@
 //! any number of `tidemark serve jobs` may do the work, before, while or after the records are loaded.
 
 pub mod load;
+pub mod memory;
 pub mod observed;
 pub mod outcome;
 pub mod reference;

@@ -103,7 +103,7 @@ impl Outcome {
         for progress in observed.progress.values() {
             let late: i64 = progress.sources.iter().map(|source| source.late).sum();
             self.behind += usize::from(read(progress) != self.records || late != self.late as i64);
-            let out = progress.sources.iter().map(|source| source.held + source.filtered + source.dead_lettered);
+            let out = progress.sources.iter().map(|source| source.held + source.filtered + source.dead_lettered + source.duplicates);
             self.kept_out += out.sum::<i64>();
         }
         // Who has not said anything is behind; when nobody has, there is one at least.
@@ -189,6 +189,7 @@ mod tests {
             held: 0,
             filtered: 0,
             dead_lettered: 0,
+            duplicates: 0,
         };
         Progress {
             fingerprint: 0,

@@ -53,6 +53,7 @@ impl Stages {
             threads,
             commit_interval_ms: COMMIT_INTERVAL_MS,
             session_timeout: SESSION_TIMEOUT,
+            state: None,
         };
         let shape = flows::shape(job.spec());
         let running = run::start(job, &shape, &parts, &settings)?;

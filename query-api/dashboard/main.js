@@ -1,5 +1,6 @@
 // The page: live events in, sections redrawn.
 import { Chart } from "./chart.js";
+import { watch } from "./status.js";
 import { Detail } from "./table.js";
 import { brief, bytes, count, duration, element, hour as hourName, instant, parse, write } from "./units.js";
 
@@ -49,7 +50,7 @@ function strip(p) {
   }
   write("rate", rate(p.received));
   drops("drop-accepted", [["dead-lettered", p.dropped.dead_lettered]]);
-  drops("drop-folded", [["filtered", p.dropped.filtered], ["held", p.dropped.held], ["after sealing", p.dropped.sealed_out]],
+  drops("drop-folded", [["repeats", p.dropped.duplicates], ["filtered", p.dropped.filtered], ["held", p.dropped.held], ["after sealing", p.dropped.sealed_out]],
     p.late_folded ? `${brief(p.late_folded)} late, folded in` : "");
   const gone = p.folded - p.served;
   drops("drop-served", [["expired", Math.max(0, gone)]]);
@@ -90,7 +91,7 @@ function sources(list) {
   byId("sources").tBodies[0].replaceChildren(...list.map((s) => element("tr", {},
     element("th", { scope: "row" }, `${s.topic} ${s.partition}`),
     element("td", {}, instant(s.watermark) + (s.idle_at ? ", idle" : "")),
-    ...[s.next_offset, s.records, s.late, s.held, s.filtered, s.dead_lettered].map((n) => element("td", { class: "n" }, count(n))))));
+    ...[s.next_offset, s.records, s.late, s.held, s.filtered, s.dead_lettered, s.duplicates].map((n) => element("td", { class: "n" }, count(n))))));
 }
 
 /** The chosen hour: its line of facts at once, its contents when they may have changed. */
@@ -137,8 +138,14 @@ function connect() {
   live.addEventListener("error", () => {
     link("away");
     // A refused stream is closed for good by the browser; a broken one it opens again by itself.
-    if (live.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+    if (live.readyState === EventSource.CLOSED) signedIn().then(() => setTimeout(connect, 3000));
   });
+}
+
+/** A refused stream does not say why; a request does. Without a good token the page to sign in comes next. */
+async function signedIn() {
+  const response = await fetch("/v1/progress").catch(() => null);
+  if (response?.status === 401) location.assign("/login");
 }
 
 function link(to) {
@@ -168,3 +175,4 @@ byId("copy").addEventListener("click", async () => {
 });
 write("curl", curl());
 connect();
+watch(byId("status"));

@@ -10,6 +10,7 @@ const byId = (id) => document.getElementById(id);
 /** Fetches an answer; a problem document becomes an error with its words. */
 async function ask(path, params) {
   const response = await fetch(`${path}?${new URLSearchParams(params)}`);
+  if (response.status === 401) location.assign("/login");
   const body = parse(await response.text());
   if (!response.ok) throw new Error([body.detail, body.fix].filter(Boolean).join("; "));
   return body;

@@ -122,6 +122,7 @@ fn progress(merge_partition: i32, records: i64, revision: i64) -> Progress {
         held: 0,
         filtered: 0,
         dead_lettered: if partition == 1 { 36 } else { 0 },
+        duplicates: 0,
     };
     let sources: Vec<_> = (0..3).map(source).collect();
     Progress {

@@ -14,11 +14,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Path, media type, contents.
-const PAGES: [(&str, &str, &str); 8] = [
+const PAGES: [(&str, &str, &str); 9] = [
     ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
     ("/dashboard/style.css", "text/css; charset=utf-8", include_str!("../dashboard/style.css")),
     ("/dashboard/main.js", "text/javascript; charset=utf-8", include_str!("../dashboard/main.js")),
     ("/dashboard/chart.js", "text/javascript; charset=utf-8", include_str!("../dashboard/chart.js")),
+    ("/dashboard/status.js", "text/javascript; charset=utf-8", include_str!("../dashboard/status.js")),
     ("/dashboard/table.js", "text/javascript; charset=utf-8", include_str!("../dashboard/table.js")),
     ("/dashboard/theme.js", "text/javascript; charset=utf-8", include_str!("../dashboard/theme.js")),
     ("/dashboard/units.js", "text/javascript; charset=utf-8", include_str!("../dashboard/units.js")),

@@ -31,6 +31,7 @@ mod progress;
 mod routes;
 mod scan;
 pub mod state;
+mod status;
 mod top;
 mod totals;
 
@@ -45,6 +46,7 @@ pub use params::RANGE_HOURS_MAX;
 pub use problem::{Problem, Reason};
 pub use progress::{Dropped, Holding, MergeProgress, ProgressAnswer, SourceCounts};
 pub use routes::{ENDPOINTS, finish, router, routes};
+pub use status::{Status, StatusAnswer};
 pub use top::{Group, TopAnswer};
 
 /// Appends Prometheus text to the answer of `/metrics`; called on each scrape, must not block.
@@ -79,6 +81,8 @@ pub struct Parts {
     pub checks: Vec<Check>,
     /// Asked by `/metrics`, besides the API's own.
     pub metrics: Vec<Render>,
+    /// Asked by `/v1/status`.
+    pub status: Vec<Status>,
     /// Merged into `/v1/openapi.json`.
     pub docs: Vec<utoipa::openapi::OpenApi>,
 }

@@ -139,6 +139,7 @@ fn view(api: &Api, facts: &Facts, out: &mut String) {
         ("held", d.held),
         ("filtered", d.filtered),
         ("dead_lettered", d.dead_lettered),
+        ("duplicates", d.duplicates),
         ("sealed_out", d.sealed_out),
     ];
     for (stage, count) in stages {

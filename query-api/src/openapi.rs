@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::{Api, flows, health, hours, live, metrics, progress, top};
+use crate::{Api, flows, health, hours, live, metrics, progress, status, top};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,7 +19,8 @@ use crate::{Api, flows, health, hours, live, metrics, progress, top};
                        problem documents (RFC 9457). Names of query parameters are checked.",
     ),
     paths(
-        flows::flows, hours::hours, progress::progress, top::top, live::live, health::health, metrics::metrics, document
+        flows::flows, hours::hours, progress::progress, top::top, live::live, health::health, metrics::metrics,
+        status::status, document
     ),
     tags(
         (name = "query", description = "What has been summed"),

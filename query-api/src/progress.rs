@@ -32,7 +32,7 @@ pub struct ProgressAnswer {
     pub received: i64,
     /// Of these, well-formed: not dead-lettered.
     pub accepted: i64,
-    /// Of these, in the sums: not filtered, held or sealed out.
+    /// Of these, in the sums: not filtered, held, sealed out or repeated.
     pub folded: i64,
     /// Records in the rows that can be read now; less than folded once rows have passed their retention.
     pub served: i64,
@@ -53,6 +53,8 @@ pub struct ProgressAnswer {
 pub struct Dropped {
     /// Could not be read or may not be counted.
     pub dead_lettered: i64,
+    /// Repeats of a record, by a job that counts them once.
+    pub duplicates: i64,
     /// Taken out by the job's `where`.
     pub filtered: i64,
     /// Late, under policy `hold`.
@@ -84,6 +86,8 @@ pub struct SourceCounts {
     pub filtered: i64,
     /// Dead-lettered.
     pub dead_lettered: i64,
+    /// Repeats, counted once.
+    pub duplicates: i64,
 }
 
 /// How far a merge partition has come.
@@ -141,6 +145,7 @@ pub(crate) fn summary(facts: &Facts, grace_ms: i64, idle_after_ms: i64, now: i64
     let counts = Counts::of(&facts.ledgers);
     let dropped = Dropped {
         dead_lettered: total(|s| s.dead_lettered),
+        duplicates: total(|s| s.duplicates),
         filtered: total(|s| s.filtered),
         held: total(|s| s.held),
         sealed_out: counts.sealed_out,
@@ -154,7 +159,7 @@ pub(crate) fn summary(facts: &Facts, grace_ms: i64, idle_after_ms: i64, now: i64
         grace_ms,
         received,
         accepted,
-        folded: accepted - dropped.filtered - dropped.held - dropped.sealed_out,
+        folded: accepted - dropped.duplicates - dropped.filtered - dropped.held - dropped.sealed_out,
         served: counts.records,
         late_folded: total(|s| s.late),
         dropped,
@@ -181,6 +186,7 @@ fn source_counts(source: &SourceProgress) -> SourceCounts {
         held: source.held,
         filtered: source.filtered,
         dead_lettered: source.dead_lettered,
+        duplicates: source.duplicates,
     }
 }
 

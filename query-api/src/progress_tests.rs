@@ -15,6 +15,7 @@ fn source(partition: i32, watermark: Option<i64>, idle_at: Option<i64>) -> Sourc
         held: 0,
         filtered: 0,
         dead_lettered: 0,
+        duplicates: 0,
     }
 }
 

@@ -6,11 +6,20 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{MethodRouter, get};
 
-use crate::{Api, dashboard, flows, health, hours, layers, live, metrics, openapi, progress, top};
+use crate::{Api, dashboard, flows, health, hours, layers, live, metrics, openapi, progress, status, top};
 
 /// The paths of the API, all of them GET; the pages of the dashboard come on top.
-pub const ENDPOINTS: [&str; 8] =
-    ["/metrics", "/v1/flows", "/v1/health", "/v1/hours", "/v1/live", "/v1/openapi.json", "/v1/progress", "/v1/top"];
+pub const ENDPOINTS: [&str; 9] = [
+    "/metrics",
+    "/v1/flows",
+    "/v1/health",
+    "/v1/hours",
+    "/v1/live",
+    "/v1/openapi.json",
+    "/v1/progress",
+    "/v1/status",
+    "/v1/top",
+];
 
 fn endpoint(path: &str) -> MethodRouter<Arc<Api>> {
     match path {
@@ -21,6 +30,7 @@ fn endpoint(path: &str) -> MethodRouter<Arc<Api>> {
         "/v1/live" => get(live::live),
         "/v1/openapi.json" => get(openapi::document),
         "/v1/progress" => get(progress::progress),
+        "/v1/status" => get(status::status),
         "/v1/top" => get(top::top),
         _ => MethodRouter::new(),
     }

@@ -32,6 +32,8 @@ schemas! {
     PROGRESS = "tidemark.engine.Progress", "engine/Progress.avsc";
     /// Changelog entry of a row.
     ROW_STATE = "tidemark.engine.RowState", "engine/RowState.avsc";
+    /// Ids seen by a job that counts repeats once.
+    SEEN_IDS = "tidemark.engine.SeenIds", "engine/SeenIds.avsc";
     /// A late record.
     LATE_RECORD = "tidemark.engine.LateRecord", "engine/LateRecord.avsc";
     /// A partial row for a sealed window.
@@ -40,4 +42,6 @@ schemas! {
     DEAD_LETTER = "tidemark.engine.DeadLetter", "engine/DeadLetter.avsc";
     /// What a gateway answered.
     ANSWER = "tidemark.gateway.Answer", "gateway/Answer.avsc";
+    /// How far a gateway has published its spool.
+    SPOOL_POSITION = "tidemark.gateway.SpoolPosition", "gateway/SpoolPosition.avsc";
 }

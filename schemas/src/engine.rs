@@ -85,6 +85,8 @@ avro_record! {
         pub filtered: i64,
         /// Dead-lettered.
         pub dead_lettered: i64,
+        /// Repeats of a record that the job counts once.
+        pub duplicates: i64,
     }
 }
 
@@ -199,6 +201,22 @@ avro_record! {
         pub filtered: i64,
         /// Dead-lettered.
         pub dead_lettered: i64,
+        /// Repeats of a record that the job counts once.
+        pub duplicates: i64,
+    }
+}
+
+avro_record! {
+    /// `SeenIds.avsc`: ids that one commit of a source partition has seen for the first time.
+    pub struct SeenIds<'a> {
+        /// Of the job version.
+        pub fingerprint: i64,
+        /// Source topic.
+        pub topic: &'a str,
+        /// Source partition.
+        pub partition: i32,
+        /// 24 bytes each: the id and the log time it was seen at.
+        pub ids: &'a [u8],
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::avro::Avro;
 use crate::catalog;
 use crate::registry::{self, Registry};
 use crate::resolve::{self, Plan, RunError};
+use unknown::{Advice, Unknown};
+
+mod unknown;
 
 /// Why a value could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -70,6 +74,7 @@ pub struct Decoder {
     registry: Arc<dyn Registry>,
     readers: &'static [catalog::Schema],
     known: HashMap<u32, Arc<Known>>,
+    unknown: Unknown,
     last: Option<(u32, Arc<Known>)>,
 }
 
@@ -89,14 +94,15 @@ enum Known {
 impl Decoder {
     /// Reads values of `readers`' schemas. When there is only one, a writer may have its own name for the record.
     pub fn new(registry: Arc<dyn Registry>, readers: &'static [catalog::Schema]) -> Self {
-        Self { registry, readers, known: HashMap::new(), last: None }
+        Self { registry, readers, known: HashMap::new(), unknown: Unknown::default(), last: None }
     }
 
     /// Splits `value` and gives the index of our schema and the datum in that schema's binary form: borrowed from `value`
     /// when the writer's form is the same, else written to `scratch`, which is cleared first.
     ///
     /// [`Error::Registry`] says nothing of the value: try again. All other errors are the value's own; an unknown id is
-    /// asked for again the next time, since its schema may be registered meanwhile.
+    /// asked for again a second later, since its schema may be registered meanwhile. Values of ever new ids take half of the
+    /// caller's time for questions to the registry at most, and are [`Error::Registry`] beyond that.
     #[inline]
     pub fn datum<'a>(&mut self, value: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<(usize, &'a [u8]), Error> {
         let (id, datum) = split(value)?;
@@ -119,14 +125,27 @@ impl Decoder {
         if id == 0 || i32::try_from(id).is_err() {
             return Err(Error::UnknownSchema(id));
         }
-        let known = match self.registry.schema(id) {
+        let began = Instant::now();
+        match self.unknown.advise(id, began) {
+            Advice::Ask => {}
+            Advice::Unknown => return Err(Error::UnknownSchema(id)),
+            Advice::Later => return Err(Error::Registry(registry::Error::Unavailable(too_many(id)))),
+        }
+        let answer = self.registry.schema(id);
+        let now = Instant::now();
+        self.unknown.asked(id, began, now);
+        let known = match answer {
             Ok(Some(text)) => Known::of(&text, self.readers),
-            Ok(None) => return Err(Error::UnknownSchema(id)),
+            Ok(None) => {
+                self.unknown.add(id, now);
+                return Err(Error::UnknownSchema(id));
+            }
             Err(e @ registry::Error::Unavailable(_)) => return Err(Error::Registry(e)),
             Err(e @ (registry::Error::Invalid(_) | registry::Error::Incompatible { .. })) => {
                 Known::Refused(names(self.readers), e.to_string())
             }
         };
+        self.unknown.remove(id);
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
         }
@@ -190,6 +209,13 @@ impl Known {
             }
         }
     }
+}
+
+fn too_many(id: u32) -> String {
+    format!(
+        "values come with more schema ids than can be asked for at a time, {id} among them; reading goes on slowly. Look for a \
+         publisher that writes without registering its schemas"
+    )
 }
 
 fn names(readers: &[catalog::Schema]) -> String {

@@ -13,7 +13,7 @@ use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::catalog::{self, Schema};
 use tidemark_schemas::engine::*;
 use tidemark_schemas::flows::*;
-use tidemark_schemas::gateway::Answer;
+use tidemark_schemas::gateway::{Answer, SpoolPosition};
 
 /// A field as apache-avro sees it, logical types taken off.
 trait AsValue {
@@ -76,7 +76,7 @@ records! {
     PartialWindow<'_> { start, first_offset, last_offset, late, held, rows }
     PartialRow<'_> { key, records, accumulator }
     Marker { fingerprint, at, oldest_append, sources, partition_counts }
-    SourceMark { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered }
+    SourceMark { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered, duplicates }
     TopicPartitions { topic, partitions }
     Ledger {
         window_start, window_end, merge_partition, rows, records, late, held, sealed_out, amended, sealed, opened_at,
@@ -84,12 +84,14 @@ records! {
     }
     SourceRange { topic, partition, first_offset, last_offset }
     Progress { fingerprint, merge_partition, merge_partitions, watermark, as_of, oldest_append, sources, partition_counts, epoch, revision }
-    SourceProgress { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered }
+    SourceProgress { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered, duplicates }
+    SeenIds<'_> { fingerprint, topic, partition, ids }
     RowState<'_> { window_start, key, records, accumulator, revision }
     LateRecord<'_> { topic, partition, offset, event_time, window_start, window_end, watermark, grace_ms, reason, value_length, value }
     SealedOut<'_> { topic, partition, first_offset, last_offset, window_start, window_end, key, records, accumulator }
     DeadLetter<'_> { topic, partition, offset, appended_at, rule, detail, key, value_length, value }
     Answer<'_> { tenant, key, request_hash, received_at, first_id }
+    SpoolPosition<'_> { spool, run, position, record }
 }
 
 /// Takes logical types off.
@@ -149,6 +151,8 @@ fn every_struct_is_its_avsc() {
     check(in_step(catalog::MARKER, &marker, &mut vec![]));
     check(in_step(catalog::LEDGER, &ledger(), &mut vec![]));
     check(in_step(catalog::PROGRESS, &progress(counts()), &mut vec![]));
+    let ids = SeenIds { fingerprint: 7, topic: "flows.observed", partition: 3, ids: &[5; 48] };
+    check(in_step(catalog::SEEN_IDS, &ids, &mut vec![]));
     let row = RowState { window_start: 1, key: b"key", records: 2, accumulator: b"sum", revision: 3 };
     check(in_step(catalog::ROW_STATE, &row, &mut vec![]));
     for reason in [LateReason::Held, LateReason::Amended] {
@@ -158,6 +162,7 @@ fn every_struct_is_its_avsc() {
     check(in_step(catalog::SEALED_OUT, &sealed_out(), &mut vec![]));
     check(in_step(catalog::DEAD_LETTER, &dead_letter(), &mut vec![]));
     check(in_step(catalog::ANSWER, &answer(), &mut vec![]));
+    check(in_step(catalog::SPOOL_POSITION, &spool_position(), &mut vec![]));
     assert_eq!(
         seen,
         catalog::ALL.iter().map(|s| s.name).collect(),
@@ -238,6 +243,7 @@ fn marks() -> Vec<SourceMark> {
         held: 23,
         filtered: 24,
         dead_lettered: 25,
+        duplicates: 28,
     };
     vec![mark(0, None, Some(26)), mark(1, Some(27), None)]
 }
@@ -277,6 +283,7 @@ fn progress(partition_counts: Vec<TopicPartitions>) -> Progress {
         held: 66,
         filtered: 67,
         dead_lettered: 68,
+        duplicates: 69,
     };
     Progress {
         fingerprint: 70,
@@ -344,4 +351,8 @@ fn answer() -> Answer<'static> {
         received_at: 110,
         first_id: "0192f5d2-5b6c-7000-8000-000000000002",
     }
+}
+
+fn spool_position() -> SpoolPosition<'static> {
+    SpoolPosition { spool: "0192f5d2-5b6c-7000-8000-000000000003", run: 1_769_860_800_123, position: 17, record: 3 }
 }

@@ -16,6 +16,7 @@ mod support;
 
 use chromium::Browser;
 use support::*;
+use tidemark_query_api::{Parts, Status};
 use tidemark_schemas::engine::Ledger;
 
 /// Serves the fixture on a loopback port.
@@ -107,4 +108,43 @@ async fn no_width_or_theme_hides_anything() {
     assert_eq!(grounds.len(), 2, "light and dark differ");
     page.eval("document.getElementById('theme').click()").await;
     assert_eq!(page.eval("document.documentElement.dataset.theme").await, "light", "the button turns the theme round");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_process_is_doing_is_on_the_page() {
+    let doing = std::sync::Arc::new(std::sync::Mutex::new(serde_json::json!({})));
+    let parts = ["gateway", "jobs"].map(|part| {
+        let doing = doing.clone();
+        Status::new(part, move || doing.lock().unwrap()[part].clone())
+    });
+    let f = Fixture::with(Parts { status: parts.into(), ..Parts::default() }).await;
+    let url = serve(&f).await;
+    let mut page = Browser::open().await;
+    let tell = |records: i64, error: Option<&str>, percent: Option<f64>, lag: i64| {
+        let restoring: Vec<_> = percent
+            .map(|p| serde_json::json!({"stage": "merge", "partition": 3, "rows": 120_000, "percent": p, "seconds_left": 65}))
+            .into_iter()
+            .collect();
+        let state = if restoring.is_empty() { "running" } else { "restoring" };
+        *doing.lock().unwrap() = serde_json::json!({
+            "gateway": {"spool": {"records": records, "bytes": records * 100, "bytes_max": 4 << 20, "oldest_age_ms": 95_000, "last_error": error}},
+            "jobs": {"threads": [{"name": "flows.hourly merge 0", "state": state, "why": null}], "restoring": restoring, "lag": {"merge": lag}},
+        });
+    };
+    tell(12_040, Some("no broker answers"), Some(42.4), 2_000_000);
+    page.go(&url).await;
+    page.until("!document.getElementById('status').hidden").await;
+    let lines = "[...document.querySelectorAll('#status li')].map(l => l.textContent).join('|')";
+    assert_eq!(
+        page.eval(lines).await,
+        "Spool12,040 accepted events wait for the log, the oldest for 1 min 35 s; 1.15 MiB of 4.00 MiB. The log does not \
+         take them: no broker answers|Stagesflows.hourly merge 0 is restoring|Behind2.00 M records not yet summed|\
+         Restoringmerge 3: 120,000 rows, 42 %, 1 min 5 s left"
+    );
+    let bars = "[...document.querySelectorAll('#status progress')].map(p => p.value).join()";
+    assert_eq!(page.eval(bars).await, "28.7,42.4");
+    tell(0, None, None, 3);
+    page.until("document.querySelectorAll('#status progress').length === 0").await;
+    assert_eq!(page.eval(lines).await, "Spoolempty: every accepted event is in the log|Stagesall 1 at work");
+    assert_eq!(page.complaints(), Vec::<String>::new());
 }

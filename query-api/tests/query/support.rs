@@ -199,6 +199,7 @@ pub fn progress(m: i32, watermark: Option<i64>, revision: i64) -> Progress {
             held: 3,
             filtered: 2,
             dead_lettered: 1,
+            duplicates: 5,
         }],
         partition_counts: vec![TopicPartitions { topic: "flows.observed".into(), partitions: 1 }],
         epoch: 0,

@@ -26,6 +26,7 @@ pub const BASELINE: &[(&str, &str)] = baseline![
     "flows/FlowHourly.avsc",
     "flows/FlowObserved.avsc",
     "gateway/Answer.avsc",
+    "gateway/SpoolPosition.avsc",
 ];
 
 /// A schema that data may have been written by.

@@ -73,6 +73,11 @@ impl HttpRegistry {
         self.answer(url, self.agent.get(url).header("accept", MEDIA_TYPE).call())
     }
 
+    fn post(&self, url: &str, schema: &str) -> Result<(StatusCode, Value), Error> {
+        let request = self.agent.post(url).header("accept", MEDIA_TYPE).content_type(MEDIA_TYPE);
+        self.answer(url, request.send(json!({"schema": schema}).to_string()))
+    }
+
     fn answer(
         &self,
         url: &str,
@@ -97,8 +102,12 @@ impl Registry for HttpRegistry {
             return Ok(*id);
         }
         let url = format!("{}/subjects/{}/versions", self.base, escaped(subject));
-        let request = self.agent.post(&url).header("accept", MEDIA_TYPE).content_type(MEDIA_TYPE);
-        let (status, body) = self.answer(&url, request.send(json!({"schema": schema}).to_string()))?;
+        let (mut status, mut body) = self.post(&url, schema)?;
+        if status == StatusCode::CONFLICT {
+            // Of two that register a first version at the same time Apicurio refuses one as "already exists"; asked again it
+            // gives the id. A schema that is not compatible is refused again.
+            (status, body) = self.post(&url, schema)?;
+        }
         let id = registered(&url, subject, status, &body)?;
         self.cache().ids.insert(key, id);
         Ok(id)

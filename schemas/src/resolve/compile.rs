@@ -215,15 +215,18 @@ impl<'s> Compiler<'s> {
         }
         let index = self.push(Node::Record(Record { fields: vec![], order: None }));
         self.records.insert(key, index);
-        let record = self.fields(writer, reader);
-        self.identity &= record.order.is_none() && record.fields.iter().all(|f| !f.skip);
+        let node = self.fields(writer, reader).map_or_else(Node::Fail, |record| {
+            self.identity &= record.order.is_none() && record.fields.iter().all(|f| !f.skip);
+            Node::Record(record)
+        });
         if let Some(slot) = self.nodes.get_mut(index) {
-            *slot = Node::Record(record);
+            *slot = node;
         }
         index
     }
 
-    fn fields(&mut self, writer: &'s RecordSchema, reader: &'s RecordSchema) -> Record {
+    /// Fails when a field of the reader's can come from nowhere; every such field is among the problems.
+    fn fields(&mut self, writer: &'s RecordSchema, reader: &'s RecordSchema) -> Result<Record, Problem> {
         let sources: Vec<Option<usize>> = reader.fields.iter().map(|f| source(f, writer)).collect();
         let mut fields = Vec::with_capacity(writer.fields.len());
         for (i, field) in writer.fields.iter().enumerate() {
@@ -237,23 +240,21 @@ impl<'s> Compiler<'s> {
             };
             fields.push(Field { node, skip: target.is_none() });
         }
-        let parts: Vec<Part> = reader.fields.iter().zip(&sources).map(|(f, s)| self.part(f, *s)).collect();
-        Record { fields, order: reorder(parts) }
+        let parts: Vec<_> = reader.fields.iter().zip(&sources).map(|(f, s)| self.part(f, *s)).collect();
+        let parts: Result<Vec<Part>, Problem> = parts.into_iter().collect();
+        Ok(Record { fields, order: reorder(parts?) })
     }
 
-    fn part(&mut self, field: &RecordField, source: Option<usize>) -> Part {
+    fn part(&mut self, field: &RecordField, source: Option<usize>) -> Result<Part, Problem> {
         if let Some(i) = source {
-            return Part::Written(i);
+            return Ok(Part::Written(i));
         }
         let name = if self.path.is_empty() { field.name.clone() } else { format!(".{}", field.name) };
         let encoded = match &field.default {
             None => Err("new field has no default, and the writer does not have it".to_owned()),
             Some(json) => default::encode(json, &field.schema, &self.reader_names),
         };
-        Part::Default(encoded.unwrap_or_else(|reason| {
-            self.under(&name, |c| c.problem(reason));
-            Vec::new()
-        }))
+        encoded.map(Part::Default).map_err(|reason| self.under(&name, |c| c.problem(reason)))
     }
 
     /// A node that reads the writer's own type and changes nothing.

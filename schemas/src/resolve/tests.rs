@@ -137,6 +137,20 @@ fn values_are_turned() {
     assert_eq!(turned(&writer, &reader, value).unwrap(), expected);
 }
 
+/// In a branch of a union the whole schema is not refused, so the datum that takes the branch must be.
+#[test]
+fn a_record_that_lacks_a_field_is_not_read_in_a_union_either() {
+    let with = |fields: &str| {
+        record(&format!(r#"{{"name":"u","type":["null",{{"type":"record","name":"I","fields":[{fields}]}}]}}"#))
+    };
+    let (writer, reader) = (with(""), with(r#"{"name":"x","type":"string"}"#));
+    let plan = plan(&writer, &reader);
+    assert_eq!(plan.refusal(), None);
+    let mut out = Vec::new();
+    assert_eq!((plan.run(&[0], &mut out), out.as_slice()), (Ok(()), &[0][..]));
+    assert!(matches!(plan.run(&[2], &mut out), Err(RunError::Unreadable(problem)) if problem.field.contains('x')));
+}
+
 #[test]
 fn a_wrong_default_is_a_problem() {
     let reader = record(

@@ -12,6 +12,7 @@ use crate::flows::FlowObserved;
 struct Fake {
     schemas: Mutex<HashMap<u32, String>>,
     down: Mutex<bool>,
+    takes: Mutex<std::time::Duration>,
     asked: AtomicUsize,
 }
 
@@ -25,6 +26,7 @@ impl Registry for Fake {
 
     fn schema(&self, id: u32) -> Result<Option<Arc<str>>, registry::Error> {
         self.asked.fetch_add(1, SeqCst);
+        std::thread::sleep(*self.takes.lock().unwrap());
         if *self.down.lock().unwrap() {
             return Err(registry::Error::Unavailable("refused".into()));
         }
@@ -181,12 +183,35 @@ fn other_time_units_are_not_taken_for_ours() {
 fn an_unknown_id_may_become_known_and_a_registry_may_come_back() {
     let (fake, mut decoder) = decoder(ONE, catalog::MARKER.avsc);
     let value = value(2);
-    assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::UnknownSchema(2))));
     *fake.down.lock().unwrap() = true;
     assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::Registry(registry::Error::Unavailable(_)))));
     *fake.down.lock().unwrap() = false;
+    assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::UnknownSchema(2))));
     fake.register("s", catalog::FLOW_OBSERVED.avsc).unwrap();
+    // Not asked for each time: a second later.
+    assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::UnknownSchema(2))));
+    std::thread::sleep(std::time::Duration::from_millis(1_010));
     assert_eq!(decoder.datum(&value, &mut vec![]).unwrap().0, 0);
+}
+
+#[test]
+fn thousands_of_unknown_ids_do_not_keep_the_reader() {
+    let (fake, mut decoder) = decoder(ONE, catalog::FLOW_OBSERVED.avsc);
+    *fake.takes.lock().unwrap() = std::time::Duration::from_millis(1);
+    let began = Instant::now();
+    let pass = |decoder: &mut Decoder| {
+        let answers = (2..5_002).map(|id| decoder.datum(&value(id), &mut vec![]).map(drop));
+        answers.filter(|answer| matches!(answer, Err(Error::Registry(_)))).count()
+    };
+    let later = pass(&mut decoder);
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "one pass took {:?}", began.elapsed());
+    assert!((4_000..5_000).contains(&later), "{later} of 5,000 are put off");
+    assert_eq!(fake.asked.load(SeqCst), 5_000 - later);
+    // A schema that is known is read all the while.
+    *fake.takes.lock().unwrap() = std::time::Duration::ZERO;
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(decoder.datum(&value(1), &mut vec![]).is_ok());
+    assert_eq!(pass(&mut decoder), 0);
 }
 
 #[test]

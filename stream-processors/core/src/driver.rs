@@ -183,7 +183,7 @@ impl<J: Job> Driver<J> {
             self.ledgers.insert((ledger.window_start, ledger.merge_partition), ledger.clone());
         }
         merge.progress = Some(merge.fold.progress());
-        merge.fold.committed();
+        merge.fold.committed(0);
         Ok(())
     }
 
@@ -206,8 +206,7 @@ impl<J: Job> Driver<J> {
         if let Some(progress) = merge.progress.clone().filter(|progress| progress.revision > 0) {
             merge.fold.restore_progress(progress)?;
         }
-        merge.fold.restored();
-        Ok(())
+        Ok(merge.fold.restored()?)
     }
 
     /// The view's rows.

@@ -22,6 +22,8 @@ pub struct Sample<'a, A> {
     pub key: &'a [u8],
     /// What the record adds.
     pub add: A,
+    /// What makes it one with its repeats, [`crate::dedupe::id`]; 0 when the job counts every record.
+    pub id: u128,
     /// False when the job's `where` takes the record out: it moves the watermark and is counted, nothing else.
     pub wanted: bool,
 }
@@ -80,6 +82,15 @@ pub enum LatePolicy {
     Hold,
 }
 
+/// How a job knows the repeats of a record. They must come in the same source partition as the record itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dedupe {
+    /// Field of the source schema that is unique to a record.
+    pub by: String,
+    /// A repeat so much later, by append time, counts as a new record. Milliseconds.
+    pub for_ms: i64,
+}
+
 /// A job's specification. Two jobs with the same fingerprint give the same rows from the same records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSpec {
@@ -91,6 +102,8 @@ pub struct JobSpec {
     pub sources: Vec<String>,
     /// Field of the source schema that is the event time.
     pub time: String,
+    /// Repeats of a record are counted once; `None` counts every record.
+    pub dedupe: Option<Dedupe>,
     /// Fields of the source schema that make up the key, tenant first.
     pub key: Vec<String>,
     /// The aggregates and their accumulator formats, for people and for the fingerprint.
@@ -139,6 +152,11 @@ impl JobSpec {
             (self.version >= 1, "version", "must be at least 1"),
             (!self.sources.is_empty(), "source", "must name at least one topic"),
             (!self.key.is_empty(), "key", "must name at least one field"),
+            (
+                self.dedupe.as_ref().is_none_or(|dedupe| dedupe.for_ms >= 1 && !dedupe.by.is_empty()),
+                "dedupe",
+                "must name a field, and be for at least 1 ms",
+            ),
             (self.window_ms >= 1, "window", "must be at least 1 ms"),
             (self.grace_ms >= 0, "grace", "must not be negative"),
             (self.amend_for_ms >= 0, "amend_for", "must not be negative"),
@@ -163,7 +181,8 @@ impl JobSpec {
         let Self { name, version, sources, time, key, aggregates, window_ms, grace_ms, late, amend_for_ms, .. } = self;
         let what = format!("{name}|v{version}|{sources:?}|{time}|{key:?}|{aggregates:?}");
         let when = format!("{window_ms}|{grace_ms}|{late:?}|{amend_for_ms}|{}|xxh3", self.merge_partitions);
-        crate::table::hash(format!("{what}|{when}").as_bytes()) as i64
+        let dedupe = self.dedupe.as_ref().map_or(String::new(), |dedupe| format!("|{dedupe:?}"));
+        crate::table::hash(format!("{what}|{when}{dedupe}").as_bytes()) as i64
     }
 
     /// `tidemark.<job>.v<version>.<role>`: the name of an internal topic, and of the stage's consumer group.

@@ -5,6 +5,7 @@
 //!
 //! Times are milliseconds since the Unix epoch, UTC. Windows are half-open `[start, end)`.
 
+pub mod dedupe;
 pub mod driver;
 pub mod job;
 pub mod merge;
@@ -14,4 +15,4 @@ pub mod table;
 pub mod watermark;
 pub mod window;
 
-pub use job::{Accumulator, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};
+pub use job::{Accumulator, Dedupe, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};

@@ -2,34 +2,29 @@
 //!
 //! Only input changes it: what it holds after a partials offset depends on the partials up to there and on nothing else,
 //! neither on the clock nor on where commits fall.
+//!
+//! Rows of a window that is in a checkpoint may be dropped from memory ([`MergeFold::cool`]). Such a window is *cold*: its
+//! ledger stays and goes on being closed and sealed, and whoever folds loads its rows before they are needed
+//! ([`MergeFold::lacking`], [`MergeFold::lacking_sealed`]).
+
+mod checkpoint;
+mod error;
+mod restore;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use checkpoint::{LoadError, Unsaved};
+pub use error::Error;
+pub use restore::Gap;
+pub use window::RowCell;
 
 use crate::job::{Accumulator, JobSpec};
 use crate::partial::read_accumulator;
-use crate::table::{self, Table};
 use crate::watermark::Sources;
 use std::collections::BTreeMap;
-use tidemark_schemas::avro;
-use tidemark_schemas::engine::{Ledger, Marker, Partial, PartialWindow, Progress, RowState, SourceRange};
-
-/// One row of window state.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RowCell<A> {
-    /// Records folded.
-    pub records: i64,
-    /// Their sum.
-    pub sum: A,
-    /// Partials offset + 1 of the last change.
-    pub revision: i64,
-    touched: bool,
-}
-
-#[derive(Debug)]
-struct WindowState<A> {
-    ledger: Ledger,
-    rows: Table<RowCell<A>>,
-    touched: Vec<u32>,
-    ledger_touched: bool,
-}
+use tidemark_schemas::engine::{Ledger, Marker, Partial, PartialWindow, Progress};
+use window::{WindowState, opened, widen};
 
 /// A row that changed since the last commit.
 #[derive(Debug)]
@@ -63,47 +58,6 @@ pub struct SealedRow<'p> {
     pub accumulator: &'p [u8],
 }
 
-/// Why the fold stops. None of these can be passed over: rows would be wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Written by another version of the job.
-    #[error(
-        "partials offset {offset} carries fingerprint {found:016x}, this job has {expected:016x}: undo the change of the job, or give it a new version"
-    )]
-    Fingerprint {
-        /// Partials offset.
-        offset: i64,
-        /// What it carries.
-        found: i64,
-        /// What this job has.
-        expected: i64,
-    },
-    /// Source records that earlier markers cover already.
-    #[error(
-        "partials offset {offset} repeats {topic}-{partition} from offset {first_offset}, which is folded up to {next_offset}"
-    )]
-    Repeated {
-        /// Partials offset.
-        offset: i64,
-        /// Source topic.
-        topic: String,
-        /// Source partition.
-        partition: i32,
-        /// Where the repetition begins.
-        first_offset: i64,
-        /// How far the source partition is folded.
-        next_offset: i64,
-    },
-    /// An accumulator that is not of this job.
-    #[error("partials offset {offset}: accumulator: {reason}")]
-    Accumulator {
-        /// Partials offset.
-        offset: i64,
-        /// What is wrong with it.
-        reason: avro::Error,
-    },
-}
-
 /// The merge fold of one merge partition.
 #[derive(Debug)]
 pub struct MergeFold<A> {
@@ -119,6 +73,8 @@ pub struct MergeFold<A> {
     /// Ledgers of sealed windows: one small entry each is all that is left, so that a straggler is known as such.
     sealed: BTreeMap<i64, Ledger>,
     sealed_touched: Vec<i64>,
+    /// Revision of the last change of a sealed ledger.
+    sealed_changed: i64,
     /// Windows sealed since the last commit: their last changes are yet to be written, their rows to be removed.
     sealing: Vec<WindowState<A>>,
     sources: Sources,
@@ -143,6 +99,7 @@ impl<A: Accumulator> MergeFold<A> {
             open: BTreeMap::new(),
             sealed: BTreeMap::new(),
             sealed_touched: Vec::new(),
+            sealed_changed: 0,
             sealing: Vec::new(),
             sources: Sources::default(),
             as_of: 0,
@@ -157,14 +114,16 @@ impl<A: Accumulator> MergeFold<A> {
         self.sources.watermark()
     }
 
-    /// Rows in memory.
+    /// Rows of open windows, cold ones too.
     pub fn rows(&self) -> usize {
-        self.open.values().map(|window| window.rows.len()).sum()
+        let count =
+            |window: &WindowState<A>| window.rows.as_ref().map_or(window.ledger.rows as usize, |rows| rows.len());
+        self.open.values().map(count).sum()
     }
 
-    /// Memory that the rows take, bytes.
+    /// Memory that rows take, bytes.
     pub fn bytes(&self) -> usize {
-        self.open.values().map(|window| window.rows.bytes()).sum()
+        self.open.values().map(WindowState::bytes).sum()
     }
 
     /// Whether anything changed since the last commit.
@@ -183,6 +142,9 @@ impl<A: Accumulator> MergeFold<A> {
         mut sealed_out: impl FnMut(SealedRow<'_>),
     ) -> Result<(), Error> {
         self.check(offset, partial.fingerprint)?;
+        if let Some(window_start) = self.lacking(partial) {
+            return Err(Error::Lacking { window_start });
+        }
         let next_offset = self.sources.next_offset(partial.topic, partial.partition);
         for window in &partial.windows {
             if window.first_offset < next_offset {
@@ -234,6 +196,7 @@ impl<A: Accumulator> MergeFold<A> {
         ledger.updated_at = appended_at;
         ledger.revision = offset + 1;
         self.sealed_touched.push(window.start);
+        self.sealed_changed = offset + 1;
     }
 
     fn fold_window(
@@ -246,16 +209,12 @@ impl<A: Accumulator> MergeFold<A> {
         let merge_partition = self.merge_partition;
         let (end, epoch) = (window.start + self.window_ms, self.epoch);
         let closed = self.sources.watermark() >= Some(end + self.grace_ms);
-        let state = self.open.entry(window.start).or_insert_with(|| WindowState {
-            ledger: opened(window.start, end, merge_partition, appended_at, epoch, closed),
-            rows: Table::default(),
-            touched: Vec::new(),
-            ledger_touched: true,
+        let state = self.open.entry(window.start).or_insert_with(|| {
+            WindowState::new(opened(window.start, end, merge_partition, appended_at, epoch, closed))
         });
         for row in &window.rows {
             let sum: A = read_accumulator(row.accumulator).map_err(|reason| Error::Accumulator { offset, reason })?;
-            let at = state.rows.position(table::hash(row.key), row.key, new_row);
-            let Some(cell) = state.rows.get_mut(at) else { continue };
+            let (at, cell) = state.row(row.key).ok_or(Error::Lacking { window_start: window.start })?;
             cell.records += row.records;
             cell.sum.merge(&sum);
             cell.revision = offset + 1;
@@ -263,9 +222,10 @@ impl<A: Accumulator> MergeFold<A> {
                 state.touched.push(at as u32);
             }
             state.ledger.records += row.records;
+            state.changed = offset + 1;
         }
         let ledger = &mut state.ledger;
-        ledger.rows = state.rows.len() as i64;
+        ledger.rows = state.rows.as_ref().map_or(ledger.rows, |rows| rows.len() as i64);
         ledger.late += window.late;
         ledger.held += window.held;
         ledger.amended |= window.late > 0 || (ledger.closed_at.is_some() && !window.rows.is_empty());
@@ -314,6 +274,7 @@ impl<A: Accumulator> MergeFold<A> {
             state.ledger.revision = offset + 1;
             self.sealed.insert(start, state.ledger.clone());
             self.sealed_touched.push(start);
+            self.sealed_changed = offset + 1;
             self.sealing.push(state);
         }
     }
@@ -322,7 +283,7 @@ impl<A: Accumulator> MergeFold<A> {
     pub fn touched_rows(&self) -> impl Iterator<Item = TouchedRow<'_, A>> {
         self.sealing.iter().chain(self.open.values()).flat_map(|state| {
             state.touched.iter().filter_map(|&at| {
-                let (key, entry) = state.rows.get(at as usize)?;
+                let (key, entry) = state.rows.as_ref()?.get(at as usize)?;
                 let Ledger { window_start, opened_at, .. } = state.ledger;
                 Some(TouchedRow { window_start, opened_at, key, cell: &entry.value })
             })
@@ -337,7 +298,9 @@ impl<A: Accumulator> MergeFold<A> {
 
     /// Rows that are no longer state since their windows were sealed: window start and key.
     pub fn removed_rows(&self) -> impl Iterator<Item = (i64, &[u8])> {
-        self.sealing.iter().flat_map(|state| state.rows.iter().map(|(key, _)| (state.ledger.window_start, key)))
+        self.sealing.iter().flat_map(|state| {
+            state.rows.iter().flat_map(|rows| rows.iter().map(|(key, _)| (state.ledger.window_start, key)))
+        })
     }
 
     /// How far it has come, if that changed since the last commit: only a marker changes it, so that equal revisions have
@@ -362,110 +325,27 @@ impl<A: Accumulator> MergeFold<A> {
         }
     }
 
-    /// Forgets what has been committed.
-    pub fn committed(&mut self) {
+    /// Forgets what has been committed, at processing time `now`.
+    pub fn committed(&mut self, now: i64) {
         self.progress_touched = false;
         self.oldest_append = None;
         self.sealed_touched.clear();
         self.sealing.clear();
         for state in self.open.values_mut() {
             state.ledger_touched = false;
+            if !state.touched.is_empty() {
+                state.used_at = now;
+            }
             for at in std::mem::take(&mut state.touched) {
-                if let Some(cell) = state.rows.get_mut(at as usize) {
+                if let Some(cell) = state.rows.as_mut().and_then(|rows| rows.get_mut(at as usize)) {
                     cell.touched = false;
                 }
             }
         }
-    }
-
-    /// Takes a row of the changelog in. The ledger of its window may come before or after it.
-    pub fn restore_row(&mut self, row: &RowState<'_>) -> Result<(), avro::Error> {
-        let sum = read_accumulator(row.accumulator)?;
-        let rows = &mut self.restoring(row.window_start).rows;
-        let at = rows.position(table::hash(row.key), row.key, new_row);
-        if let Some(cell) = rows.get_mut(at) {
-            *cell = RowCell { records: row.records, sum, revision: row.revision, touched: false };
-        }
-        Ok(())
-    }
-
-    /// Takes a ledger entry of the changelog in.
-    pub fn restore_ledger(&mut self, ledger: Ledger) {
-        if ledger.sealed {
-            self.open.remove(&ledger.window_start);
-            self.sealed.insert(ledger.window_start, ledger);
-        } else {
-            let state = self.restoring(ledger.window_start);
-            state.ledger = ledger;
-        }
-    }
-
-    /// Takes the progress entry of the changelog in.
-    pub fn restore_progress(&mut self, progress: Progress) -> Result<(), Error> {
-        self.check(progress.revision - 1, progress.fingerprint)?;
-        self.as_of = progress.as_of;
-        self.progress_revision = progress.revision;
-        self.sources = Sources::restore(progress.sources, progress.partition_counts, progress.watermark);
-        Ok(())
-    }
-
-    /// Ends a restore: rows of sealed windows whose tombstones are yet to be compacted away are dropped.
-    pub fn restored(&mut self) {
-        let sealed = &self.sealed;
-        self.open.retain(|start, _| !sealed.contains_key(start));
-    }
-
-    fn restoring(&mut self, start: i64) -> &mut WindowState<A> {
-        let (end, merge_partition, epoch) = (start + self.window_ms, self.merge_partition, self.epoch);
-        self.open.entry(start).or_insert_with(|| WindowState {
-            ledger: opened(start, end, merge_partition, 0, epoch, false),
-            rows: Table::default(),
-            touched: Vec::new(),
-            ledger_touched: false,
-        })
     }
 }
 
 /// The earlier of two times that may be missing.
 pub fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     a.into_iter().chain(b).min()
-}
-
-fn new_row<A: Accumulator>() -> RowCell<A> {
-    RowCell { records: 0, sum: A::default(), revision: 0, touched: false }
-}
-
-fn opened(start: i64, end: i64, merge_partition: i32, at: i64, epoch: i32, closed: bool) -> Ledger {
-    Ledger {
-        window_start: start,
-        window_end: end,
-        merge_partition,
-        rows: 0,
-        records: 0,
-        late: 0,
-        held: 0,
-        sealed_out: 0,
-        amended: false,
-        sealed: false,
-        opened_at: at,
-        closed_at: closed.then_some(at),
-        updated_at: at,
-        sources: Vec::new(),
-        epoch,
-        revision: 0,
-    }
-}
-
-/// Puts offsets into a ledger's ranges, which are kept by topic and partition.
-fn widen(ranges: &mut Vec<SourceRange>, topic: &str, partition: i32, first: i64, last: i64) {
-    match ranges.binary_search_by(|range| (range.topic.as_str(), range.partition).cmp(&(topic, partition))) {
-        Ok(at) => {
-            if let Some(range) = ranges.get_mut(at) {
-                range.first_offset = range.first_offset.min(first);
-                range.last_offset = range.last_offset.max(last);
-            }
-        }
-        Err(at) => ranges
-            .insert(at, SourceRange { topic: topic.to_owned(), partition, first_offset: first, last_offset: last }),
-    }
 }

@@ -3,6 +3,7 @@
 //! Nothing survives a commit but the [`Position`], which travels as offset metadata. Lateness is decided here, by this
 //! partition's own watermark, so that a replay from the same position decides the same at any speed.
 
+use crate::dedupe::{ENTRY_BYTES, Seen};
 use crate::job::{Accumulator, JobSpec, LatePolicy, Sample};
 use crate::table::{self, Table};
 use crate::window::{self, Window};
@@ -19,6 +20,8 @@ pub struct Position {
     pub next_offset: i64,
     /// Highest event time of any accepted record.
     pub watermark: Option<i64>,
+    /// Highest append time, where the job counts repeats once.
+    pub log_time: Option<i64>,
 }
 
 /// What became of a record.
@@ -26,6 +29,8 @@ pub struct Position {
 pub enum Verdict {
     /// Folded.
     OnTime,
+    /// A repeat of a record that was counted: nothing of it counts again.
+    Duplicate,
     /// Taken out by `where`.
     Filtered,
     /// Late for `window`, by the watermark before it; folded under [`LatePolicy::Amend`], not under [`LatePolicy::Hold`].
@@ -72,6 +77,7 @@ pub struct PartialFold<A> {
     merge_partitions: u32,
     fingerprint: i64,
     position: Position,
+    seen: Option<Seen>,
     idle_at: Option<i64>,
     oldest_append: Option<i64>,
     counts: Counts,
@@ -86,6 +92,7 @@ struct Counts {
     held: i64,
     filtered: i64,
     dead_lettered: i64,
+    duplicates: i64,
 }
 
 impl<A: Accumulator> PartialFold<A> {
@@ -101,6 +108,7 @@ impl<A: Accumulator> PartialFold<A> {
             merge_partitions: spec.merge_partitions,
             fingerprint: spec.fingerprint(),
             position,
+            seen: spec.dedupe.as_ref().map(|dedupe| Seen::new(dedupe.for_ms, position.log_time)),
             idle_at: None,
             oldest_append: None,
             counts: Counts::default(),
@@ -111,7 +119,17 @@ impl<A: Accumulator> PartialFold<A> {
 
     /// Where it stands.
     pub fn position(&self) -> Position {
-        self.position
+        Position { log_time: self.seen.as_ref().and_then(Seen::log_time), ..self.position }
+    }
+
+    /// The ids that it has seen, where the job counts repeats once.
+    pub fn seen(&mut self) -> Option<&mut Seen> {
+        self.seen.as_mut()
+    }
+
+    /// The ids first seen since the last commit, in pieces of at most `most`, as [`Seen::restore`] takes them.
+    pub fn fresh_ids(&self, most: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
+        self.seen.iter().flat_map(move |seen| seen.pieces(most))
     }
 
     /// Append time of the oldest record since the last commit.
@@ -126,13 +144,21 @@ impl<A: Accumulator> PartialFold<A> {
 
     /// Memory that the open windows take, bytes.
     pub fn bytes(&self) -> usize {
-        self.windows.iter().map(|window| window.table.bytes() + window.shares.len() * size_of::<Share>()).sum()
+        let ids = self.seen.as_ref().map_or(0, Seen::fresh) * ENTRY_BYTES;
+        let windows = self.windows.iter().map(|window| window.table.bytes() + window.shares.len() * size_of::<Share>());
+        windows.sum::<usize>() + ids
     }
 
     /// Folds a record in. Offsets must grow.
     #[inline]
     pub fn fold(&mut self, offset: i64, appended_at: i64, sample: &Sample<'_, A>) -> Verdict {
-        self.seen(offset, appended_at);
+        self.note(offset, appended_at);
+        if let Some(seen) = &mut self.seen
+            && seen.is_repeat(sample.id, appended_at)
+        {
+            self.counts.duplicates += 1;
+            return Verdict::Duplicate;
+        }
         if sample.event_time > appended_at.saturating_add(self.max_future_ms) {
             self.counts.dead_lettered += 1;
             return Verdict::FarFuture;
@@ -154,12 +180,12 @@ impl<A: Accumulator> PartialFold<A> {
 
     /// Counts a record that could not be read at all.
     pub fn reject(&mut self, offset: i64, appended_at: i64) {
-        self.seen(offset, appended_at);
+        self.note(offset, appended_at);
         self.counts.dead_lettered += 1;
     }
 
     #[inline]
-    fn seen(&mut self, offset: i64, appended_at: i64) {
+    fn note(&mut self, offset: i64, appended_at: i64) {
         // Append times do not fall within a partition: the first is the oldest.
         self.oldest_append.get_or_insert(appended_at);
         self.position.next_offset = offset + 1;
@@ -233,6 +259,7 @@ impl<A: Accumulator> PartialFold<A> {
             held: self.counts.held,
             filtered: self.counts.filtered,
             dead_lettered: self.counts.dead_lettered,
+            duplicates: self.counts.duplicates,
         }
     }
 
@@ -264,6 +291,7 @@ impl<A: Accumulator> PartialFold<A> {
     pub fn committed(&mut self) {
         self.counts = Counts::default();
         self.oldest_append = None;
+        self.seen.iter_mut().for_each(Seen::committed);
         for mut window in self.windows.drain(..) {
             window.table.clear();
             self.spare.push(window.table);
@@ -362,10 +390,12 @@ impl<'w, A: Accumulator, E, F: FnMut(u32, &[u8]) -> Result<(), E>> PartialWriter
     }
 }
 
-/// A position as offset metadata: `<fingerprint, 16 hex digits> <watermark or ->`, at most 37 bytes.
-pub fn metadata(fingerprint: i64, watermark: Option<i64>) -> String {
-    let watermark = watermark.map_or("-".to_owned(), |watermark| watermark.to_string());
-    format!("{fingerprint:016x} {watermark}")
+/// A position as offset metadata: `<fingerprint, 16 hex digits> <watermark or ->`, and ` <log time>` where there is one; at
+/// most 58 bytes.
+pub fn metadata(fingerprint: i64, position: &Position) -> String {
+    let watermark = position.watermark.map_or("-".to_owned(), |watermark| watermark.to_string());
+    let log_time = position.log_time.map_or(String::new(), |at| format!(" {at}"));
+    format!("{fingerprint:016x} {watermark}{log_time}")
 }
 
 /// Why offset metadata cannot be used.
@@ -388,14 +418,17 @@ pub enum MetadataError {
     Form(String),
 }
 
-/// Reads [`metadata`] back.
-pub fn parse_metadata(text: &str, fingerprint: i64) -> Result<Option<i64>, MetadataError> {
+/// Reads [`metadata`] back, for a position at `next_offset`.
+pub fn parse_metadata(text: &str, fingerprint: i64, next_offset: i64) -> Result<Position, MetadataError> {
     let form = || MetadataError::Form(text.to_owned());
     let (found, watermark) = text.split_once(' ').ok_or_else(form)?;
     if found != format!("{fingerprint:016x}") {
         return Err(MetadataError::Fingerprint { found: found.to_owned(), expected: fingerprint });
     }
-    if watermark == "-" { Ok(None) } else { watermark.parse().map(Some).map_err(|_| form()) }
+    let time = |text: &str| text.parse().map(Some).map_err(|_| form());
+    let (watermark, log_time) = watermark.split_once(' ').map_or((watermark, None), |(first, last)| (first, Some(last)));
+    let log_time = log_time.map_or(Ok(None), time)?;
+    Ok(Position { next_offset, watermark: if watermark == "-" { None } else { time(watermark)? }, log_time })
 }
 
 /// Reads an accumulator that fills its bytes.
@@ -412,12 +445,17 @@ mod tests {
 
     #[test]
     fn metadata_comes_back_and_fits() {
-        for watermark in [None, Some(0), Some(i64::MIN), Some(i64::MAX)] {
-            let text = metadata(-5, watermark);
+        let times = [None, Some(0), Some(i64::MIN), Some(i64::MAX)];
+        for (watermark, log_time) in times.into_iter().flat_map(|a| times.map(|b| (a, b))) {
+            let position = Position { next_offset: 9, watermark, log_time };
+            let text = metadata(-5, &position);
             assert!(text.len() <= 64);
-            assert_eq!(parse_metadata(&text, -5), Ok(watermark));
+            assert_eq!(parse_metadata(&text, -5, 9), Ok(position));
         }
-        assert!(matches!(parse_metadata(&metadata(6, None), 5), Err(MetadataError::Fingerprint { .. })));
-        assert!(matches!(parse_metadata("hello", 5), Err(MetadataError::Form(_))));
+        let other = metadata(6, &Position::default());
+        assert!(matches!(parse_metadata(&other, 5, 0), Err(MetadataError::Fingerprint { .. })));
+        for bad in ["hello", "0000000000000005 x", "0000000000000005 1 x"] {
+            assert!(matches!(parse_metadata(bad, 5, 0), Err(MetadataError::Form(_))), "{bad}");
+        }
     }
 }

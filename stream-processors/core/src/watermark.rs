@@ -69,6 +69,7 @@ impl Sources {
             held: 0,
             filtered: 0,
             dead_lettered: 0,
+            duplicates: 0,
         });
         if mark.next_offset < source.next_offset {
             return;
@@ -81,6 +82,7 @@ impl Sources {
         source.held += mark.held;
         source.filtered += mark.filtered;
         source.dead_lettered += mark.dead_lettered;
+        source.duplicates += mark.duplicates;
     }
 
     fn minimum(&self, idle_after_ms: i64) -> Option<i64> {
@@ -121,6 +123,7 @@ mod tests {
                     held: 0,
                     filtered: 0,
                     dead_lettered: 0,
+                    duplicates: 0,
                 })
                 .collect(),
             partition_counts: vec![TopicPartitions { topic: "t".into(), partitions }],

@@ -1,6 +1,6 @@
 //! `flows.hourly`: bytes and records by (tenant, src_app, dest_app, vpc_id) and hour, from `flows.observed`.
 
-use tidemark_core::{Accumulator, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};
+use tidemark_core::{Accumulator, Dedupe, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, dedupe};
 use tidemark_runtime::run::Shape;
 use tidemark_runtime::writer::ViewSource;
 use tidemark_schemas::avro::{self, Avro, Reader, put_long};
@@ -62,6 +62,8 @@ pub struct Settings {
     pub idle_after_ms: i64,
     /// A record further ahead of its append time is dead-lettered, milliseconds.
     pub max_future_ms: i64,
+    /// Records with one `event_id` in one source partition count once within so much time, milliseconds; 0 counts each.
+    pub dedupe_ms: i64,
 }
 
 impl Default for Settings {
@@ -74,6 +76,7 @@ impl Default for Settings {
             retention_ms: 7 * 24 * 60 * MINUTE,
             idle_after_ms: MINUTE / 2,
             max_future_ms: 10 * MINUTE,
+            dedupe_ms: 0,
         }
     }
 }
@@ -87,6 +90,7 @@ impl FlowsHourly {
             version: settings.version,
             sources: strings(&[TOPIC]),
             time: "observed_at".into(),
+            dedupe: (settings.dedupe_ms != 0).then(|| Dedupe { by: "event_id".into(), for_ms: settings.dedupe_ms }),
             key: strings(&["tenant", "src_app", "dest_app", "vpc_id"]),
             aggregates: strings(&["sum(bytes_tx): decimal", "sum(bytes_rx): decimal"]),
             window_ms: HOUR_MS,
@@ -120,13 +124,14 @@ impl Job for FlowsHourly {
         let event_time = reader.long().map_err(malformed)?;
         let bytes_tx = bytes("bytes_tx", reader.long().map_err(malformed)?)?;
         let bytes_rx = bytes("bytes_rx", reader.long().map_err(malformed)?)?;
-        reader.bytes().map_err(malformed)?;
+        let event_id = reader.bytes().map_err(malformed)?;
+        let id = if self.spec.dedupe.is_some() { dedupe::id(event_id) } else { 0 };
         reader.finish().map_err(malformed)?;
         if event_time < 0 {
             let detail = format!("observed_at is {event_time} ms, before 1970: check the unit, it is milliseconds");
             return Err(Reject { rule: "before_1970", detail });
         }
-        Ok(Sample { event_time, key, add: FlowSums { bytes_tx, bytes_rx }, wanted: true })
+        Ok(Sample { event_time, key, add: FlowSums { bytes_tx, bytes_rx }, id, wanted: true })
     }
 
     fn put_row(&self, row: &ViewRow<'_, FlowSums>, out: &mut Vec<u8>) {

@@ -1,73 +1,39 @@
 //! Runs one stage on the calling thread: polls, folds, commits, and answers changes of assignment.
 
 use crate::metrics::StageStatus;
-use crate::trace::CommitTrace;
+pub use crate::operator::{Due, Operator, Prepared};
 use crate::{Error, Metrics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tidemark_log::span::Spans;
-use tidemark_log::{Batch, Clock, Event, GroupOffset, Log, Member, MemberConfig, Sink, TopicPartition};
+use tidemark_log::watch::{Call, blocking};
+use tidemark_log::{Clock, Event, Log, Member, MemberConfig, TopicPartition, failpoint};
 
 /// How long a poll waits when nothing comes: bounds how late a stop or a timer is noticed.
 const POLL: Duration = Duration::from_millis(50);
-/// Pause before a commit is tried again that a view store could not take.
+/// Pause before a write is tried again that a view store could not take.
 const STALL_RETRY_MS: i64 = 500;
+/// Pause before records are read again that could not be folded for want of a schema registry.
+const REWIND_PAUSE_MS: i64 = 2_000;
+/// Calls of [`Operator::prepare`] that are made before partitions are given up; what is not prepared then, the next owner does.
+const LAST_CALLS: usize = 50;
+/// The same at a stop, polls in between: with 20 ms a call the view store has 20 s.
+const FINISH_CALLS: usize = 1_000;
+/// What a step of the operator may take before it counts as stuck.
+const FOLD_LIMIT: Duration = Duration::from_secs(30);
+const RESTORE_LIMIT: Duration = Duration::from_secs(60);
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
-/// When a commit is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Due {
-    /// There is nothing to commit.
-    Never,
-    /// There is something: when the commit interval is over.
-    AtInterval,
-    /// At once: memory bound reached, or a marker is owed.
-    Now,
-}
-
-/// What a stage does with what it reads. It is told what it owns, holds what it folded since the last commit, and hands
-/// that over at the commit.
-pub trait Operator: Send {
-    /// Its name in metrics and logs.
-    fn stage(&self) -> &'static str;
-
-    /// Takes over partitions and begins to load their state. Everything owned before is gone.
-    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<(), Error>;
-
-    /// Called again and again after [`Operator::assign`], polls of the member in between, until the state is loaded: then it
-    /// gives the offset to start each partition at. A call takes a fraction of a second.
-    fn restore(&mut self) -> Result<Option<Vec<(TopicPartition, i64)>>, Error>;
-
-    /// Folds a batch in. It cannot fail: errors are kept for [`Operator::check`].
-    fn fold(&mut self, batch: Batch<'_>, now: i64);
-
-    /// The trace that the next commit goes on with: fed by [`Operator::fold`], its header sent by [`Operator::produce`].
-    fn trace(&mut self) -> &mut CommitTrace;
-
-    /// The first error since the last call.
-    fn check(&mut self) -> Result<(), Error>;
-
-    /// Called after every poll: timers.
-    fn tick(&mut self, member: &dyn Member, now: i64) -> Result<(), Error>;
-
-    /// Whether a commit is wanted.
-    fn due(&self) -> Due;
-
-    /// What must be done outside the log before the commit; retried for as long as it fails with a retriable error, while
-    /// the member stays in its group.
-    fn prepare(&mut self) -> Result<(), Error>;
-
-    /// Writes the commit's records.
-    fn produce(&mut self, now: i64, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error>;
-
-    /// The commit's offsets: of every owned partition.
-    fn offsets(&self, member: &dyn Member) -> Result<Vec<GroupOffset>, Error>;
-
-    /// The commit went through.
-    fn committed(&mut self, now: i64);
-
-    /// Everything owned is gone: throws state away.
-    fn discard(&mut self);
+/// What has become of the preparation of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Preparing {
+    /// None is under way.
+    No,
+    /// Begun and not over.
+    UnderWay,
+    /// Failed at this time; to be tried again.
+    Failed(i64),
 }
 
 /// What one stage thread is called.
@@ -104,41 +70,62 @@ pub fn drive(
     config: &StageConfig,
     status: &StageStatus,
 ) -> Result<(), Error> {
-    operator.discard();
-    let member = context.log.member(&config.member)?;
-    let mut stage = Stage {
-        context,
-        operator,
-        config,
-        status,
-        member,
-        last_commit: (context.clock)(),
-        stalled: None,
-        restoring: false,
-        owned: Vec::new(),
-    };
+    let mut stage = Stage::join(context, operator, config, status)?;
     while !context.stop.load(Ordering::Relaxed) {
         if let Err(error) = stage.step() {
-            // Leaving is no commit: it only spares the others the wait for the session to expire.
-            let _ = stage.member.leave();
+            stage.leave();
             return Err(error);
         }
     }
     stage.finish()
 }
 
-struct Stage<'s> {
+/// A stage that is a member of its group: one step is one poll and what follows from it. [`drive`] takes steps until it is
+/// told to stop; a simulation takes them one by one.
+pub struct Stage<'s> {
     context: &'s Context,
     operator: &'s mut dyn Operator,
     config: &'s StageConfig,
     status: &'s StageStatus,
     member: Box<dyn Member>,
     last_commit: i64,
-    /// Since when the view store has not taken a write; reading is paused until it does.
-    stalled: Option<i64>,
-    /// State is being loaded: nothing is read or committed, but the member goes on answering its group.
+    preparing: Preparing,
+    /// Nothing is read: the operator is full, or cannot go on.
+    paused: bool,
+    /// State is being loaded: nothing is folded or committed, but the member goes on answering its group.
     restoring: bool,
+    /// Loading begins at this time.
+    not_before: i64,
     owned: Vec<TopicPartition>,
+}
+
+impl<'s> Stage<'s> {
+    /// Joins the group with an operator that holds nothing.
+    ///
+    /// # Errors
+    /// The log refuses the member or cannot be reached.
+    pub fn join(
+        context: &'s Context,
+        operator: &'s mut dyn Operator,
+        config: &'s StageConfig,
+        status: &'s StageStatus,
+    ) -> Result<Self, Error> {
+        operator.discard();
+        let member = context.log.member(&config.member)?;
+        Ok(Self {
+            context,
+            operator,
+            config,
+            status,
+            member,
+            last_commit: (context.clock)(),
+            preparing: Preparing::No,
+            paused: false,
+            restoring: false,
+            not_before: i64::MIN,
+            owned: Vec::new(),
+        })
+    }
 }
 
 impl Stage<'_> {
@@ -146,35 +133,49 @@ impl Stage<'_> {
         (self.context.clock)()
     }
 
-    fn step(&mut self) -> Result<(), Error> {
+    /// Polls once, and does what is due after it.
+    ///
+    /// # Errors
+    /// As of [`drive`]: the stage is of no further use then, and the operator's state is void.
+    pub fn step(&mut self) -> Result<(), Error> {
         let now = self.now();
-        let wait = if self.restoring { Duration::ZERO } else { POLL.min(self.wait(now)) };
+        let wait = self.wait(now);
         let event = self.poll(wait, now)?;
-        self.operator.check()?;
-        match event {
-            Event::Polled => {}
-            Event::Assigned(owned) => self.assigned(owned)?,
-            Event::Revoking(_) => {
-                self.commit_last()?;
-                self.release()?;
-            }
-            Event::Lost(_) => self.release()?,
+        match self.operator.check() {
+            Ok(()) => self.answer(event)?,
+            Err(error) if error.is_retriable() => return self.rewind(&error, event),
+            Err(error) => return Err(error),
         }
         if self.restoring {
             return self.restore();
         }
         let now = self.now();
-        self.operator.tick(self.member.as_ref(), now)?;
+        self.operator.tick(self.member.as_mut(), now)?;
         self.commit_if_due(now)
     }
 
+    fn answer(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Polled => Ok(()),
+            Event::Assigned(owned) => self.assigned(owned),
+            Event::Revoking(_) => {
+                self.commit_last()?;
+                self.release()
+            }
+            Event::Lost(_) => self.release(),
+        }
+    }
+
     fn poll(&mut self, wait: Duration, now: i64) -> Result<Event, Error> {
-        let operator = &mut *self.operator;
+        let (operator, restoring) = (&mut *self.operator, self.restoring);
         let (mut records, mut handed_at) = (0, None);
         let event = self.member.poll(wait, &mut |batch| {
-            handed_at.get_or_insert_with(SystemTime::now);
-            records += batch.records.len();
-            operator.fold(batch, now);
+            // While state is loaded, only what was fetched before a rewind can come: it is read again.
+            if !restoring {
+                handed_at.get_or_insert_with(SystemTime::now);
+                records += batch.records.len();
+                blocking(Call::Fold, FOLD_LIMIT, || operator.fold(batch, now));
+            }
         })?;
         if let Some(at) = handed_at {
             operator.trace().handed(records, at);
@@ -182,38 +183,60 @@ impl Stage<'_> {
         Ok(event)
     }
 
-    /// How long the poll may wait before a commit is due.
+    /// How long the poll may wait: until a commit is due, and not at all while something is under way.
     fn wait(&self, now: i64) -> Duration {
-        let left = match self.operator_due() {
-            Due::Never => return POLL,
-            Due::Now => 0,
-            Due::AtInterval if self.interval_is_over(now) => 0,
-            Due::AtInterval => self.config.commit_interval_ms - (now - self.last_commit),
+        if self.restoring {
+            return if now < self.not_before { POLL } else { Duration::ZERO };
+        }
+        let left = match (self.preparing, self.operator.due()) {
+            (Preparing::Failed(_), _) | (Preparing::No, Due::Never) => return POLL,
+            (Preparing::UnderWay, _) | (Preparing::No, Due::Now) => 0,
+            (Preparing::No, Due::AtInterval) if self.interval_is_over(now) => 0,
+            (Preparing::No, Due::AtInterval) => self.config.commit_interval_ms - (now - self.last_commit),
         };
-        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+        POLL.min(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
     }
 
     fn interval_is_over(&self, now: i64) -> bool {
         is_over(now, self.last_commit, self.config.commit_interval_ms)
     }
 
-    fn operator_due(&self) -> Due {
-        if self.stalled.is_some() { Due::Never } else { self.operator.due() }
-    }
-
     fn assigned(&mut self, owned: Vec<TopicPartition>) -> Result<(), Error> {
         tracing::info!(stage = self.operator.stage(), partitions = owned.len(), "assigned");
-        self.status.restoring();
-        self.operator.assign(&owned, self.now())?;
         self.owned = owned;
-        self.stalled = None;
-        self.restoring = true;
+        self.begin_restore(i64::MIN)
+    }
+
+    fn begin_restore(&mut self, not_before: i64) -> Result<(), Error> {
+        self.status.restoring();
+        self.operator.assign(&self.owned, self.now())?;
+        (self.preparing, self.restoring, self.not_before) = (Preparing::No, true, not_before);
         Ok(())
     }
 
+    /// Goes back to what is committed after records that cannot be folded yet; the member keeps its place in the group.
+    fn rewind(&mut self, error: &Error, event: Event) -> Result<(), Error> {
+        tracing::warn!(stage = self.operator.stage(), %error, "what was read since the last commit is read again in a moment");
+        match event {
+            Event::Polled => {
+                self.pause(true)?;
+                self.begin_restore(self.now().saturating_add(REWIND_PAUSE_MS))?;
+                self.status.stalled(&error.to_string());
+                Ok(())
+            }
+            Event::Assigned(owned) => self.assigned(owned),
+            // What is folded is not whole: nothing of it may be committed.
+            Event::Revoking(_) | Event::Lost(_) => self.release(),
+        }
+    }
+
     fn restore(&mut self) -> Result<(), Error> {
-        let Some(from) = self.operator.restore()? else { return Ok(()) };
+        if self.now() < self.not_before {
+            return Ok(());
+        }
+        let Some(from) = blocking(Call::Restore, RESTORE_LIMIT, || self.operator.restore())? else { return Ok(()) };
         self.member.start(&from)?;
+        self.pause(false)?;
         self.restoring = false;
         self.last_commit = self.now();
         self.status.running();
@@ -223,44 +246,60 @@ impl Stage<'_> {
     fn release(&mut self) -> Result<(), Error> {
         self.operator.discard();
         self.owned.clear();
-        self.stalled = None;
-        self.restoring = false;
+        (self.preparing, self.restoring, self.paused) = (Preparing::No, false, false);
         Ok(self.member.release()?)
     }
 
-    fn commit_if_due(&mut self, now: i64) -> Result<(), Error> {
-        let due = match (self.stalled, self.operator.due()) {
-            (Some(since), _) => is_over(now, since, STALL_RETRY_MS),
-            (None, Due::Never) => false,
-            (None, Due::AtInterval) => self.interval_is_over(now),
-            (None, Due::Now) => true,
-        };
-        if due { self.commit_or_stall() } else { Ok(()) }
+    fn pause(&mut self, paused: bool) -> Result<(), Error> {
+        if paused != self.paused {
+            self.member.pause(&self.owned, paused)?;
+            self.paused = paused;
+        }
+        Ok(())
     }
 
-    fn commit_or_stall(&mut self) -> Result<(), Error> {
-        match self.operator.prepare() {
-            Ok(()) => {
-                if self.stalled.take().is_some() {
-                    self.member.pause(&self.owned, false)?;
+    fn commit_if_due(&mut self, now: i64) -> Result<(), Error> {
+        let due = match (self.preparing, self.operator.due()) {
+            (Preparing::UnderWay, _) | (Preparing::No, Due::Now) => true,
+            (Preparing::Failed(since), _) => is_over(now, since, STALL_RETRY_MS),
+            (Preparing::No, Due::Never) => false,
+            (Preparing::No, Due::AtInterval) => self.interval_is_over(now),
+        };
+        if due { self.prepare_and_commit() } else { Ok(()) }
+    }
+
+    /// Goes on with what comes before the commit, and commits when it is done. Meanwhile reading goes on for as long as the
+    /// operator takes more, but not while the view store takes nothing.
+    fn prepare_and_commit(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        match blocking(Call::ViewWrite, WRITE_LIMIT, || self.operator.prepare(now)) {
+            Ok(Prepared::Done) => {
+                if matches!(self.preparing, Preparing::Failed(_)) {
                     self.status.running();
                 }
-                self.commit()
+                self.preparing = Preparing::No;
+                self.commit()?;
+                self.pause(false)
+            }
+            Ok(Prepared::More) => {
+                if matches!(self.preparing, Preparing::Failed(_)) {
+                    self.status.running();
+                }
+                self.preparing = Preparing::UnderWay;
+                if self.operator.due() == Due::Now { self.pause(true) } else { Ok(()) }
             }
             Err(error) if error.is_retriable() => {
-                if self.stalled.is_none() {
-                    self.member.pause(&self.owned, true)?;
-                }
                 tracing::warn!(stage = self.operator.stage(), %error, "reading is paused until the write goes through");
                 self.status.stalled(&error.to_string());
-                self.stalled = Some(self.now());
-                Ok(())
+                self.preparing = Preparing::Failed(self.now());
+                self.pause(true)
             }
             Err(error) => Err(error),
         }
     }
 
     fn commit(&mut self) -> Result<(), Error> {
+        failpoint::hit("prepared", self.operator.stage());
         let began = std::time::Instant::now();
         let now = self.now();
         let offsets = self.operator.offsets(self.member.as_ref())?;
@@ -279,16 +318,52 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Commits what is folded, before the partitions are given up.
+    /// Commits what is folded, before the partitions are given up; what a view store does not take in time is left to the next
+    /// owner, and only what it has acknowledged is committed.
     fn commit_last(&mut self) -> Result<(), Error> {
-        let nothing = self.restoring || self.stalled.is_some() || self.operator.due() == Due::Never;
-        if nothing { Ok(()) } else { self.commit_or_stall() }
+        if self.restoring || (self.preparing == Preparing::No && self.operator.due() == Due::Never) {
+            return Ok(());
+        }
+        for _ in 0..LAST_CALLS {
+            if !matches!(self.preparing, Preparing::Failed(_)) {
+                self.prepare_and_commit()?;
+            }
+            if self.preparing != Preparing::UnderWay {
+                break;
+            }
+        }
+        if self.preparing == Preparing::No { Ok(()) } else { self.commit() }
+    }
+
+    /// Leaves after an error. That is no commit: it only spares the others the wait for the session to expire.
+    pub fn leave(mut self) {
+        let _ = self.member.leave();
     }
 
     /// Commits what is folded and leaves, so that others take over at once.
-    fn finish(mut self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The commit did not go through, or leaving got no answer.
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.operator.stopping();
+        let mut calls = 0;
+        if !self.restoring && self.operator.due() != Due::Never && self.preparing == Preparing::No {
+            self.prepare_and_commit()?;
+        }
+        while self.preparing == Preparing::UnderWay && calls < FINISH_CALLS {
+            self.pause(true)?;
+            let event = self.poll(Duration::ZERO, self.now())?;
+            self.operator.check()?;
+            self.answer(event)?;
+            if self.preparing == Preparing::UnderWay {
+                self.prepare_and_commit()?;
+            }
+            calls += 1;
+        }
         self.commit_last()?;
-        Ok(self.member.leave()?)
+        let left = self.member.leave();
+        self.operator.left();
+        Ok(left?)
     }
 }
 
@@ -299,14 +374,4 @@ pub(crate) fn is_over(now: i64, since: i64, interval_ms: i64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::is_over;
-
-    #[test]
-    fn a_clock_set_back_ends_an_interval() {
-        let facts = [(100, true), (99, false), (50, false), (49, true), (-1_000_000, true)];
-        for (now, over) in facts {
-            assert_eq!(is_over(now, 50, 50), over, "at {now}");
-        }
-    }
-}
+mod tests;

@@ -35,9 +35,45 @@ pub enum Error {
     /// The job's specification breaks a rule.
     #[error("{0}")]
     Spec(#[from] tidemark_core::job::Invalid),
+    /// State on disk that is needed now cannot be used: the next try reads the changelog instead.
+    #[error("state of merge partition {partition} on disk: {reason}")]
+    State {
+        /// Merge partition.
+        partition: u32,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The changelog does not give the state that was committed: it was deleted, made anew, or records of it are gone.
+    #[error(
+        "the changelog {topic}-{partition} does not hold what was committed: {reason}; was the topic deleted or written to? give the job a new version to count anew"
+    )]
+    Changelog {
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: u32,
+        /// What is missing.
+        reason: String,
+    },
     /// A defect of the platform.
     #[error("the stage panicked: {0}; please report it with the log of the process")]
     Panicked(String),
+    /// A group's offsets are gone while the job's topics are not.
+    #[error(
+        "group {group} has no offsets, but {topic} holds what its job has written: kafka deletes the offsets of a group that has \
+         had no members for offsets.retention.minutes (7 days by default), or somebody has deleted them. To begin again would \
+         count records twice, so the job does not start: give it a new version (flows.version = {next_version} in the \
+         configuration), which counts everything that the source topics still hold into a view of its own; a longer \
+         offsets.retention.minutes on the brokers keeps this from happening again"
+    )]
+    OffsetsDeleted {
+        /// Consumer group.
+        group: String,
+        /// Topic of the job that is not empty.
+        topic: String,
+        /// A version that has not been used.
+        next_version: u32,
+    },
     /// A source topic is not there.
     #[error("source topic {0} does not exist: create it with `tidemark topics apply`")]
     NoSource(String),
@@ -51,14 +87,19 @@ impl Error {
             Self::Log(error) => match error {
                 tidemark_log::Error::Fenced(_)
                 | tidemark_log::Error::Indefinite(_)
-                | tidemark_log::Error::Retriable(_) => true,
+                | tidemark_log::Error::Retriable(_)
+                | tidemark_log::Error::Unstable(_) => true,
                 tidemark_log::Error::Invalid(_) | tidemark_log::Error::OffsetGone { .. } => false,
             },
             Self::Views(error) => matches!(error, tidemark_views::Error::Unavailable(_)),
             Self::Registry(error) => matches!(error, registry::Error::Unavailable(_)),
-            Self::NoSource(_) | Self::Panicked(_) => true,
+            Self::NoSource(_) | Self::Panicked(_) | Self::State { .. } => true,
             Self::Unreadable { reason, .. } => matches!(reason, wire::Error::Registry(_)),
-            Self::Merge(_) | Self::Position(_) | Self::Spec(_) => false,
+            Self::Merge(_)
+            | Self::Position(_)
+            | Self::Spec(_)
+            | Self::OffsetsDeleted { .. }
+            | Self::Changelog { .. } => false,
         }
     }
 }

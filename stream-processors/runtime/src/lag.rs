@@ -1,10 +1,12 @@
 //! How far the groups of a job are behind.
 
+use crate::align::{Alignment, Standing, slowest};
 use crate::{Metrics, Plan};
-use tidemark_log::{At, Error, Log, TopicPartition};
+use tidemark_core::partial::parse_metadata;
+use tidemark_log::{At, Error, GroupOffset, Log, TopicPartition};
 
-/// Asks for the lag of every stage and sets the gauges; what cannot be had keeps its last value.
-pub(crate) fn ask(plan: &Plan, log: &dyn Log, metrics: &Metrics) {
+/// Asks for the lag of every stage and sets the gauges and the bound of the alignment; what cannot be had keeps its last value.
+pub(crate) fn ask(plan: &Plan, log: &dyn Log, metrics: &Metrics, alignment: &Alignment) {
     let stages: [(&'static str, &[String]); 3] = [
         ("partial", &plan.spec.sources),
         ("merge", std::slice::from_ref(&plan.partials)),
@@ -12,13 +14,34 @@ pub(crate) fn ask(plan: &Plan, log: &dyn Log, metrics: &Metrics) {
     ];
     for (stage, topics) in stages {
         match of_group(log, &plan.group(stage), topics) {
-            Ok(lags) => metrics.lag(stage, lags),
+            Ok(lags) => {
+                if stage == "partial" {
+                    let fingerprint = plan.spec.fingerprint();
+                    alignment.learn(slowest(lags.iter().map(|lag| lag.standing(fingerprint))));
+                }
+                metrics.lag(stage, lags.into_iter().map(|lag| (lag.partition, lag.records)).collect());
+            }
             Err(error) => tracing::debug!(stage, %error, "the lag cannot be had"),
         }
     }
 }
 
-fn of_group(log: &dyn Log, group: &str, topics: &[String]) -> Result<Vec<(TopicPartition, i64)>, Error> {
+/// How far a group is behind in one partition.
+struct Lag {
+    partition: TopicPartition,
+    records: i64,
+    committed: Option<GroupOffset>,
+}
+
+impl Lag {
+    fn standing(&self, fingerprint: i64) -> Standing {
+        let committed = self.committed.as_ref();
+        let position = committed.and_then(|at| parse_metadata(&at.metadata, fingerprint, at.offset).ok());
+        Standing { lag: self.records, watermark: position.and_then(|position| position.watermark) }
+    }
+}
+
+fn of_group(log: &dyn Log, group: &str, topics: &[String]) -> Result<Vec<Lag>, Error> {
     let mut partitions = Vec::new();
     for topic in topics {
         let count = log.partitions(topic)?.unwrap_or(0);
@@ -26,8 +49,9 @@ fn of_group(log: &dyn Log, group: &str, topics: &[String]) -> Result<Vec<(TopicP
     }
     let ends = log.offsets(&partitions, At::StableEnd)?;
     let committed = log.committed(group, &partitions)?;
-    let lag = |((partition, end), committed): ((TopicPartition, i64), Option<tidemark_log::GroupOffset>)| {
-        (partition, (end - committed.map_or(0, |at| at.offset)).max(0))
+    let lag = |((partition, end), committed): ((TopicPartition, i64), Option<GroupOffset>)| {
+        let records = (end - committed.as_ref().map_or(0, |at| at.offset)).max(0);
+        Lag { partition, records, committed }
     };
     Ok(partitions.into_iter().zip(ends).zip(committed).map(lag).collect())
 }

@@ -10,18 +10,28 @@
 //!   group has committed;
 //! - no stage reads a clock: time is passed in.
 
+mod align;
 pub mod drive;
 pub mod error;
+mod held;
 mod lag;
+mod letters;
 pub mod merge;
 pub mod metrics;
+mod operator;
 pub mod partial;
 pub mod plan;
+mod replay;
 mod restore;
 pub mod run;
+mod seen;
+mod slices;
+pub mod standby;
+pub mod state;
 pub mod trace;
 pub mod writer;
 
+pub use align::Alignment;
 pub use drive::{Operator, StageConfig};
 pub use error::Error;
 pub use metrics::Metrics;

@@ -1,30 +1,46 @@
 //! The merge stage: reads partials, keeps window state with its changelog, writes rows, ledger and progress to the view
 //! topic. Within a commit rows come first, then the ledger that speaks of them, then the progress that closes windows.
 
-use crate::drive::{Due, Operator};
+mod output;
+mod takeover;
+
+use crate::held::{self, Held};
 use crate::metrics::Metrics;
-use crate::plan::FIRST_EPOCH;
-use crate::restore::Restore;
+use crate::operator::{Due, Operator, Prepared};
+use crate::restore::{Restore, changelog};
+use crate::standby::Standby;
+use crate::state::StateDir;
+use crate::state::checkpoint::Step;
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
+use output::{Output, sealed_letter};
 use std::sync::Arc;
-use tidemark_core::merge::{MergeFold, SealedRow};
-use tidemark_core::{Accumulator, Job, ViewRow};
-use tidemark_log::{At, Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
+use takeover::Takeover;
+use tidemark_core::{Accumulator, Job};
+use tidemark_log::{At, Batch, GroupOffset, Log, Member, Record, Sink, TopicPartition};
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::catalog::{self, Schema};
-use tidemark_schemas::engine::{Marker, Partial, Progress, RowState, SealedOut, SourceProgress};
+use tidemark_schemas::engine::{Marker, Partial};
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
 
 static INPUT: &[Schema] = &[catalog::PARTIAL, catalog::MARKER];
 
+/// Pieces of checkpoints that are encoded between two polls, some milliseconds each.
+const CHECKPOINT_STEPS: u32 = 4;
+/// Least time between two checkpoints when memory is over its bound, milliseconds.
+const CROWDED_INTERVAL_MS: i64 = 1_000;
+
 /// A merge partition that this member owns.
-pub(crate) struct Owned<A> {
-    pub(crate) partition: TopicPartition,
-    pub(crate) fold: MergeFold<A>,
+struct Owned<A> {
+    partition: TopicPartition,
+    held: Held<A>,
     next_offset: i64,
+    /// Of the offset that it was taken over at.
+    metadata: String,
     moved: bool,
+    /// Rows take more memory than they may, and only a checkpoint helps.
+    crowded: bool,
     sealed_out: Vec<Vec<u8>>,
 }
 
@@ -33,17 +49,26 @@ pub struct MergeStage<J: Job> {
     job: Arc<J>,
     plan: Arc<Plan>,
     log: Arc<dyn Log>,
+    dir: Option<Arc<StateDir>>,
+    standby: Option<Arc<Standby<J::Accumulator>>>,
     input: wire::Decoder,
     restore: Restore,
+    takeover: Takeover,
     metrics: Arc<Metrics>,
     owned: Vec<Owned<J::Accumulator>>,
     trace: CommitTrace,
     failed: Option<Error>,
     scratch: Vec<u8>,
+    /// Processing time of the last call.
+    now: i64,
+    /// The next commit is the last.
+    stopping: bool,
+    /// Which partition's checkpoint goes on next.
+    turn: usize,
 }
 
 impl<J: Job> MergeStage<J> {
-    /// For a job.
+    /// For a job. Its state comes back from the changelog alone, but for [`MergeStage::kept_in`].
     pub fn new(
         job: Arc<J>,
         plan: Arc<Plan>,
@@ -55,204 +80,160 @@ impl<J: Job> MergeStage<J> {
             job,
             plan,
             log,
+            dir: None,
+            standby: None,
             input: wire::Decoder::new(Arc::clone(&registry), INPUT),
             restore: Restore::new(registry),
+            takeover: Takeover::Done,
             metrics,
             owned: Vec::new(),
             trace: CommitTrace::default(),
             failed: None,
             scratch: Vec::new(),
+            now: 0,
+            stopping: false,
+            turn: 0,
         }
     }
 
-    /// Moves on to the start of the log where retention has deleted partials beyond the committed offset, if that lost
-    /// nothing: the state has then folded every source offset that the partial stage ever committed, and what is gone were
-    /// control markers. If it has not, the start fails on the missing offset.
-    fn skip_what_is_gone(&mut self) -> Result<(), Error> {
-        let partitions: Vec<TopicPartition> = self.owned.iter().map(|owned| owned.partition.clone()).collect();
-        let starts = self.log.offsets(&partitions, At::Start)?;
-        for (owned, start) in self.owned.iter_mut().zip(starts) {
-            if owned.next_offset < start && all_folded(self.log.as_ref(), &self.plan, &owned.fold)? {
-                tracing::info!(
-                    partition = owned.partition.partition,
-                    from = owned.next_offset,
-                    to = start,
-                    "skipped what retention deleted"
-                );
-                owned.next_offset = start;
+    /// With a directory for checkpoints: after a restart only what the changelog has since is read.
+    pub fn kept_in(mut self, dir: Option<Arc<StateDir>>) -> Self {
+        self.dir = dir;
+        self
+    }
+
+    /// With a standby of the same directory, which gives the state of partitions that it follows.
+    pub fn with_standby(mut self, standby: Option<Arc<Standby<J::Accumulator>>>) -> Self {
+        self.standby = standby;
+        self
+    }
+
+    /// Memory that one partition's rows may take.
+    fn share(&self) -> usize {
+        let all = self.dir.as_ref().map_or(usize::MAX, |dir| dir.settings.memory_bytes);
+        all / self.owned.len().max(1)
+    }
+
+    /// Goes on with checkpoints of partitions that hold nothing but what is committed: of a few, those that have waited
+    /// longest first, so that the member is polled again soon.
+    fn step_checkpoints(&mut self) {
+        let waiting: Vec<usize> = (0..self.owned.len()).map(|at| (self.turn + at) % self.owned.len()).collect();
+        let mut steps = 0;
+        for at in waiting {
+            let Some(owned) = self.owned.get_mut(at).filter(|owned| !owned.moved && owned.held.is_making()) else {
+                continue;
+            };
+            owned.held.step(self.now, &self.metrics);
+            (self.turn, steps) = (at + 1, steps + 1);
+            if steps == CHECKPOINT_STEPS {
+                break;
             }
         }
-        Ok(())
+    }
+
+    /// Asks for the end of the changelog of each partition that a checkpoint is due of, before the commit that makes the
+    /// answer count: see [`crate::state`].
+    fn ask_ends(&mut self) {
+        let (now, stopping) = (self.now, self.stopping);
+        let mut due: Vec<&mut Owned<J::Accumulator>> =
+            self.owned.iter_mut().filter(|owned| owned.is_due(now, stopping)).collect();
+        if due.is_empty() {
+            return;
+        }
+        let partitions: Vec<u32> = due.iter().map(|owned| owned.held.partition).collect();
+        match self.log.offsets(&changelog(&self.plan, &partitions), At::End) {
+            Ok(ends) => {
+                for (owned, end) in due.iter_mut().zip(ends) {
+                    if let Some(disk) = &mut owned.held.disk {
+                        disk.ask(end);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "no checkpoint now: the end of the changelog is not known"),
+        }
     }
 }
 
-/// Whether a fold's state covers all that the partial stage has committed.
-fn all_folded<A: Accumulator>(log: &dyn Log, plan: &Plan, fold: &MergeFold<A>) -> Result<bool, Error> {
-    let sources = fold.progress().sources;
-    let partition = |source: &SourceProgress| TopicPartition::new(source.topic.as_str(), source.partition as u32);
-    let partitions: Vec<TopicPartition> = sources.iter().map(partition).collect();
-    let committed = log.committed(&plan.group("partial"), &partitions)?;
-    let covered =
-        |(source, at): (&SourceProgress, Option<GroupOffset>)| at.is_some_and(|at| at.offset == source.next_offset);
-    Ok(!sources.is_empty() && sources.iter().zip(committed).all(covered))
+/// What a record of the partials topic was.
+enum Kind {
+    Partial,
+    Marker,
+}
+
+impl<A: Accumulator> Owned<A> {
+    fn new(plan: &Plan, partition: TopicPartition) -> Self {
+        let held = Held::new(plan, partition.partition);
+        let (metadata, sealed_out) = (String::new(), Vec::new());
+        Self { partition, held, next_offset: 0, metadata, moved: false, crowded: false, sealed_out }
+    }
+
+    /// Whether the next commit should begin a checkpoint.
+    fn is_due(&self, now: i64, stopping: bool) -> bool {
+        self.held.disk.as_ref().is_some_and(|disk| {
+            let wanted = disk.is_wanted(self.next_offset);
+            let soon = self.crowded && disk.is_over(now, CROWDED_INTERVAL_MS);
+            wanted && (stopping || soon || disk.is_due(now))
+        })
+    }
+
+    fn due(&self, now: i64, stopping: bool) -> Due {
+        match (self.moved, self.is_due(now, stopping)) {
+            (_, true) if stopping => Due::Now,
+            (true, _) | (_, true) => Due::AtInterval,
+            (false, false) => Due::Never,
+        }
+    }
+
+    fn fold_record(
+        &mut self,
+        plan: &Plan,
+        decoder: &mut wire::Decoder,
+        scratch: &mut Vec<u8>,
+        batch: &Batch<'_>,
+        record: &Record<'_>,
+    ) -> Result<Kind, Error> {
+        let wrong = |reason: wire::Error| unreadable(batch, record, reason);
+        let (schema, datum) = decoder.datum(record.value.unwrap_or_default(), scratch).map_err(wrong)?;
+        let mut reader = Reader::new(datum);
+        let kind = if schema == 0 {
+            let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
+            while let Some(window_start) = self.held.fold.lacking(&partial) {
+                self.held.load_whole(window_start)?;
+            }
+            let letters = &mut self.sealed_out;
+            self.held.fold.fold_partial(record.offset, record.timestamp, &partial, |row| {
+                letters.push(sealed_letter(plan, &partial, &row))
+            })?;
+            Kind::Partial
+        } else {
+            let marker = Marker::get(&mut reader).map_err(|error| wrong(error.into()))?;
+            self.held.fold.fold_marker(record.offset, record.timestamp, &marker)?;
+            self.held.load_sealed()?;
+            Kind::Marker
+        };
+        self.next_offset = record.offset + 1;
+        self.moved = true;
+        Ok(kind)
+    }
+
+    /// What is folded has been committed.
+    fn committed(&mut self, share: usize, now: i64, metrics: &Metrics) {
+        self.moved = false;
+        self.sealed_out.clear();
+        let Held { fold, disk, partition, .. } = &mut self.held;
+        let partition = *partition;
+        fold.committed(now);
+        let begun = disk.as_mut().map(|disk| {
+            self.crowded = !disk.cool(fold, share, now);
+            disk.committed(fold, self.next_offset, now)
+        });
+        metrics.merge(partition, fold.rows(), fold.bytes(), fold.watermark(), now);
+        self.held.tell(begun.unwrap_or(Step::Going), now, metrics);
+    }
 }
 
 pub(crate) fn unreadable(batch: &Batch<'_>, record: &Record<'_>, reason: wire::Error) -> Error {
     Error::Unreadable { topic: batch.topic.to_owned(), partition: batch.partition, offset: record.offset, reason }
-}
-
-fn fold_record<A: Accumulator>(
-    owned: &mut Owned<A>,
-    plan: &Plan,
-    decoder: &mut wire::Decoder,
-    scratch: &mut Vec<u8>,
-    trace: &mut CommitTrace,
-    batch: &Batch<'_>,
-    record: &Record<'_>,
-) -> Result<(), Error> {
-    let wrong = |reason: wire::Error| unreadable(batch, record, reason);
-    let (schema, datum) = decoder.datum(record.value.unwrap_or_default(), scratch).map_err(wrong)?;
-    let mut reader = Reader::new(datum);
-    if schema == 0 {
-        let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
-        let letters = &mut owned.sealed_out;
-        owned.fold.fold_partial(record.offset, record.timestamp, &partial, |row| {
-            letters.push(sealed_letter(plan, &partial, &row))
-        })?;
-    } else {
-        let marker = Marker::get(&mut reader).map_err(|error| wrong(error.into()))?;
-        owned.fold.fold_marker(record.offset, record.timestamp, &marker)?;
-        trace.see(&owned.partition, record);
-    }
-    owned.next_offset = record.offset + 1;
-    owned.moved = true;
-    Ok(())
-}
-
-fn sealed_letter(plan: &Plan, partial: &Partial<'_>, row: &SealedRow<'_>) -> Vec<u8> {
-    let letter = SealedOut {
-        topic: partial.topic,
-        partition: partial.partition,
-        first_offset: row.first_offset,
-        last_offset: row.last_offset,
-        window_start: row.window_start,
-        window_end: row.window_end,
-        key: row.key,
-        records: row.records,
-        accumulator: row.accumulator,
-    };
-    let mut value = Vec::new();
-    wire::put(plan.ids.sealed_out, &letter, &mut value);
-    value
-}
-
-/// Keys of the changelog and the view topic: `R` window start, key; `L` window start; `P`. Big-endian, so that a dump is in
-/// order.
-fn row_key(window_start: i64, key: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    out.push(b'R');
-    out.extend_from_slice(&window_start.to_be_bytes());
-    out.extend_from_slice(key);
-}
-
-fn ledger_key(window_start: i64) -> [u8; 9] {
-    let mut key = [b'L'; 9];
-    key[1..].copy_from_slice(&window_start.to_be_bytes());
-    key
-}
-
-/// Writes what changed in one merge partition.
-struct Output<'o, J: Job> {
-    job: &'o J,
-    plan: &'o Plan,
-    partition: u32,
-    sink: &'o mut dyn Sink,
-    /// Header of the record that ends the commit: who reads that has read all of it.
-    trace: Option<(&'o str, &'o [u8])>,
-    key: Vec<u8>,
-    value: Vec<u8>,
-}
-
-impl<J: Job> Output<'_, J> {
-    fn send(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), tidemark_log::Error> {
-        self.sink.send(Outgoing { topic, partition: self.partition, key: Some(key), value, headers: &[] })
-    }
-
-    fn all(&mut self, owned: &Owned<J::Accumulator>) -> Result<(), tidemark_log::Error> {
-        let plan = self.plan;
-        self.rows(&owned.fold)?;
-        for ledger in owned.fold.touched_ledgers() {
-            self.send_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
-        }
-        if let Some(progress) = owned.fold.touched_progress() {
-            self.progress(&progress)?;
-        }
-        for letter in &owned.sealed_out {
-            self.sink.send(Outgoing {
-                topic: &plan.late,
-                partition: self.partition,
-                value: Some(letter),
-                ..Outgoing::default()
-            })?;
-        }
-        Ok(())
-    }
-
-    fn rows(&mut self, fold: &MergeFold<J::Accumulator>) -> Result<(), tidemark_log::Error> {
-        let plan = self.plan;
-        let (mut key, mut value, mut accumulator) = (Vec::new(), Vec::new(), Vec::new());
-        for row in fold.touched_rows() {
-            row_key(row.window_start, row.key, &mut key);
-            accumulator.clear();
-            row.cell.sum.put(&mut accumulator);
-            let (records, revision) = (row.cell.records, row.cell.revision);
-            let state =
-                RowState { window_start: row.window_start, key: row.key, records, accumulator: &accumulator, revision };
-            value.clear();
-            wire::put(plan.ids.row_state, &state, &mut value);
-            self.send(&plan.changelog, &key, Some(&value))?;
-            value.clear();
-            wire::put_header(plan.ids.row, &mut value);
-            let view_row = ViewRow {
-                key: row.key,
-                window_start: row.window_start,
-                merge_partition: self.partition,
-                opened_at: row.opened_at,
-                records,
-                accumulator: &row.cell.sum,
-                epoch: FIRST_EPOCH,
-                revision,
-            };
-            self.job.put_row(&view_row, &mut value);
-            self.send(&plan.view, &key, Some(&value))?;
-        }
-        for (window_start, row) in fold.removed_rows() {
-            row_key(window_start, row, &mut key);
-            self.send(&plan.changelog, &key, None)?;
-        }
-        (self.key, self.value) = (key, value);
-        Ok(())
-    }
-
-    fn progress(&mut self, progress: &Progress) -> Result<(), tidemark_log::Error> {
-        let (plan, trace) = (self.plan, self.trace);
-        let mut value = Vec::new();
-        wire::put(plan.ids.progress, progress, &mut value);
-        let (key, value) = (Some(b"P".as_slice()), Some(value.as_slice()));
-        self.sink.send(Outgoing { topic: &plan.changelog, partition: self.partition, key, value, headers: &[] })?;
-        self.sink.send(Outgoing { topic: &plan.view, partition: self.partition, key, value, headers: trace.as_slice() })
-    }
-
-    fn send_both<'a>(&mut self, key: &[u8], id: u32, record: &impl Avro<'a>) -> Result<(), tidemark_log::Error> {
-        let mut value = std::mem::take(&mut self.value);
-        value.clear();
-        wire::put(id, record, &mut value);
-        let plan = self.plan;
-        self.send(&plan.changelog, key, Some(&value))?;
-        self.send(&plan.view, key, Some(&value))?;
-        self.value = value;
-        Ok(())
-    }
 }
 
 impl<J: Job> Operator for MergeStage<J> {
@@ -260,38 +241,23 @@ impl<J: Job> Operator for MergeStage<J> {
         "merge"
     }
 
-    fn assign(&mut self, owned: &[TopicPartition], _now: i64) -> Result<(), Error> {
+    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<(), Error> {
         self.discard();
-        let committed = self.log.committed(&self.plan.group("merge"), owned)?;
-        for (partition, committed) in owned.iter().zip(committed) {
-            let next_offset = committed.map_or(0, |at| at.offset);
-            let fold = MergeFold::new(&self.plan.spec, partition.partition, FIRST_EPOCH);
-            self.owned.push(Owned {
-                partition: partition.clone(),
-                fold,
-                next_offset,
-                moved: false,
-                sealed_out: Vec::new(),
-            });
-        }
-        // After the stable fetch above: no transaction of a predecessor is open any more.
-        let partitions = owned.iter().map(|owned| owned.partition);
-        self.restore.begin(self.log.as_ref(), &self.plan.changelog, partitions)
+        self.now = now;
+        self.owned = owned.iter().map(|partition| Owned::new(&self.plan, partition.clone())).collect();
+        self.takeover = Takeover::begin();
+        Ok(())
     }
 
     fn restore(&mut self) -> Result<Option<Vec<(TopicPartition, i64)>>, Error> {
-        if !self.restore.step(&mut self.owned)? {
+        if !self.take_over()? {
             return Ok(None);
-        }
-        self.skip_what_is_gone()?;
-        for owned in &mut self.owned {
-            owned.fold.restored();
-            tracing::info!(partition = owned.partition.partition, rows = owned.fold.rows(), "state restored");
         }
         Ok(Some(self.owned.iter().map(|owned| (owned.partition.clone(), owned.next_offset)).collect()))
     }
 
-    fn fold(&mut self, batch: Batch<'_>, _now: i64) {
+    fn fold(&mut self, batch: Batch<'_>, now: i64) {
+        self.now = now;
         let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else {
             return;
         };
@@ -299,9 +265,11 @@ impl<J: Job> Operator for MergeStage<J> {
             if self.failed.is_some() {
                 return;
             }
-            let folded =
-                fold_record(owned, &self.plan, &mut self.input, &mut self.scratch, &mut self.trace, &batch, record);
-            self.failed = folded.err();
+            match owned.fold_record(&self.plan, &mut self.input, &mut self.scratch, &batch, record) {
+                Ok(Kind::Partial) => {}
+                Ok(Kind::Marker) => self.trace.see(&owned.partition, record),
+                Err(error) => self.failed = Some(error),
+            }
         }
     }
 
@@ -313,16 +281,21 @@ impl<J: Job> Operator for MergeStage<J> {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    fn tick(&mut self, _member: &dyn Member, _now: i64) -> Result<(), Error> {
+    fn tick(&mut self, _member: &mut dyn Member, now: i64) -> Result<(), Error> {
+        self.now = now;
+        self.step_checkpoints();
         Ok(())
     }
 
     fn due(&self) -> Due {
-        if self.owned.iter().any(|owned| owned.moved) { Due::AtInterval } else { Due::Never }
+        let due = self.owned.iter().map(|owned| owned.due(self.now, self.stopping));
+        due.max().unwrap_or(Due::Never)
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
-        Ok(())
+    fn prepare(&mut self, now: i64) -> Result<Prepared, Error> {
+        self.now = now;
+        self.ask_ends();
+        Ok(Prepared::Done)
     }
 
     fn produce(&mut self, _now: i64, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
@@ -339,30 +312,37 @@ impl<J: Job> Operator for MergeStage<J> {
         let offset = |owned: &Owned<J::Accumulator>| GroupOffset {
             partition: owned.partition.clone(),
             offset: owned.next_offset,
-            metadata: String::new(),
+            metadata: held::metadata(&owned.held.fold),
         };
         Ok(self.owned.iter().map(offset).collect())
     }
 
     fn committed(&mut self, now: i64) {
+        self.now = now;
+        let share = self.share();
         for owned in &mut self.owned {
-            owned.moved = false;
-            owned.sealed_out.clear();
-            owned.fold.committed();
-            self.metrics.merge(
-                owned.partition.partition,
-                owned.fold.rows(),
-                owned.fold.bytes(),
-                owned.fold.watermark(),
-                now,
-            );
+            owned.committed(share, now, &self.metrics);
         }
+        self.step_checkpoints();
     }
 
     fn discard(&mut self) {
         self.restore.end();
+        self.metrics.not_restoring(self.owned.iter().map(|owned| owned.held.partition));
         self.owned.clear();
         self.trace.clear();
-        self.failed = None;
+        (self.failed, self.stopping, self.takeover) = (None, false, Takeover::Done);
+    }
+
+    fn stopping(&mut self) {
+        self.stopping = true;
+    }
+
+    fn left(&mut self) {
+        for Owned { held, .. } in self.owned.iter_mut().filter(|owned| !owned.moved) {
+            let Some(disk) = &mut held.disk else { continue };
+            let step = disk.finish(&mut held.fold);
+            held.tell(step, self.now, &self.metrics);
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! Counters and gauges of the stages in one process, in Prometheus' text format, and what each stage thread is doing.
 
+mod state;
+
+pub use state::Restoring;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +47,7 @@ struct SourceCounts {
     held: i64,
     filtered: i64,
     dead_lettered: i64,
+    duplicates: i64,
     next_offset: i64,
     watermark: Option<i64>,
     at: i64,
@@ -60,6 +65,7 @@ struct MergeGauges {
 struct State {
     sources: BTreeMap<(String, i32), SourceCounts>,
     merges: BTreeMap<u32, MergeGauges>,
+    held: state::StateMetrics,
     commits: BTreeMap<&'static str, Histogram>,
     rows_written: u64,
     visible: Histogram,
@@ -110,6 +116,7 @@ impl Metrics {
         source.held += mark.held;
         source.filtered += mark.filtered;
         source.dead_lettered += mark.dead_lettered;
+        source.duplicates += mark.duplicates;
         source.next_offset = mark.next_offset;
         source.watermark = mark.watermark;
         source.at = now;
@@ -175,6 +182,7 @@ impl Metrics {
         let state = self.lock();
         render_sources(&state, out);
         render_merges(&state, out);
+        state::render(&state.held, out);
         head(out, "tidemark_stage_commit_seconds", "histogram", "Time of a stage's commit.");
         for (stage, histogram) in &state.commits {
             histogram.render("tidemark_stage_commit_seconds", &format!("stage=\"{stage}\""), out);
@@ -198,12 +206,13 @@ fn head(out: &mut String, name: &str, kind: &str, help: &str) {
 
 fn render_sources(state: &State, out: &mut String) {
     type Counter = (&'static str, &'static str, fn(&SourceCounts) -> i64);
-    let counters: [Counter; 5] = [
+    let counters: [Counter; 6] = [
         ("tidemark_source_records_total", "Records read from source partitions.", |s| s.records),
         ("tidemark_late_records_total", "Late records that were folded.", |s| s.late),
         ("tidemark_held_records_total", "Late records that were not folded.", |s| s.held),
         ("tidemark_filtered_records_total", "Records taken out by a job's where.", |s| s.filtered),
         ("tidemark_dead_lettered_records_total", "Records that could not be read or counted.", |s| s.dead_lettered),
+        ("tidemark_duplicate_records_total", "Repeats of records that a job counts once.", |s| s.duplicates),
     ];
     for (name, help, value) in counters {
         head(out, name, "counter", help);

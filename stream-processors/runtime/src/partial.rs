@@ -1,60 +1,33 @@
 //! The partial stage: reads source partitions, decides lateness, writes partials and markers.
 
+use crate::align::Alignment;
 use crate::drive::{Due, Operator, is_over};
+use crate::letters::{Address, Letters, rule_of};
 use crate::metrics::Metrics;
+use crate::seen::{self, Recall};
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
 use std::sync::Arc;
 use tidemark_core::partial::{PartialFold, Position, Verdict, metadata, parse_metadata};
 use tidemark_core::{Job, LatePolicy, Sample};
 use tidemark_log::{At, Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
-use tidemark_schemas::avro::Avro;
 use tidemark_schemas::catalog::Schema;
-use tidemark_schemas::engine::{DeadLetter, LateReason, LateRecord, Marker, TopicPartitions};
+use tidemark_schemas::engine::{Marker, TopicPartitions};
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
 
 /// Partials and letters in memory that bring the commit forward, bytes.
 const BYTES_MAX: usize = 64 << 20;
-/// Bytes of a record's key, and of its value, that a letter about it holds.
-const LETTER_BYTES_MAX: usize = 256 << 10;
 /// An idle partition's marker is renewed so often, milliseconds.
 const IDLE_RENEW_MS: i64 = 1_000;
 
-struct Source<A> {
-    partition: TopicPartition,
-    fold: PartialFold<A>,
+/// A source partition that this member owns.
+pub(crate) struct Source<A> {
+    pub(crate) partition: TopicPartition,
+    pub(crate) fold: PartialFold<A>,
     last_record_at: i64,
-}
-
-/// Encoded records that wait for the commit, end to end.
-#[derive(Default)]
-struct Letters {
-    bytes: Vec<u8>,
-    /// End of each value in `bytes`, and the partition it goes to.
-    ends: Vec<(usize, u32)>,
-}
-
-impl Letters {
-    fn push<'a>(&mut self, partition: u32, id: u32, letter: &impl Avro<'a>) {
-        wire::put(id, letter, &mut self.bytes);
-        self.ends.push((self.bytes.len(), partition));
-    }
-
-    fn send(&self, topic: &str, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
-        let mut start = 0;
-        for &(end, partition) in &self.ends {
-            let value = self.bytes.get(start..end);
-            sink.send(Outgoing { topic, partition, key: None, value, headers: &[] })?;
-            start = end;
-        }
-        Ok(())
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
+    /// Far ahead of the others: not read at present.
+    held_back: bool,
 }
 
 /// The partial stage of a job.
@@ -65,6 +38,11 @@ pub struct PartialStage<J: Job> {
     decoder: wire::Decoder,
     metrics: Arc<Metrics>,
     counts: Vec<TopicPartitions>,
+    alignment: Arc<Alignment>,
+    recall: Recall,
+    /// What was assigned and has no state yet.
+    assigned: Vec<TopicPartition>,
+    assigned_at: i64,
     sources: Vec<Source<J::Accumulator>>,
     late: Letters,
     dead: Letters,
@@ -86,10 +64,14 @@ impl<J: Job> PartialStage<J> {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            alignment: Arc::new(Alignment::new(plan.spec.window_ms)),
             job,
             plan,
             log,
-            decoder: wire::Decoder::new(registry, source),
+            decoder: wire::Decoder::new(Arc::clone(&registry), source),
+            recall: Recall::new(registry),
+            assigned: Vec::new(),
+            assigned_at: 0,
             metrics,
             counts: Vec::new(),
             sources: Vec::new(),
@@ -101,6 +83,11 @@ impl<J: Job> PartialStage<J> {
             failed: None,
             scratch: Vec::new(),
         }
+    }
+
+    /// Keeps to a bound that others set.
+    pub fn aligned(self, alignment: Arc<Alignment>) -> Self {
+        Self { alignment, ..self }
     }
 
     fn fold_record(&mut self, at: usize, batch: &Batch<'_>, record: &Record<'_>) {
@@ -127,6 +114,48 @@ impl<J: Job> PartialStage<J> {
         }
     }
 
+    /// Takes up each assigned partition at its committed position; false while a predecessor's transaction may still move it.
+    fn begin(&mut self) -> Result<bool, Error> {
+        let committed = match self.log.committed(&self.plan.group("partial"), &self.assigned) {
+            Ok(committed) => committed,
+            Err(tidemark_log::Error::Unstable(why)) => {
+                tracing::debug!(why, "the committed offsets are not settled yet");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let fingerprint = self.plan.spec.fingerprint();
+        for (partition, committed) in std::mem::take(&mut self.assigned).into_iter().zip(committed) {
+            // A partition without an offset was added after the job was created: all of it is new.
+            let position = match committed {
+                Some(at) => parse_metadata(&at.metadata, fingerprint, at.offset)?,
+                None => {
+                    let start = self.log.offsets(std::slice::from_ref(&partition), At::Start)?;
+                    Position { next_offset: start.first().copied().unwrap_or(0), ..Position::default() }
+                }
+            };
+            let fold = PartialFold::new(&self.plan.spec, &partition.topic, partition.partition, position);
+            self.sources.push(Source { partition, fold, last_record_at: self.assigned_at, held_back: false });
+        }
+        if let Some(dedupe) = &self.plan.spec.dedupe {
+            self.recall.begin(self.log.as_ref(), &self.plan, dedupe, &self.sources)?;
+        }
+        Ok(true)
+    }
+
+    /// Stops reading partitions that are far ahead of the others, and goes on with those that are no longer.
+    fn align(&mut self, member: &mut dyn Member) -> Result<(), Error> {
+        for source in &mut self.sources {
+            let hold = self.alignment.holds(source.fold.position().watermark);
+            if hold != source.held_back {
+                member.pause(std::slice::from_ref(&source.partition), hold)?;
+                source.held_back = hold;
+                tracing::info!(partition = %source.partition, hold, "far ahead of the others");
+            }
+        }
+        Ok(())
+    }
+
     fn marker(&self, now: i64) -> Marker {
         Marker {
             fingerprint: self.plan.spec.fingerprint(),
@@ -147,7 +176,7 @@ fn fold_sample<A: tidemark_core::Accumulator>(
     dead: &mut Letters,
 ) {
     match source.fold.fold(letters.record.offset, letters.record.timestamp, sample) {
-        Verdict::OnTime | Verdict::Filtered => {}
+        Verdict::OnTime | Verdict::Filtered | Verdict::Duplicate => {}
         Verdict::Late { window, watermark } => letters.late(late, sample.event_time, window, watermark, policy),
         Verdict::FarFuture => {
             let (ahead, limit) = (sample.event_time - letters.record.timestamp, letters.plan.spec.max_future_ms);
@@ -157,89 +186,6 @@ fn fold_sample<A: tidemark_core::Accumulator>(
             );
             letters.dead(dead, "far_future", &detail);
         }
-    }
-}
-
-/// Where a record was read, for letters about it.
-struct Address<'r> {
-    plan: &'r Plan,
-    topic: &'r str,
-    partition: u32,
-    record: &'r Record<'r>,
-}
-
-impl Address<'_> {
-    /// Letters about one source partition keep their order.
-    fn target(&self) -> u32 {
-        self.partition % self.plan.spec.merge_partitions
-    }
-
-    fn unreadable(&self, reason: wire::Error) -> Error {
-        Error::Unreadable {
-            topic: self.topic.to_owned(),
-            partition: self.partition,
-            offset: self.record.offset,
-            reason,
-        }
-    }
-
-    fn dead(&self, out: &mut Letters, rule: &str, detail: &str) {
-        let letter = DeadLetter {
-            topic: self.topic,
-            partition: self.partition as i32,
-            offset: self.record.offset,
-            appended_at: self.record.timestamp,
-            rule,
-            detail,
-            key: self.record.key.map(first),
-            value_length: self.record.value.map_or(0, |value| value.len() as i64),
-            value: self.record.value.map(first),
-        };
-        out.push(self.target(), self.plan.ids.dead_letter, &letter);
-    }
-
-    fn late(
-        &self,
-        out: &mut Letters,
-        event_time: i64,
-        window: tidemark_core::window::Window,
-        watermark: i64,
-        policy: LatePolicy,
-    ) {
-        let letter = LateRecord {
-            topic: self.topic,
-            partition: self.partition as i32,
-            offset: self.record.offset,
-            event_time,
-            window_start: window.start,
-            window_end: window.end,
-            watermark,
-            grace_ms: self.plan.spec.grace_ms,
-            reason: match policy {
-                LatePolicy::Amend => LateReason::Amended,
-                LatePolicy::Hold => LateReason::Held,
-            },
-            value_length: self.record.value.map_or(0, |value| value.len() as i64),
-            value: self.record.value.map_or(&[], first),
-        };
-        out.push(self.target(), self.plan.ids.late_record, &letter);
-    }
-}
-
-/// What a letter holds of a key or value: a letter about the largest record still fits a record.
-fn first(bytes: &[u8]) -> &[u8] {
-    bytes.get(..LETTER_BYTES_MAX).unwrap_or(bytes)
-}
-
-/// The short name of why a value could not be read.
-fn rule_of(error: &wire::Error) -> &'static str {
-    match error {
-        wire::Error::Short(_) => "short",
-        wire::Error::BadMagic(_) => "bad_magic",
-        wire::Error::UnknownSchema(_) => "unknown_schema",
-        wire::Error::Incompatible { .. } => "incompatible_schema",
-        wire::Error::Datum(_) => "malformed",
-        wire::Error::Registry(_) => "registry",
     }
 }
 
@@ -254,25 +200,19 @@ impl<J: Job> Operator for PartialStage<J> {
             let partitions = self.log.partitions(topic)?.ok_or_else(|| Error::NoSource(topic.clone()))?;
             self.counts.push(TopicPartitions { topic: topic.clone(), partitions: partitions as i32 });
         }
-        let committed = self.log.committed(&self.plan.group("partial"), owned)?;
-        let fingerprint = self.plan.spec.fingerprint();
-        for (partition, committed) in owned.iter().zip(committed) {
-            // A partition without an offset was added after the job was created: all of it is new.
-            let position = match committed {
-                Some(at) => Position { next_offset: at.offset, watermark: parse_metadata(&at.metadata, fingerprint)? },
-                None => {
-                    let start = self.log.offsets(std::slice::from_ref(partition), At::Start)?;
-                    Position { next_offset: start.first().copied().unwrap_or(0), watermark: None }
-                }
-            };
-            let fold = PartialFold::new(&self.plan.spec, &partition.topic, partition.partition, position);
-            self.sources.push(Source { partition: partition.clone(), fold, last_record_at: now });
-        }
-        self.marker_owed = !self.sources.is_empty();
+        self.assigned = owned.to_vec();
+        self.assigned_at = now;
         Ok(())
     }
 
     fn restore(&mut self) -> Result<Option<Vec<(TopicPartition, i64)>>, Error> {
+        if !self.assigned.is_empty() && !self.begin()? {
+            return Ok(None);
+        }
+        if !self.recall.step(&self.plan, &mut self.sources)? {
+            return Ok(None);
+        }
+        self.marker_owed = !self.sources.is_empty();
         let start = |source: &Source<J::Accumulator>| (source.partition.clone(), source.fold.position().next_offset);
         Ok(Some(self.sources.iter().map(start).collect()))
     }
@@ -303,7 +243,8 @@ impl<J: Job> Operator for PartialStage<J> {
     }
 
     /// Finds idle partitions: silent for `idle_after`, and read to the end that the log names *after* the time was taken.
-    fn tick(&mut self, member: &dyn Member, now: i64) -> Result<(), Error> {
+    fn tick(&mut self, member: &mut dyn Member, now: i64) -> Result<(), Error> {
+        self.align(member)?;
         for source in &mut self.sources {
             source.fold.skip_to(member.position(&source.partition)?);
         }
@@ -345,10 +286,6 @@ impl<J: Job> Operator for PartialStage<J> {
         }
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn produce(&mut self, now: i64, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
         let (topic, ids) = (self.plan.partials.as_str(), self.plan.ids);
         let mut value = Vec::new();
@@ -359,6 +296,9 @@ impl<J: Job> Operator for PartialStage<J> {
                 value.extend_from_slice(datum);
                 sink.send(Outgoing { topic, partition, key: None, value: Some(&value), headers: &[] })
             })?;
+        }
+        for source in &self.sources {
+            seen::send(source, &self.plan, sink)?;
         }
         value.clear();
         wire::put(ids.marker, &self.marker(now), &mut value);
@@ -374,7 +314,7 @@ impl<J: Job> Operator for PartialStage<J> {
         let fingerprint = self.plan.spec.fingerprint();
         let offset = |source: &Source<J::Accumulator>| {
             let position = source.fold.position();
-            let metadata = metadata(fingerprint, position.watermark);
+            let metadata = metadata(fingerprint, &position);
             GroupOffset { partition: source.partition.clone(), offset: position.next_offset, metadata }
         };
         Ok(self.sources.iter().map(offset).collect())
@@ -392,6 +332,8 @@ impl<J: Job> Operator for PartialStage<J> {
 
     fn discard(&mut self) {
         self.sources.clear();
+        self.assigned.clear();
+        self.recall.end();
         self.counts.clear();
         self.late.clear();
         self.dead.clear();

@@ -1,13 +1,18 @@
 //! What a job needs around it: topics, schemas, first offsets.
 
 use crate::Error;
+use std::time::Duration;
 use tidemark_core::JobSpec;
-use tidemark_log::{At, Cleanup, GroupOffset, Log, TopicPartition, TopicSpec};
+use tidemark_core::partial::Position;
+use tidemark_log::{At, Cleanup, GroupOffset, Log, TopicPartition, TopicSpec, committed_within};
 use tidemark_schemas::catalog::{self, Schema};
 use tidemark_schemas::registry::Registry;
 
 /// Epoch of a job version whose partials have never been rebuilt.
 pub const FIRST_EPOCH: i32 = 1;
+
+/// How long a start waits for the open transaction of a process that died.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names of everything that belongs to a job version, and the ids of the schemas it writes.
 #[derive(Debug, Clone)]
@@ -18,6 +23,8 @@ pub struct Plan {
     pub partials: String,
     /// Changelog of the merge fold.
     pub changelog: String,
+    /// Ids seen, if the job counts repeats once.
+    pub seen: String,
     /// Upserts of rows, ledger and progress.
     pub view: String,
     /// Late records.
@@ -38,6 +45,7 @@ pub struct Ids {
     pub row: u32,
     pub ledger: u32,
     pub progress: u32,
+    pub seen_ids: u32,
     pub late_record: u32,
     pub sealed_out: u32,
     pub dead_letter: u32,
@@ -53,6 +61,7 @@ impl Plan {
         Ok(Self {
             partials: spec.internal("partials"),
             changelog: spec.internal("changelog"),
+            seen: spec.internal("seen"),
             view: spec.view_topic(),
             late: spec.internal("late"),
             dead_letter: spec.internal("dead-letter"),
@@ -70,13 +79,17 @@ impl Plan {
             retention_ms,
         };
         let retention = Some(self.spec.retention_ms);
-        vec![
+        // Ids are needed for as long as a partition may be behind, and a repeat may come after its record.
+        let seen = self.spec.dedupe.as_ref().map(|dedupe| self.spec.retention_ms.saturating_add(dedupe.for_ms));
+        let seen = seen.map(|kept| topic(&self.seen, Cleanup::Delete, Some(kept)));
+        let topics = vec![
             topic(&self.partials, Cleanup::Delete, retention),
             topic(&self.changelog, Cleanup::Compact, None),
             topic(&self.view, Cleanup::CompactAndDelete, retention),
             topic(&self.late, Cleanup::Delete, retention),
             topic(&self.dead_letter, Cleanup::Delete, retention),
-        ]
+        ];
+        topics.into_iter().chain(seen).collect()
     }
 
     /// Makes the topics, registers the schemas and gives every stage's group its first offsets: the start of each
@@ -88,7 +101,7 @@ impl Plan {
         log.create_topics(&self.topics())?;
         self.ids = self.register(registry, row)?;
         self.init_group(log, "partial", &self.spec.sources, |spec| {
-            tidemark_core::partial::metadata(spec.fingerprint(), None)
+            tidemark_core::partial::metadata(spec.fingerprint(), &Position::default())
         })?;
         self.init_group(log, "merge", std::slice::from_ref(&self.partials), |_| String::new())?;
         self.init_group(log, "view-writer", std::slice::from_ref(&self.view), |_| String::new())
@@ -111,6 +124,10 @@ impl Plan {
                 several(&self.changelog, catalog::PROGRESS)?;
                 several(&self.view, catalog::PROGRESS)?
             },
+            seen_ids: match self.spec.dedupe {
+                Some(_) => registry.register(&format!("{}-value", self.seen), catalog::SEEN_IDS.avsc)?,
+                None => 0,
+            },
             late_record: several(&self.late, catalog::LATE_RECORD)?,
             sealed_out: several(&self.late, catalog::SEALED_OUT)?,
             dead_letter: registry.register(&format!("{}-value", self.dead_letter), catalog::DEAD_LETTER.avsc)?,
@@ -130,15 +147,46 @@ impl Plan {
             partitions.extend((0..count).map(|partition| TopicPartition::new(topic.as_str(), partition)));
         }
         let group = self.group(role);
-        let known = log.committed(&group, &partitions)?;
+        let known = match log.committed(&group, &partitions) {
+            // Not waited for: what moves offsets is the open transaction of a process that died, perhaps of this one's
+            // predecessor, and the stage's own producer ends it at once.
+            Err(tidemark_log::Error::Unstable(_)) => return Ok(()),
+            known => known?,
+        };
         // Partitions added later are begun by whoever they are assigned to; the group may have members by then.
         if known.iter().any(Option::is_some) {
             return Ok(());
+        }
+        if role != "view-writer" {
+            self.require_fresh(log, &group, &partitions)?;
         }
         let starts = log.offsets(&partitions, At::Start)?;
         let first = |(partition, offset)| GroupOffset { partition, offset, metadata: metadata(&self.spec) };
         let offsets: Vec<GroupOffset> = partitions.into_iter().zip(starts).map(first).collect();
         Ok(log.init_group(&group, &offsets)?)
+    }
+
+    /// Refuses a group without offsets whose job has run: they have been deleted, and to begin again would count twice. The view
+    /// writer may begin again at any time.
+    fn require_fresh(&self, log: &dyn Log, group: &str, partitions: &[TopicPartition]) -> Result<(), Error> {
+        for topic in [&self.partials, &self.changelog] {
+            let own: Vec<_> = (0..self.spec.merge_partitions)
+                .map(|partition| TopicPartition::new(topic.as_str(), partition))
+                .collect();
+            let written = log.offsets(&own, At::End)?.into_iter().any(|end| end > 0);
+            // Asked again: another process may have made the group and begun since.
+            let known = if written { committed_within(log, group, partitions, PATIENCE)? } else { Vec::new() };
+            if written && known.iter().all(Option::is_none) {
+                let (group, topic) = (group.to_owned(), topic.clone());
+                return Err(Error::OffsetsDeleted { group, topic, next_version: self.spec.version.saturating_add(1) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where letters about a source partition go: always to one partition, so that they keep their order.
+    pub(crate) fn letter_partition(&self, source_partition: u32) -> u32 {
+        source_partition % self.spec.merge_partitions
     }
 
     /// The consumer group of a stage.

@@ -4,13 +4,15 @@ use crate::drive::{Context, Operator, StageConfig, drive};
 use crate::merge::MergeStage;
 use crate::metrics::StageStatus;
 use crate::partial::PartialStage;
+use crate::standby::Standby;
+use crate::state::StateConfig;
 use crate::writer::{ViewSource, WriterStage};
-use crate::{Error, Metrics, Plan, lag};
+use crate::{Alignment, Error, Metrics, Plan, lag};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tidemark_core::Job;
+use tidemark_core::{Accumulator, Job};
 use tidemark_log::span::Spans;
 use tidemark_log::{Clock, Log, MemberConfig};
 use tidemark_schemas::catalog::Schema;
@@ -20,8 +22,11 @@ use tidemark_views::{ViewSpec, ViewStore};
 /// First and longest pause before a failed stage is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How often the lag gauges are renewed.
-const LAG_EVERY: Duration = Duration::from_secs(2);
+/// Pause of the standby between two steps, and after an error.
+const STANDBY_PAUSE: Duration = Duration::from_millis(5);
+const STANDBY_BACKOFF: Duration = Duration::from_secs(1);
+/// How often the lag gauges and the bound of the alignment are renewed.
+const LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// What an operator may set.
 #[derive(Debug, Clone)]
@@ -34,6 +39,8 @@ pub struct Settings {
     pub commit_interval_ms: i64,
     /// A member silent for longer is taken out of its group.
     pub session_timeout: Duration,
+    /// Where state is kept on this machine; `None` keeps it in memory and reads the whole changelog at a start.
+    pub state: Option<StateConfig>,
 }
 
 /// What the stages of a job run on.
@@ -83,6 +90,19 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
     let mut plan = Plan::new(job.spec().clone())?;
     plan.create(parts.log.as_ref(), parts.registry.as_ref(), shape.row)?;
     let plan = Arc::new(plan);
+    let alignment = Arc::new(Alignment::new(plan.spec.window_ms));
+    let dir = settings.state.as_ref().map(|state| state.open(&plan.spec, settings.threads));
+    let standby = dir.as_ref().filter(|_| settings.state.as_ref().is_some_and(|state| state.standby)).map(|dir| {
+        let (log, registry, metrics) = (&parts.log, &parts.registry, &parts.metrics);
+        let standby = Standby::<J::Accumulator>::new(
+            Arc::clone(&plan),
+            Arc::clone(log),
+            Arc::clone(registry),
+            Arc::clone(dir),
+            Arc::clone(metrics),
+        );
+        Arc::new(standby)
+    });
     let mut running = Running { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
     for thread in 0..settings.threads {
         let (log, registry, metrics) = (&parts.log, &parts.registry, &parts.metrics);
@@ -93,7 +113,8 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
             Arc::clone(log),
             Arc::clone(registry),
             Arc::clone(metrics),
-        );
+        )
+        .aligned(Arc::clone(&alignment));
         running.spawn(Box::new(partial), &plan, "partial", plan.spec.sources.clone(), parts, settings, thread);
         let merge = MergeStage::new(
             Arc::clone(&job),
@@ -101,7 +122,9 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
             Arc::clone(log),
             Arc::clone(registry),
             Arc::clone(metrics),
-        );
+        )
+        .kept_in(dir.clone())
+        .with_standby(standby.clone());
         running.spawn(Box::new(merge), &plan, "merge", vec![plan.partials.clone()], parts, settings, thread);
         let writer = WriterStage::new(
             Arc::clone(&plan),
@@ -115,7 +138,10 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
         );
         running.spawn(Box::new(writer), &plan, "view-writer", vec![plan.view.clone()], parts, settings, thread);
     }
-    running.watch_lag(&plan, parts);
+    running.watch_lag(&plan, parts, alignment);
+    if let Some(standby) = standby {
+        running.follow(standby, parts);
+    }
     Ok(running)
 }
 
@@ -153,14 +179,14 @@ impl Running {
     }
 
     /// Asks the log now and then how far the groups are behind, whoever owns the partitions.
-    fn watch_lag(&mut self, plan: &Arc<Plan>, parts: &Parts) {
+    fn watch_lag(&mut self, plan: &Arc<Plan>, parts: &Parts, alignment: Arc<Alignment>) {
         let (plan, parts, stop) = (Arc::clone(plan), parts.clone(), Arc::clone(&self.stop));
         let watch = move || {
             let mut next = Instant::now();
             while !stop.load(Ordering::Relaxed) {
                 if Instant::now() >= next {
                     next = Instant::now() + LAG_EVERY;
-                    lag::ask(&plan, parts.log.as_ref(), &parts.metrics);
+                    lag::ask(&plan, parts.log.as_ref(), &parts.metrics, &alignment);
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -168,6 +194,25 @@ impl Running {
         match std::thread::Builder::new().name("lag".into()).spawn(watch) {
             Ok(thread) => self.threads.push(thread),
             Err(error) => tracing::warn!(%error, "no thread for the lag gauges"),
+        }
+    }
+
+    /// Follows the partitions that this process does not own.
+    fn follow<A: Accumulator>(&mut self, standby: Arc<Standby<A>>, parts: &Parts) {
+        let (clock, stop) = (Arc::clone(&parts.clock), Arc::clone(&self.stop));
+        let follow = move || {
+            while !stop.load(Ordering::Relaxed) {
+                if let Err(error) = standby.step(clock()) {
+                    tracing::warn!(%error, "the standby begins again in a moment; a takeover meanwhile reads more of the changelog");
+                    std::thread::sleep(STANDBY_BACKOFF);
+                }
+                // Else a takeover would wait for a lock that this thread takes again at once.
+                std::thread::sleep(STANDBY_PAUSE);
+            }
+        };
+        match std::thread::Builder::new().name("standby".into()).spawn(follow) {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => tracing::warn!(%error, "no thread for the standby"),
         }
     }
 

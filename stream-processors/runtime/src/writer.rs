@@ -1,10 +1,12 @@
 //! The view writer: reads a view topic and puts rows, ledger and progress into a view store.
 //!
-//! At least once, idempotent by revision: offsets are committed once everything up to them is acknowledged. A store that is
-//! down pauses reading; nothing is lost and memory stays bounded.
+//! At least once, idempotent by revision: offsets are committed once everything up to them is acknowledged. A write is done in
+//! slices ([`crate::slices`]) that are waited for a moment at a time: a store that is slow, hangs or is down never keeps the
+//! member from its group. Reading goes on while a write is under way, up to a bound; nothing is lost and memory stays bounded.
 
-use crate::drive::{Due, Operator};
+use crate::drive::{Due, Operator, Prepared};
 use crate::metrics::Metrics;
+use crate::slices::{Slice, Slices};
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +21,7 @@ use tidemark_schemas::wire;
 use tidemark_views::{Row, ViewSpec, ViewStore};
 use tokio::runtime::Handle;
 
-/// Changed rows in memory that bring the write forward.
+/// Changed rows in memory that begin a write; as many again are taken in while one is under way.
 const ROWS_MAX: usize = 20_000;
 
 /// How the rows of a job's view topic are read.
@@ -42,17 +44,44 @@ struct Pending {
     moved: bool,
 }
 
+impl Pending {
+    fn from(next_offset: i64) -> Self {
+        Self { next_offset, ..Self::default() }
+    }
+}
+
+/// A partition of the view topic that this member owns.
+struct Owned {
+    partition: TopicPartition,
+    pending: Pending,
+    /// Everything before this offset is in the store.
+    acknowledged: i64,
+}
+
+/// What the slices before it have written, once they are acknowledged.
+#[derive(Debug, Clone)]
+struct Written {
+    partition: TopicPartition,
+    next_offset: i64,
+    rows: usize,
+    oldest_append: Option<i64>,
+}
+
 /// The view writer of a job.
 pub struct WriterStage {
     plan: Arc<Plan>,
-    view: ViewSpec,
     source: ViewSource,
     log: Arc<dyn Log>,
-    store: Arc<dyn ViewStore>,
-    handle: Handle,
+    slices: Slices<Written>,
+    /// The view's tables have been made.
+    created: bool,
     decoder: wire::Decoder,
     metrics: Arc<Metrics>,
-    owned: Vec<(TopicPartition, Pending)>,
+    /// What was assigned and has no offsets yet.
+    assigned: Vec<TopicPartition>,
+    assigned_at: i64,
+    owned: Vec<Owned>,
+    written: Vec<Written>,
     trace: CommitTrace,
     failed: Option<Error>,
     scratch: Vec<u8>,
@@ -72,25 +101,26 @@ impl WriterStage {
         metrics: Arc<Metrics>,
     ) -> Self {
         let decoder = wire::Decoder::new(registry, source.schemas);
-        let (owned, trace) = (Vec::new(), CommitTrace::default());
         Self {
             plan,
-            view,
             source,
             log,
-            store,
-            handle,
+            slices: Slices::new(store, view, handle),
+            created: false,
             decoder,
             metrics,
-            owned,
-            trace,
+            assigned: Vec::new(),
+            assigned_at: 0,
+            owned: Vec::new(),
+            written: Vec::new(),
+            trace: CommitTrace::default(),
             failed: None,
             scratch: Vec::new(),
         }
     }
 
     fn fold_record(&mut self, at: usize, record: &Record<'_>) -> Result<(), wire::Error> {
-        let Some((partition, pending)) = self.owned.get_mut(at) else { return Ok(()) };
+        let Some(Owned { partition, pending, .. }) = self.owned.get_mut(at) else { return Ok(()) };
         pending.next_offset = record.offset + 1;
         pending.moved = true;
         let Some(value) = record.value else { return Ok(()) };
@@ -114,23 +144,38 @@ impl WriterStage {
         Ok(())
     }
 
-    /// Rows first, then the ledger that speaks of them, then the progress that closes windows.
-    fn write(&self, pending: &Pending) -> Result<(), Error> {
-        let rows: Vec<Row> = pending.rows.values().cloned().collect();
-        let ledgers: Vec<Ledger> = pending.ledgers.values().cloned().collect();
-        self.handle.block_on(async {
-            if !rows.is_empty() {
-                self.store.put_rows(&self.view, &rows).await?;
+    /// Hands over what is folded: of each partition rows first, then the ledger that speaks of them, then the progress that
+    /// closes windows.
+    fn begin_write(&mut self) {
+        for owned in self.owned.iter_mut().filter(|owned| owned.pending.moved) {
+            let next_offset = owned.pending.next_offset;
+            let pending = std::mem::replace(&mut owned.pending, Pending::from(next_offset));
+            let written = Written {
+                partition: owned.partition.clone(),
+                next_offset,
+                rows: pending.rows.len(),
+                oldest_append: pending.oldest_append,
+            };
+            self.slices.rows(pending.rows.into_values());
+            if !pending.ledgers.is_empty() {
+                self.slices.push(Slice::Ledger(pending.ledgers.into_values().collect()));
             }
-            if !ledgers.is_empty() {
-                self.store.put_ledger(&self.view, &ledgers).await?;
+            if let Some(progress) = pending.progress {
+                self.slices.push(Slice::Progress(progress));
             }
-            match &pending.progress {
-                Some(progress) => self.store.put_progress(&self.view, progress).await,
-                None => Ok(()),
+            self.slices.mark(written);
+        }
+    }
+
+    /// Makes the tables before anything is read: whoever asks for the view finds it. True once they are there.
+    fn create(&mut self, now: i64) -> Result<bool, Error> {
+        if !self.created {
+            if self.slices.is_empty() {
+                self.slices.push(Slice::Create);
             }
-        })?;
-        Ok(())
+            self.created = self.slices.step(now)? == Prepared::Done;
+        }
+        Ok(self.created)
     }
 }
 
@@ -139,25 +184,34 @@ impl Operator for WriterStage {
         "view-writer"
     }
 
-    fn assign(&mut self, owned: &[TopicPartition], _now: i64) -> Result<(), Error> {
+    fn assign(&mut self, owned: &[TopicPartition], now: i64) -> Result<(), Error> {
         self.discard();
-        self.handle.block_on(self.store.create(&self.view))?;
-        let committed = self.log.committed(&self.plan.group("view-writer"), owned)?;
-        let starts = self.log.offsets(owned, At::Start)?;
-        for ((partition, committed), start) in owned.iter().zip(committed).zip(starts) {
-            // The topic is compacted and cleaned by age: what is gone was replaced by a later revision or has expired.
-            let next_offset = committed.map_or(start, |at| at.offset.max(start));
-            self.owned.push((partition.clone(), Pending { next_offset, ..Pending::default() }));
-        }
+        self.assigned = owned.to_vec();
+        self.assigned_at = now;
         Ok(())
     }
 
     fn restore(&mut self) -> Result<Option<Vec<(TopicPartition, i64)>>, Error> {
-        Ok(Some(self.owned.iter().map(|(partition, pending)| (partition.clone(), pending.next_offset)).collect()))
+        if !self.create(self.assigned_at)? {
+            return Ok(None);
+        }
+        let committed = match self.log.committed(&self.plan.group("view-writer"), &self.assigned) {
+            Err(tidemark_log::Error::Unstable(_)) => return Ok(None),
+            answer => answer?,
+        };
+        let starts = self.log.offsets(&self.assigned, At::Start)?;
+        for ((partition, committed), start) in std::mem::take(&mut self.assigned).into_iter().zip(committed).zip(starts)
+        {
+            // The topic is compacted and cleaned by age: what is gone was replaced by a later revision or has expired.
+            let from = committed.map_or(start, |at| at.offset.max(start));
+            self.owned.push(Owned { partition, pending: Pending::from(from), acknowledged: from });
+        }
+        Ok(Some(self.owned.iter().map(|owned| (owned.partition.clone(), owned.acknowledged)).collect()))
     }
 
     fn fold(&mut self, batch: Batch<'_>, _now: i64) {
-        let Some(at) = self.owned.iter().position(|(owned, _)| owned.partition == batch.partition) else { return };
+        let of_batch = |owned: &Owned| owned.partition.partition == batch.partition;
+        let Some(at) = self.owned.iter().position(of_batch) else { return };
         for record in batch.records {
             if self.failed.is_some() {
                 return;
@@ -177,23 +231,33 @@ impl Operator for WriterStage {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    fn tick(&mut self, _member: &dyn Member, _now: i64) -> Result<(), Error> {
+    fn tick(&mut self, _member: &mut dyn Member, _now: i64) -> Result<(), Error> {
         Ok(())
     }
 
     fn due(&self) -> Due {
-        let rows: usize = self.owned.iter().map(|(_, pending)| pending.rows.len()).sum();
+        let rows: usize = self.owned.iter().map(|owned| owned.pending.rows.len()).sum();
         if rows >= ROWS_MAX {
             Due::Now
-        } else if self.owned.iter().any(|(_, pending)| pending.moved) {
+        } else if self.owned.iter().any(|owned| owned.pending.moved) {
             Due::AtInterval
         } else {
             Due::Never
         }
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
-        self.owned.iter().filter(|(_, pending)| pending.moved).try_for_each(|(_, pending)| self.write(pending))
+    fn prepare(&mut self, now: i64) -> Result<Prepared, Error> {
+        if self.slices.is_empty() {
+            self.begin_write();
+        }
+        let step = self.slices.step(now);
+        for written in self.slices.marks() {
+            if let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition == written.partition) {
+                owned.acknowledged = written.next_offset;
+            }
+            self.written.push(written);
+        }
+        Ok(step?)
     }
 
     fn produce(&mut self, _now: i64, _sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
@@ -201,24 +265,25 @@ impl Operator for WriterStage {
     }
 
     fn offsets(&self, _member: &dyn Member) -> Result<Vec<GroupOffset>, Error> {
-        let offset = |(partition, pending): &(TopicPartition, Pending)| GroupOffset {
-            partition: partition.clone(),
-            offset: pending.next_offset,
+        let offset = |owned: &Owned| GroupOffset {
+            partition: owned.partition.clone(),
+            offset: owned.acknowledged,
             metadata: String::new(),
         };
         Ok(self.owned.iter().map(offset).collect())
     }
 
     fn committed(&mut self, now: i64) {
-        for (_, pending) in &mut self.owned {
-            let rows = pending.rows.len();
-            self.metrics.written(rows, pending.oldest_append, now);
-            *pending = Pending { next_offset: pending.next_offset, ..Pending::default() };
+        for written in self.written.drain(..) {
+            self.metrics.written(written.rows, written.oldest_append, now);
         }
     }
 
     fn discard(&mut self) {
+        self.slices.clear();
+        self.assigned.clear();
         self.owned.clear();
+        self.written.clear();
         self.trace.clear();
         self.failed = None;
     }

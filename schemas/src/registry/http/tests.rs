@@ -64,9 +64,18 @@ fn an_unknown_id_is_asked_for_again_later() {
     assert_eq!(requests.join().unwrap().len(), 2);
 }
 
+/// Apicurio's answer to the second of two that register a first version at the same time.
+#[test]
+fn a_conflict_with_an_equal_schema_is_none() {
+    let (url, requests) = server(vec![(409, r#"{"error_code":409,"message":"already exists"}"#), (200, r#"{"id":7}"#)]);
+    assert_eq!(HttpRegistry::new(&url).register("s", "\"long\""), Ok(7));
+    assert_eq!(requests.join().unwrap().len(), 2);
+}
+
 #[test]
 fn refusals_are_told_apart_from_failures() {
     let (url, _requests) = server(vec![
+        (409, r#"{"error_code":409,"message":"field a"}"#),
         (409, r#"{"error_code":409,"message":"field a"}"#),
         (422, r#"{"error_code":42201,"message":"bad type"}"#),
         (500, r#"{"error_code":50001,"message":"store"}"#),

@@ -84,6 +84,7 @@ pub(crate) fn progress(merge_partition: i32, epoch: i32, revision: i64) -> Progr
         held: 0,
         filtered: 0,
         dead_lettered: 0,
+        duplicates: 0,
     };
     Progress {
         fingerprint: i64::MIN,

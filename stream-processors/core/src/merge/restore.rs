@@ -1,0 +1,112 @@
+//! State from where it is kept: entries of the changelog, in the order of their offsets.
+//!
+//! Every entry holds a whole value, so that taking entries in again that are there already changes nothing once the newest
+//! has been taken in: a restore may begin anywhere at or before the state it begins with.
+
+use super::window::{WindowState, opened};
+use super::{Error, MergeFold, RowCell};
+use crate::job::Accumulator;
+use crate::partial::read_accumulator;
+use crate::table;
+use crate::watermark::Sources;
+use tidemark_schemas::avro;
+use tidemark_schemas::engine::{Ledger, Progress, RowState};
+
+/// A window whose rows are not those that its ledger counts: entries are missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("window {window_start} holds {rows} rows where its ledger counts {expected}, or other records")]
+pub struct Gap {
+    /// Start of the window.
+    pub window_start: i64,
+    /// Rows there are.
+    pub rows: usize,
+    /// Rows there should be.
+    pub expected: i64,
+}
+
+impl<A: Accumulator> MergeFold<A> {
+    /// Whether [`MergeFold::restore_row`] would change a window whose rows are not in memory.
+    pub fn lacks(&self, row: &RowState<'_>) -> bool {
+        // Changes up to `saved` are in the checkpoint that the window's rows will be loaded from.
+        let is_new = |state: &WindowState<A>| state.rows.is_none() && row.revision > state.saved;
+        self.open.get(&row.window_start).is_some_and(is_new)
+    }
+
+    /// Takes a row of the changelog in. The ledger of its window may come before or after it.
+    pub fn restore_row(&mut self, row: &RowState<'_>) -> Result<(), avro::Error> {
+        let sum = read_accumulator(row.accumulator)?;
+        let state = self.restoring(row.window_start);
+        if let Some((_, cell)) = state.row(row.key) {
+            *cell = RowCell { records: row.records, sum, revision: row.revision, touched: false };
+            state.changed = state.changed.max(row.revision);
+        }
+        Ok(())
+    }
+
+    /// Takes a ledger entry of the changelog in.
+    pub fn restore_ledger(&mut self, ledger: Ledger) {
+        if ledger.sealed {
+            self.open.remove(&ledger.window_start);
+            self.sealed_changed = self.sealed_changed.max(ledger.revision);
+            self.sealed.insert(ledger.window_start, ledger);
+        } else {
+            let state = self.restoring(ledger.window_start);
+            state.ledger = ledger;
+        }
+    }
+
+    /// Takes the progress entry of the changelog in.
+    pub fn restore_progress(&mut self, progress: Progress) -> Result<(), Error> {
+        self.check(progress.revision - 1, progress.fingerprint)?;
+        self.as_of = progress.as_of;
+        self.progress_revision = progress.revision;
+        self.sources = Sources::restore(progress.sources, progress.partition_counts, progress.watermark);
+        Ok(())
+    }
+
+    /// Ends a restore: rows of sealed windows whose tombstones are yet to be compacted away are dropped, and the rest is
+    /// held against the ledgers.
+    pub fn restored(&mut self) -> Result<(), Gap> {
+        let sealed = &self.sealed;
+        self.open.retain(|start, _| !sealed.contains_key(start));
+        self.open.iter().try_for_each(|(start, state)| gap(*start, state))
+    }
+
+    /// Revision of the progress: partials offset + 1 of the last marker.
+    pub fn revision(&self) -> i64 {
+        self.progress_revision
+    }
+
+    /// What the committed state is known by: equal digests have equal ledgers and progress. It stands in the metadata of the
+    /// group's offset, so that state that was restored from anything but the changelog of that commit is seen.
+    pub fn digest(&self) -> u64 {
+        let ledgers = self.sealed.values().chain(self.open.values().map(|state| &state.ledger));
+        let progress = [self.progress_revision, self.as_of, i64::from(self.epoch), 0, 0];
+        // A sum: the order of open and sealed windows must not matter.
+        ledgers.fold(hash_of(progress), |sum, ledger| {
+            let Ledger { window_start, revision, rows, records, sealed_out, .. } = *ledger;
+            sum.wrapping_add(hash_of([window_start, revision, rows, records, sealed_out]))
+        })
+    }
+
+    fn restoring(&mut self, start: i64) -> &mut WindowState<A> {
+        let (end, merge_partition, epoch) = (start + self.window_ms, self.merge_partition, self.epoch);
+        self.open.entry(start).or_insert_with(|| WindowState::new(opened(start, end, merge_partition, 0, epoch, false)))
+    }
+}
+
+pub(super) fn gap<A: Accumulator>(window_start: i64, state: &WindowState<A>) -> Result<(), Gap> {
+    if state.adds_up() {
+        return Ok(());
+    }
+    let rows = state.rows.as_ref().map_or(0, |rows| rows.len());
+    Err(Gap { window_start, rows, expected: state.ledger.rows })
+}
+
+fn hash_of(numbers: [i64; 5]) -> u64 {
+    let mut bytes = [0; 40];
+    for (to, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+        to.copy_from_slice(&number.to_be_bytes());
+    }
+    table::hash(&bytes)
+}

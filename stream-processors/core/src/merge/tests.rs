@@ -1,0 +1,320 @@
+//! A checkpoint that is taken piece by piece, and what is restored from it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
+
+use super::*;
+use crate::job::LatePolicy;
+use proptest::prelude::*;
+use tidemark_schemas::avro::{self, Avro, Reader};
+use tidemark_schemas::engine::{PartialRow, RowState, SourceMark, TopicPartitions};
+
+const WINDOW: i64 = 10;
+const AMEND_FOR: i64 = 100;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Sum(i64);
+
+impl Accumulator for Sum {
+    fn merge(&mut self, other: &Self) {
+        self.0 += other.0;
+    }
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+    fn get(reader: &mut Reader<'_>) -> Result<Self, avro::Error> {
+        Ok(Self(Avro::get(reader)?))
+    }
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        name: "sums".into(),
+        version: 1,
+        sources: vec!["t".into()],
+        time: "at".into(),
+        dedupe: None,
+        key: vec!["key".into()],
+        aggregates: vec!["sum".into()],
+        window_ms: WINDOW,
+        grace_ms: 0,
+        late: LatePolicy::Amend,
+        amend_for_ms: AMEND_FOR,
+        idle_after_ms: 1,
+        max_future_ms: 1_000,
+        merge_partitions: 1,
+        retention_ms: 1_000,
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Row(i64, Vec<u8>, i64, i64, i64),
+    Ledger(Ledger),
+    Progress(Progress),
+}
+
+/// A merge partition as a stage would run it: its changelog, and what is on disk.
+struct Model {
+    fold: MergeFold<Sum>,
+    next: i64,
+    changelog: Vec<Entry>,
+    /// Rows by window, as of a revision: files that a manifest names.
+    files: BTreeMap<i64, (i64, Vec<u8>)>,
+    taking: Option<Taking>,
+    disk: Option<Disk>,
+}
+
+struct Taking {
+    covered: usize,
+    todo: Vec<Unsaved>,
+    current: Option<(Unsaved, usize, Vec<u8>)>,
+    new: Vec<(Unsaved, Vec<u8>)>,
+}
+
+#[derive(Clone)]
+struct Disk {
+    covered: usize,
+    head: Vec<u8>,
+    sealed: Vec<u8>,
+    windows: BTreeMap<i64, (i64, Vec<u8>)>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let (fold, files) = (MergeFold::new(&spec(), 0, 1), BTreeMap::new());
+        Self { fold, next: 0, changelog: Vec::new(), files, taking: None, disk: None }
+    }
+
+    fn load(&mut self, start: i64) {
+        let rows = self.files[&start].1.clone();
+        self.fold.load_rows(start, &rows).unwrap();
+        self.fold.check_rows(start).unwrap();
+    }
+
+    fn partial(&mut self, window: i64, key: u8) {
+        let (key, mut accumulator) = ([key], Vec::new());
+        Sum(1).put(&mut accumulator);
+        let rows = vec![PartialRow { key: &key, records: 1, accumulator: &accumulator }];
+        let (offset, start) = (self.next, window * WINDOW);
+        let windows = vec![PartialWindow { start, first_offset: offset, last_offset: offset, late: 0, held: 0, rows }];
+        let partial = Partial { fingerprint: spec().fingerprint(), topic: "t", partition: 0, windows };
+        while let Some(start) = self.fold.lacking(&partial) {
+            self.load(start);
+        }
+        self.fold.fold_partial(offset, offset, &partial, |_| {}).unwrap();
+        self.next += 1;
+    }
+
+    fn marker(&mut self, watermark: i64) {
+        let mark = SourceMark {
+            topic: "t".into(),
+            partition: 0,
+            next_offset: self.next,
+            watermark: Some(watermark),
+            idle_at: None,
+            records: 1,
+            late: 0,
+            held: 0,
+            filtered: 0,
+            dead_lettered: 0,
+            duplicates: 0,
+        };
+        let counts = vec![TopicPartitions { topic: "t".into(), partitions: 1 }];
+        let fingerprint = spec().fingerprint();
+        let marker =
+            Marker { fingerprint, at: self.next, oldest_append: None, sources: vec![mark], partition_counts: counts };
+        // Append time far on: what the watermark seals is sealed.
+        self.fold.fold_marker(self.next, self.next + AMEND_FOR, &marker).unwrap();
+        while let Some(start) = self.fold.lacking_sealed() {
+            self.load(start);
+        }
+        self.next += 1;
+    }
+
+    fn commit(&mut self, checkpoint: bool) {
+        let covered = self.changelog.len();
+        for row in self.fold.touched_rows() {
+            let (key, cell) = (row.key.to_vec(), row.cell);
+            self.changelog.push(Entry::Row(row.window_start, key, cell.records, cell.sum.0, cell.revision));
+        }
+        self.changelog.extend(self.fold.touched_ledgers().cloned().map(Entry::Ledger));
+        self.changelog.extend(self.fold.touched_progress().map(Entry::Progress));
+        self.fold.committed(self.next);
+        if checkpoint && self.taking.is_none() {
+            self.taking = Some(Taking { covered, todo: self.fold.unsaved(), current: None, new: Vec::new() });
+        }
+        self.take_piece();
+    }
+
+    fn take_piece(&mut self) {
+        let Some(mut taking) = self.taking.take() else { return };
+        if taking.current.is_none() {
+            taking.current = taking.todo.pop().map(|window| (window, 0, Vec::new()));
+        }
+        match taking.current.take() {
+            Some((window, from, mut bytes)) => {
+                // One row at a time: the next ones are taken after later commits.
+                let room = bytes.len() + 1;
+                match self.fold.put_rows(window.window_start, from, room, &mut bytes) {
+                    Some(next) => taking.current = Some((window, next, bytes)),
+                    None => taking.new.push((window, bytes)),
+                }
+                self.taking = Some(taking);
+            }
+            None => self.publish(taking),
+        }
+    }
+
+    fn publish(&mut self, taking: Taking) {
+        let mut windows = self.files.clone();
+        for (window, bytes) in taking.new {
+            windows.insert(window.window_start, (window.changed, bytes));
+        }
+        windows.retain(|start, _| self.fold.is_open(*start));
+        windows.iter().for_each(|(start, (changed, _))| self.fold.saved(*start, *changed));
+        let (mut head, mut sealed) = (Vec::new(), Vec::new());
+        self.fold.put_head(&mut head);
+        self.fold.put_sealed(&mut sealed);
+        self.files.clone_from(&windows);
+        self.disk = Some(Disk { covered: taking.covered, head, sealed, windows });
+    }
+
+    /// What a restart has, from disk if there is anything and that is wanted, and the changelog after it.
+    fn restored(&self, from_disk: bool, hot: bool) -> MergeFold<Sum> {
+        let mut fold = MergeFold::new(&spec(), 0, 1);
+        let disk = self.disk.as_ref().filter(|_| from_disk);
+        if let Some(disk) = disk {
+            fold.load_ledgers(&disk.head, &disk.sealed).unwrap();
+            for (start, (changed, rows)) in &disk.windows {
+                fold.set_cold(*start, *changed);
+                if hot {
+                    fold.load_rows(*start, rows).unwrap();
+                }
+            }
+        }
+        for entry in &self.changelog[disk.map_or(0, |disk| disk.covered)..] {
+            match entry {
+                Entry::Row(window_start, key, records, sum, revision) => {
+                    let mut accumulator = Vec::new();
+                    Sum(*sum).put(&mut accumulator);
+                    let (window_start, records, revision) = (*window_start, *records, *revision);
+                    let row = RowState { window_start, key, records, accumulator: &accumulator, revision };
+                    if fold.lacks(&row) {
+                        fold.load_rows(window_start, &disk.unwrap().windows[&window_start].1).unwrap();
+                    }
+                    fold.restore_row(&row).unwrap();
+                }
+                Entry::Ledger(ledger) => fold.restore_ledger(ledger.clone()),
+                Entry::Progress(progress) => fold.restore_progress(progress.clone()).unwrap(),
+            }
+        }
+        fold.restored().unwrap();
+        let cold: Vec<i64> = fold.open.iter().filter(|(_, state)| state.rows.is_none()).map(|(at, _)| *at).collect();
+        for start in cold {
+            fold.load_rows(start, &disk.unwrap().windows[&start].1).unwrap();
+            fold.check_rows(start).unwrap();
+        }
+        fold
+    }
+}
+
+/// Head, sealed ledgers, digest; window, key, records, sum and revision of each row.
+type Contents = (Vec<u8>, Vec<u8>, u64, Vec<(i64, Vec<u8>, i64, i64, i64)>);
+
+/// Everything that a fold holds, rows in order of their keys.
+fn contents(fold: &MergeFold<Sum>) -> Contents {
+    let (mut head, mut sealed) = (Vec::new(), Vec::new());
+    fold.put_head(&mut head);
+    fold.put_sealed(&mut sealed);
+    let rows = fold.open.iter().flat_map(|(start, state)| {
+        state.rows.iter().flat_map(|rows| rows.iter()).map(|(key, entry)| {
+            let RowCell { records, sum, revision, .. } = &entry.value;
+            (*start, key.to_vec(), *records, sum.0, *revision)
+        })
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort();
+    (head, sealed, fold.digest(), rows)
+}
+
+#[derive(Debug, Clone)]
+enum Do {
+    Partial(i64, u8),
+    Marker(i64),
+    Commit(bool),
+    Cool(bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Do>> {
+    let step = prop_oneof![
+        6 => (0..6i64, 0..4u8).prop_map(|(window, key)| Do::Partial(window, key)),
+        2 => (0..200i64).prop_map(Do::Marker),
+        6 => any::<bool>().prop_map(Do::Commit),
+        1 => any::<bool>().prop_map(Do::Cool),
+    ];
+    prop::collection::vec(step, 0..150)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// However a checkpoint is cut into pieces, whatever is folded between them and whichever windows are cold: with the
+    /// changelog after it, it is the state of the whole changelog, which is the state that was committed.
+    #[test]
+    fn a_checkpoint_and_the_changelog_after_it_are_the_state(steps in steps(), hot in any::<bool>()) {
+        let mut model = Model::new();
+        for step in steps {
+            match step {
+                Do::Partial(window, key) => model.partial(window, key),
+                Do::Marker(watermark) => model.marker(watermark),
+                Do::Commit(checkpoint) => model.commit(checkpoint),
+                Do::Cool(all) => { model.fold.cool(i64::MAX, if all { 0 } else { usize::MAX }); }
+            }
+        }
+        model.commit(false);
+        let whole = contents(&model.restored(false, true));
+        prop_assert_eq!(&contents(&model.restored(true, hot)), &whole);
+        let cold: Vec<i64> = model.fold.open.iter().filter(|(_, s)| s.rows.is_none()).map(|(at, _)| *at).collect();
+        cold.into_iter().for_each(|start| model.load(start));
+        prop_assert_eq!(&contents(&model.fold), &whole);
+    }
+}
+
+#[test]
+fn a_window_that_is_not_saved_stays_in_memory() {
+    let mut model = Model::new();
+    model.partial(0, 1);
+    assert!(!model.fold.cool(i64::MAX, 0), "it is not committed");
+    model.commit(true);
+    assert!(!model.fold.cool(i64::MAX, 0), "it is not on disk");
+    while model.taking.is_some() {
+        model.take_piece();
+    }
+    model.partial(0, 1);
+    model.commit(false);
+    assert!(!model.fold.cool(i64::MAX, 0), "it has changed since");
+    assert_eq!(model.fold.unsaved(), [Unsaved { window_start: 0, changed: 2 }]);
+    model.commit(true);
+    while model.taking.is_some() {
+        model.take_piece();
+    }
+    assert!(model.fold.cool(i64::MAX, 0));
+    assert_eq!((model.fold.bytes(), model.fold.rows()), (0, 1));
+}
+
+#[test]
+fn state_without_a_row_that_its_ledger_counts_is_refused() {
+    let mut model = Model::new();
+    model.partial(0, 1);
+    model.partial(0, 2);
+    model.commit(false);
+    model.changelog.retain(|entry| !matches!(entry, Entry::Row(_, key, ..) if key == &[2]));
+    let mut fold = MergeFold::<Sum>::new(&spec(), 0, 1);
+    for entry in &model.changelog {
+        match entry {
+            Entry::Ledger(ledger) => fold.restore_ledger(ledger.clone()),
+            Entry::Row(..) | Entry::Progress(_) => {}
+        }
+    }
+    assert_eq!(fold.restored(), Err(Gap { window_start: 0, rows: 0, expected: 2 }));
+}

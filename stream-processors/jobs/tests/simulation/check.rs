@@ -1,0 +1,283 @@
+//! The invariants of a run at rest (INV-1 to INV-4 of the platform), against the reference fold of what is in the input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use tidemark_core::partial::read_accumulator;
+use tidemark_jobs::flows::{FlowSums, TOPIC};
+use tidemark_schemas::avro::{Avro, Reader};
+use tidemark_schemas::engine::{DeadLetter, LateReason, LateRecord, Ledger, Marker, Progress, SealedOut};
+use tidemark_views::{Row, Value};
+
+use crate::reference::{self, Counts, Input, Reference, Rows};
+use crate::rest::Seen;
+use crate::views::Contents;
+use crate::world::World;
+
+/// How much was checked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Checked {
+    pub(crate) records: u64,
+    pub(crate) rows: u64,
+    pub(crate) late: u64,
+    pub(crate) sealed_out: u64,
+    pub(crate) outrun: u64,
+    pub(crate) markers: u64,
+    pub(crate) views_struck: u64,
+}
+
+type Wrong = Result<(), String>;
+
+fn same<T: PartialEq + Debug>(what: &str, got: &T, want: &T) -> Wrong {
+    if got == want { Ok(()) } else { Err(format!("{what}: got {got:?}, want {want:?}")) }
+}
+
+/// Checks everything; the first thing that is wrong.
+pub(crate) fn check(world: &World<'_>) -> Result<Checked, String> {
+    let raw = world.topic(TOPIC)?;
+    publishers(world, &raw)?;
+    let input: BTreeMap<u32, Vec<Input>> = raw
+        .into_iter()
+        .map(|(partition, records)| {
+            let input = |seen: Seen| Input { offset: seen.offset, appended_at: seen.appended_at, value: seen.value };
+            (partition, records.into_iter().map(input).collect())
+        })
+        .collect();
+    let reference = reference::fold(&world.config, world.source_schema, &input);
+    let sealed = letters(world, &reference)?;
+    let markers = markers(world, &reference)?;
+    world.views.look(|contents| {
+        if let Some(wrong) = contents.wrong.first() {
+            return Err(format!("view store: {wrong}"));
+        }
+        rows(contents, &reference, &sealed)?;
+        ledgers(world, contents, &reference)?;
+        contents.history.iter().try_for_each(|entry| progress(world, &reference, entry))?;
+        last_progress(world, contents, &reference)?;
+        Ok(Checked {
+            records: reference.records as u64,
+            rows: contents.rows.len() as u64,
+            late: reference.late.len() as u64,
+            sealed_out: sealed.values().map(|sums| sums.0 as u64).sum(),
+            outrun: contents.outrun,
+            markers,
+            views_struck: contents.struck,
+        })
+    })
+}
+
+/// INV-1: what was acknowledged is there; and nothing is there twice.
+fn publishers(world: &World<'_>, raw: &BTreeMap<u32, Vec<Seen>>) -> Wrong {
+    let mut serials = BTreeSet::new();
+    for (partition, records) in raw {
+        for record in records {
+            let serial = record.serial.ok_or_else(|| format!("a record without serial: {record:?}"))?;
+            if !serials.insert(serial) {
+                return Err(format!("record {serial} is in the input twice, again at {partition}:{}", record.offset));
+            }
+        }
+    }
+    match world.acknowledged.difference(&serials).next() {
+        Some(lost) => Err(format!("record {lost} was acknowledged and is not in the input")),
+        None => Ok(()),
+    }
+}
+
+/// The late and dead-letter topics hold each record that belongs there once. Gives what was sealed out.
+fn letters(world: &World<'_>, reference: &Reference) -> Result<Rows, String> {
+    let (mut late, mut dead, mut sealed) = (BTreeSet::new(), BTreeMap::new(), Rows::new());
+    let reason = if world.config.hold { LateReason::Held } else { LateReason::Amended };
+    for (merge_partition, letter) in flat(world.topic(&world.plan.late)?) {
+        let value = letter.value.unwrap_or_default();
+        let (id, datum) = tidemark_schemas::wire::split(&value).map_err(|e| e.to_string())?;
+        let mut reader = Reader::new(datum);
+        if id == world.plan.ids.sealed_out {
+            let letter = SealedOut::get(&mut reader).map_err(|e| e.to_string())?;
+            let sums: FlowSums = read_accumulator(letter.accumulator).map_err(|e| e.to_string())?;
+            let names = names(letter.key)?;
+            let row = sealed.entry((letter.window_start, merge_partition as i32, names)).or_default();
+            *row = (row.0 + letter.records, row.1 + sums.bytes_tx, row.2 + sums.bytes_rx);
+            continue;
+        }
+        let letter = LateRecord::get(&mut reader).map_err(|e| e.to_string())?;
+        let entry = (letter.partition, letter.offset, letter.event_time, letter.window_start, letter.watermark);
+        same("reason of a late letter", &letter.reason, &reason)?;
+        if !late.insert(entry) {
+            return Err(format!("two late letters about one record: {entry:?}"));
+        }
+    }
+    same("late letters", &late, &reference.late)?;
+    for (_, letter) in flat(world.topic(&world.plan.dead_letter)?) {
+        let value = letter.value.unwrap_or_default();
+        let (_, datum) = tidemark_schemas::wire::split(&value).map_err(|e| e.to_string())?;
+        let letter = DeadLetter::get(&mut Reader::new(datum)).map_err(|e| e.to_string())?;
+        if dead.insert((letter.partition, letter.offset), letter.rule.to_owned()).is_some() {
+            return Err(format!("two dead letters about {}:{}", letter.partition, letter.offset));
+        }
+    }
+    let want = reference.dead.iter().map(|(at, rule)| (*at, (*rule).to_owned())).collect();
+    same("dead letters", &dead, &want)?;
+    Ok(sealed)
+}
+
+fn flat(topic: BTreeMap<u32, Vec<Seen>>) -> impl Iterator<Item = (u32, Seen)> {
+    topic.into_iter().flat_map(|(partition, records)| records.into_iter().map(move |record| (partition, record)))
+}
+
+fn names(key: &[u8]) -> Result<[String; 4], String> {
+    let mut reader = Reader::new(key);
+    let mut next = || reader.string().map(str::to_owned).map_err(|e| e.to_string());
+    Ok([next()?, next()?, next()?, next()?])
+}
+
+/// The markers of each merge partition cover the input without gap or overlap, in order: none is of a replaced owner.
+fn markers(world: &World<'_>, reference: &Reference) -> Result<u64, String> {
+    let mut count = 0;
+    for (merge_partition, records) in world.topic(&world.plan.partials)? {
+        let mut at: BTreeMap<i32, i64> = BTreeMap::new();
+        for record in records {
+            let value = record.value.unwrap_or_default();
+            let (id, datum) = tidemark_schemas::wire::split(&value).map_err(|e| e.to_string())?;
+            if id != world.plan.ids.marker {
+                continue;
+            }
+            count += 1;
+            let marker = Marker::get(&mut Reader::new(datum)).map_err(|e| e.to_string())?;
+            for mark in marker.sources {
+                let from = at.insert(mark.partition, mark.next_offset).unwrap_or(0);
+                let (before, after) =
+                    (counts(reference, mark.partition, from), counts(reference, mark.partition, mark.next_offset));
+                if mark.next_offset < from {
+                    return Err(format!("merge partition {merge_partition}: a mark of a replaced owner, {mark:?}"));
+                }
+                same("watermark of a mark", &mark.watermark, &after.watermark)?;
+                let got = [mark.records, mark.late, mark.held, mark.dead_lettered, mark.duplicates, mark.filtered];
+                let want = [
+                    after.records - before.records,
+                    after.late - before.late,
+                    after.held - before.held,
+                    after.dead_lettered - before.dead_lettered,
+                    after.duplicates - before.duplicates,
+                    0,
+                ];
+                same(&format!("counts of a mark from offset {from}, {mark:?}"), &got, &want)?;
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// The reference's counts of all records below an offset.
+fn counts(reference: &Reference, partition: i32, next_offset: i64) -> Counts {
+    let all = reference.counts.get(&partition);
+    all.and_then(|all| all.range(..=next_offset).next_back()).map_or_else(Counts::default, |(_, counts)| *counts)
+}
+
+/// INV-3: every row, and what was sealed out beside it.
+fn rows(contents: &Contents, reference: &Reference, sealed: &Rows) -> Wrong {
+    let mut got = sealed.clone();
+    for row in contents.rows.values() {
+        let (key, sums) = plain(row)?;
+        let all = got.entry(key).or_default();
+        *all = (all.0 + sums.0, all.1 + sums.1, all.2 + sums.2);
+    }
+    let wrong = got.iter().find(|(key, sums)| reference.rows.get(*key) != Some(sums));
+    if let Some((key, sums)) = wrong {
+        return Err(format!("row {key:?}: got {sums:?}, want {:?}", reference.rows.get(key)));
+    }
+    match reference.rows.iter().find(|(key, _)| !got.contains_key(*key)) {
+        Some((key, sums)) => Err(format!("row {key:?} is missing, want {sums:?}")),
+        None => Ok(()),
+    }
+}
+
+type PlainRow = ((i64, i32, [String; 4]), (i64, i128, i128));
+
+fn plain(row: &Row) -> Result<PlainRow, String> {
+    let [Value::Text(src), Value::Text(dest), Value::Text(vpc)] = row.clustering.as_slice() else {
+        return Err(format!("{row:?}"));
+    };
+    let [Value::Integer(rx), Value::Integer(tx), Value::Long(records)] = row.values.as_slice() else {
+        return Err(format!("{row:?}"));
+    };
+    let partition = &row.partition;
+    let names = [&partition.tenant, src, dest, vpc].map(Clone::clone);
+    Ok(((partition.window_start, partition.merge_partition, names), (*records, *tx, *rx)))
+}
+
+/// Every figure of every ledger entry.
+fn ledgers(world: &World<'_>, contents: &Contents, reference: &Reference) -> Wrong {
+    let got: BTreeSet<_> = contents.ledgers.keys().copied().collect();
+    same("windows in the ledger", &got, &reference.windows.keys().copied().collect())?;
+    for (key, want) in &reference.windows {
+        let Some(ledger) = contents.ledgers.get(key) else { continue };
+        let rows =
+            contents.rows.values().filter(|row| (row.partition.window_start, row.partition.merge_partition) == *key);
+        same("rows of a ledger", &ledger.rows, &(rows.count() as i64))?;
+        same("records of a ledger", &(ledger.records + ledger.sealed_out), &want.records)?;
+        same(&format!("held of {ledger:?}"), &ledger.held, &want.held)?;
+        if ledger.sealed_out == 0 && !ledger.sealed {
+            same(&format!("late of {ledger:?}"), &ledger.late, &want.late)?;
+            let sources = ledger.sources.iter().map(|s| (s.partition, (s.first_offset, s.last_offset))).collect();
+            same("sources of a ledger", &sources, &want.sources)?;
+        }
+        amended(world, ledger)?;
+    }
+    Ok(())
+}
+
+/// Where no partition is ever idle or added, a window that was final is amended by late records alone.
+fn amended(world: &World<'_>, ledger: &Ledger) -> Wrong {
+    let stragglers = world.config.idle_after_ms < 3_600_000 || world.grown;
+    match (ledger.amended, ledger.late > 0) {
+        (true, true) | (false, false) => Ok(()),
+        (true, false) if stragglers => Ok(()),
+        _ => Err(format!("amended without reason, or not amended with it: {ledger:?}")),
+    }
+}
+
+/// A progress entry says of each source partition what the reference says at that offset.
+fn progress(world: &World<'_>, reference: &Reference, entry: &Progress) -> Wrong {
+    let idle_after_ms = world.config.idle_after_ms;
+    let mut lowest_possible = Some(i64::MAX);
+    for source in &entry.sources {
+        let want = counts(reference, source.partition, source.next_offset);
+        let got = Counts {
+            watermark: source.watermark,
+            records: source.records,
+            late: source.late,
+            held: source.held,
+            dead_lettered: source.dead_lettered,
+            duplicates: source.duplicates,
+        };
+        same(&format!("progress of source {} at {}", source.partition, source.next_offset), &got, &want)?;
+        // An idle partition counts with the time it was found idle, whichever time that was.
+        let idle = Some(world.wall_max_ms - idle_after_ms).filter(|_| idle_after_ms < 3_600_000);
+        // One that was added later held nothing back before it was there.
+        if source.partition < world.config.source_partitions as i32 {
+            lowest_possible = lowest_possible.min(want.watermark.max(idle));
+        }
+    }
+    let counted: i32 = entry.partition_counts.iter().map(|count| count.partitions).sum();
+    if entry.watermark.is_some() && !world.grown && entry.sources.len() < counted as usize {
+        return Err(format!("a watermark with source partitions missing: {entry:?}"));
+    }
+    if entry.watermark > lowest_possible {
+        return Err(format!("a watermark above what the contents say, {lowest_possible:?}: {entry:?}"));
+    }
+    Ok(())
+}
+
+/// At rest every merge partition has heard of every record.
+fn last_progress(world: &World<'_>, contents: &Contents, reference: &Reference) -> Wrong {
+    for merge_partition in 0..world.config.merge_partitions as i32 {
+        let Some(entry) = contents.progress.get(&merge_partition) else {
+            return Err(format!("no progress of merge partition {merge_partition}"));
+        };
+        let heard: BTreeSet<_> = entry.sources.iter().map(|source| source.partition).collect();
+        same("source partitions heard of", &heard, &reference.counts.keys().copied().collect())?;
+        let records: i64 = entry.sources.iter().map(|source| source.records).sum();
+        same("records in the last progress", &records, &reference.records)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Alignment: a source partition that is read far ahead of the others in event time is held back.
+//!
+//! While a backlog is read, each hour that one partition is ahead of the slowest is an hour of windows that cannot close and
+//! must be kept. Holding back changes when a record is read and nothing else: lateness is a matter of the record's own
+//! partition. Partitions that are read to their end hold nobody.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// How far ahead a partition may be, in windows.
+const WINDOWS_AHEAD: i64 = 6;
+
+/// What is known of one source partition, of whichever process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Offsets between what is committed and the end.
+    pub(crate) lag: i64,
+    /// As committed; `None` before the first accepted record.
+    pub(crate) watermark: Option<i64>,
+}
+
+/// The watermark of the slowest partition that is not read to its end; `None` when none holds the others. One without a
+/// watermark is about to have its first commit and is not waited for.
+pub(crate) fn slowest(standings: impl Iterator<Item = Standing>) -> Option<i64> {
+    standings.filter(|standing| standing.lag > 0).filter_map(|standing| standing.watermark).min()
+}
+
+/// The bound that the partial stages of a process keep to.
+#[derive(Debug)]
+pub struct Alignment {
+    ahead_ms: i64,
+    /// Highest watermark with which a partition is read on.
+    bound: AtomicI64,
+}
+
+impl Alignment {
+    /// For windows of this length: nobody is held back yet.
+    pub fn new(window_ms: i64) -> Self {
+        Self { ahead_ms: window_ms.saturating_mul(WINDOWS_AHEAD), bound: AtomicI64::new(i64::MAX) }
+    }
+
+    /// Takes in the watermark of the slowest partition that is not read to its end, of whichever process; `None` holds nobody.
+    pub fn learn(&self, slowest: Option<i64>) {
+        let bound = slowest.map_or(i64::MAX, |watermark| watermark.saturating_add(self.ahead_ms));
+        self.bound.store(bound, Ordering::Relaxed);
+    }
+
+    /// Whether a partition with this watermark is to wait for the others.
+    pub(crate) fn holds(&self, watermark: Option<i64>) -> bool {
+        watermark > Some(self.bound.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_partitions_behind_their_end_hold_others() {
+        let standing = |lag, watermark| Standing { lag, watermark };
+        let all = [standing(5, Some(700)), standing(0, Some(10)), standing(9, Some(400)), standing(3, None)];
+        assert_eq!(slowest(all.into_iter()), Some(400));
+        assert_eq!(slowest([standing(0, Some(1)), standing(0, None)].into_iter()), None);
+    }
+
+    #[test]
+    fn a_partition_may_be_six_windows_ahead() {
+        let alignment = Alignment::new(100);
+        assert!(!alignment.holds(Some(i64::MAX)) && !alignment.holds(None));
+        alignment.learn(Some(400));
+        assert_eq!([Some(1_000), Some(1_001), None].map(|watermark| alignment.holds(watermark)), [false, true, false]);
+        alignment.learn(None);
+        assert!(!alignment.holds(Some(i64::MAX)));
+    }
+}

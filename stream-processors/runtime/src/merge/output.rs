@@ -1,0 +1,138 @@
+//! What a commit of the merge stage writes for one merge partition: rows first, then the ledger that speaks of them, then
+//! the progress that closes windows.
+
+use super::Owned;
+use crate::Plan;
+use crate::plan::FIRST_EPOCH;
+use tidemark_core::merge::{MergeFold, SealedRow};
+use tidemark_core::{Accumulator, Job, ViewRow};
+use tidemark_log::{Outgoing, Sink};
+use tidemark_schemas::avro::Avro;
+use tidemark_schemas::engine::{Partial, Progress, RowState, SealedOut};
+use tidemark_schemas::wire;
+
+pub(super) fn sealed_letter(plan: &Plan, partial: &Partial<'_>, row: &SealedRow<'_>) -> Vec<u8> {
+    let letter = SealedOut {
+        topic: partial.topic,
+        partition: partial.partition,
+        first_offset: row.first_offset,
+        last_offset: row.last_offset,
+        window_start: row.window_start,
+        window_end: row.window_end,
+        key: row.key,
+        records: row.records,
+        accumulator: row.accumulator,
+    };
+    let mut value = Vec::new();
+    wire::put(plan.ids.sealed_out, &letter, &mut value);
+    value
+}
+
+/// Keys of the changelog and the view topic: `R` window start, key; `L` window start; `P`. Big-endian, so that a dump is in
+/// order.
+fn row_key(window_start: i64, key: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.push(b'R');
+    out.extend_from_slice(&window_start.to_be_bytes());
+    out.extend_from_slice(key);
+}
+
+fn ledger_key(window_start: i64) -> [u8; 9] {
+    let mut key = [b'L'; 9];
+    key[1..].copy_from_slice(&window_start.to_be_bytes());
+    key
+}
+
+/// Writes what changed in one merge partition.
+pub(super) struct Output<'o, J: Job> {
+    pub(super) job: &'o J,
+    pub(super) plan: &'o Plan,
+    pub(super) partition: u32,
+    pub(super) sink: &'o mut dyn Sink,
+    /// Header of the record that ends the commit: who reads that has read all of it.
+    pub(super) trace: Option<(&'o str, &'o [u8])>,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+}
+
+impl<J: Job> Output<'_, J> {
+    fn send(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), tidemark_log::Error> {
+        self.sink.send(Outgoing { topic, partition: self.partition, key: Some(key), value, headers: &[] })
+    }
+
+    pub(super) fn all(&mut self, owned: &Owned<J::Accumulator>) -> Result<(), tidemark_log::Error> {
+        let plan = self.plan;
+        self.rows(&owned.held.fold)?;
+        for ledger in owned.held.fold.touched_ledgers() {
+            self.send_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
+        }
+        if let Some(progress) = owned.held.fold.touched_progress() {
+            self.progress(&progress)?;
+        }
+        for letter in &owned.sealed_out {
+            self.sink.send(Outgoing {
+                topic: &plan.late,
+                partition: self.partition,
+                value: Some(letter),
+                ..Outgoing::default()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, fold: &MergeFold<J::Accumulator>) -> Result<(), tidemark_log::Error> {
+        let plan = self.plan;
+        let (mut key, mut value, mut accumulator) = (Vec::new(), Vec::new(), Vec::new());
+        for row in fold.touched_rows() {
+            row_key(row.window_start, row.key, &mut key);
+            accumulator.clear();
+            row.cell.sum.put(&mut accumulator);
+            let (records, revision) = (row.cell.records, row.cell.revision);
+            let state =
+                RowState { window_start: row.window_start, key: row.key, records, accumulator: &accumulator, revision };
+            value.clear();
+            wire::put(plan.ids.row_state, &state, &mut value);
+            self.send(&plan.changelog, &key, Some(&value))?;
+            value.clear();
+            wire::put_header(plan.ids.row, &mut value);
+            let view_row = ViewRow {
+                key: row.key,
+                window_start: row.window_start,
+                merge_partition: self.partition,
+                opened_at: row.opened_at,
+                records,
+                accumulator: &row.cell.sum,
+                epoch: FIRST_EPOCH,
+                revision,
+            };
+            self.job.put_row(&view_row, &mut value);
+            self.send(&plan.view, &key, Some(&value))?;
+        }
+        for (window_start, row) in fold.removed_rows() {
+            row_key(window_start, row, &mut key);
+            self.send(&plan.changelog, &key, None)?;
+        }
+        (self.key, self.value) = (key, value);
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) -> Result<(), tidemark_log::Error> {
+        let (plan, trace) = (self.plan, self.trace);
+        let mut value = Vec::new();
+        wire::put(plan.ids.progress, progress, &mut value);
+        let (key, value) = (Some(b"P".as_slice()), Some(value.as_slice()));
+        self.sink.send(Outgoing { topic: &plan.changelog, partition: self.partition, key, value, headers: &[] })?;
+        self.sink.send(Outgoing { topic: &plan.view, partition: self.partition, key, value, headers: trace.as_slice() })
+    }
+
+    fn send_both<'a>(&mut self, key: &[u8], id: u32, record: &impl Avro<'a>) -> Result<(), tidemark_log::Error> {
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        wire::put(id, record, &mut value);
+        let plan = self.plan;
+        self.send(&plan.changelog, key, Some(&value))?;
+        self.send(&plan.view, key, Some(&value))?;
+        self.value = value;
+        Ok(())
+    }
+}
