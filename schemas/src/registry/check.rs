@@ -23,6 +23,7 @@ pub const BASELINE: &[(&str, &str)] = baseline![
     "engine/Progress.avsc",
     "engine/RowState.avsc",
     "engine/SealedOut.avsc",
+    "engine/SeenIds.avsc",
     "flows/FlowHourly.avsc",
     "flows/FlowObserved.avsc",
     "gateway/Answer.avsc",

@@ -426,7 +426,8 @@ pub fn parse_metadata(text: &str, fingerprint: i64, next_offset: i64) -> Result<
         return Err(MetadataError::Fingerprint { found: found.to_owned(), expected: fingerprint });
     }
     let time = |text: &str| text.parse().map(Some).map_err(|_| form());
-    let (watermark, log_time) = watermark.split_once(' ').map_or((watermark, None), |(first, last)| (first, Some(last)));
+    let (watermark, log_time) =
+        watermark.split_once(' ').map_or((watermark, None), |(first, last)| (first, Some(last)));
     let log_time = log_time.map_or(Ok(None), time)?;
     Ok(Position { next_offset, watermark: if watermark == "-" { None } else { time(watermark)? }, log_time })
 }

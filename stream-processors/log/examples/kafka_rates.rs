@@ -1,4 +1,5 @@
-//! What the log does on a real broker: time of a commit, and records polled a second from a backlog. Starts a broker of its own
+//! What the log does on a real broker: time of a commit, records polled a second from a backlog, and how long partitions are
+//! without an owner when one leaves or dies. Starts a broker of its own
 //! through the test harness unless `TIDEMARK_TEST_KAFKA` names one.
 //!
 //! `cargo run --release -p tidemark-log --example kafka_rates`
@@ -28,6 +29,76 @@ fn main() {
         }
     }
     member.leave().unwrap();
+    take_overs(log.as_ref(), &input);
+}
+
+/// From the end of the first owner to the committed offsets in the hands of the next.
+fn take_overs(log: &dyn Log, topic: &str) {
+    let cases: [(&str, bool, bool); 4] = [
+        ("left, another id takes over", true, false),
+        ("left, the same id is back", true, true),
+        ("dead, the same id is back", false, true),
+        ("dead, another id takes over", false, false),
+    ];
+    for (what, leaves, same) in cases {
+        let mut times: Vec<Duration> = (0..3).map(|_| take_over(log, topic, leaves, same)).collect();
+        times.sort();
+        println!("{what}: median {:?}, longest {:?}", times[1], times[2]);
+    }
+}
+
+fn take_over(log: &dyn Log, topic: &str, leaves: bool, same: bool) -> Duration {
+    let (group, id) = (unique("group"), unique("member"));
+    let mut owner = member(log, topic, &group, &id);
+    own(owner.as_mut());
+    // One that waits its turn, with nothing to own: it has joined when the owner has its partitions again.
+    let mut next = (!same).then(|| member(log, topic, &group, &unique("member")));
+    if let Some(next) = &mut next {
+        let (mut first, mut second) = (false, false);
+        while !(first && second) {
+            first |= own_some(owner.as_mut());
+            second |= own_some(next.as_mut());
+        }
+    }
+    let before = Instant::now();
+    if leaves {
+        owner.leave().unwrap();
+    }
+    drop(owner);
+    let mut next = next.unwrap_or_else(|| member(log, topic, &group, &id));
+    let owned = own(next.as_mut());
+    log.committed(&group, &owned).unwrap();
+    before.elapsed()
+}
+
+fn member(log: &dyn Log, topic: &str, group: &str, id: &str) -> Box<dyn Member> {
+    let (group, id, topics) = (group.to_owned(), id.to_owned(), vec![topic.to_owned()]);
+    log.member(&MemberConfig { group, topics, id, session_timeout: Duration::from_secs(6) }).unwrap()
+}
+
+/// Polls until all partitions are its own.
+fn own(member: &mut dyn Member) -> Vec<TopicPartition> {
+    loop {
+        if let Some(owned) = answered(member).filter(|owned| owned.len() == PARTITIONS as usize) {
+            return owned;
+        }
+    }
+}
+
+/// Whether this poll brought some of the partitions.
+fn own_some(member: &mut dyn Member) -> bool {
+    answered(member).is_some_and(|owned| owned.len() < PARTITIONS as usize)
+}
+
+fn answered(member: &mut dyn Member) -> Option<Vec<TopicPartition>> {
+    match member.poll(Duration::from_millis(50), &mut |_| ()).unwrap() {
+        Event::Polled => None,
+        Event::Assigned(owned) => Some(owned),
+        Event::Revoking(_) | Event::Lost(_) => {
+            member.release().unwrap();
+            None
+        }
+    }
 }
 
 fn topic(log: &dyn Log, what: &str) -> String {
@@ -80,16 +151,11 @@ fn read(log: &dyn Log, topic: &str) {
 }
 
 fn join(log: &dyn Log, topic: &str) -> Box<dyn Member> {
-    let (group, id) = (unique("group"), unique("member"));
-    let config = MemberConfig { group, topics: vec![topic.to_owned()], id, session_timeout: Duration::from_secs(6) };
     let before = Instant::now();
-    let mut member = log.member(&config).unwrap();
-    loop {
-        if let Event::Assigned(owned) = member.poll(Duration::from_millis(100), &mut |_| ()).unwrap() {
-            println!("joined with {} partitions after {:?}", owned.len(), before.elapsed());
-            return member;
-        }
-    }
+    let mut member = member(log, topic, &unique("group"), &unique("member"));
+    let owned = own(member.as_mut());
+    println!("joined with {} partitions after {:?}", owned.len(), before.elapsed());
+    member
 }
 
 fn commits(member: &mut dyn Member, input: &str, output: &str, records: u32, pause: Duration) {

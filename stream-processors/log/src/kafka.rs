@@ -5,15 +5,24 @@
 //!   readers back;
 //! - a commit whose end got no definite answer is [`Error::Indefinite`] and never followed by an abort: librdkafka speaks
 //!   EndTxn v1, so a delayed one could end a *later* transaction (KAFKA-17754). The next member under the same id fences it;
+//! - a producer that has lost a connection is replaced before its next transaction: librdkafka has then sent some request again,
+//!   unseen, and the first one may still arrive, also after a commit that has succeeded;
 //! - dropping a member, reader or producer never blocks, commits nothing and does not leave the group.
 //!
 //! Membership is the classic protocol with eager rebalances. Members are static (`group.instance.id` is the member's id): one
 //! that comes back after kill −9 takes its place at once instead of when the session of the dead one ends.
+//! The consumer protocol (KIP-848) is not used: its sessions are the broker's to set, 45 s by default and at least, so that the
+//! partitions of a process that does not come back would wait for so long instead of for 6 s; and what it saves, the stop of all
+//! members at a rebalance, is short here, where a member gives its partitions up with a commit of some milliseconds.
+//!
+//! Every call into librdkafka that blocks is noted in [`crate::watch`].
 
 mod member;
 mod native;
 mod producer;
+mod protocol;
 mod reader;
+mod survey;
 mod topics;
 mod transaction;
 mod verdict;
@@ -26,13 +35,19 @@ use native::admin::Admin;
 use native::{Conf, Fault, code};
 
 pub use native::NativeHeaders;
+pub(crate) use native::end_process;
+pub use survey::{OpenTransaction, open_transactions};
 
-use crate::{At, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition, TopicSpec};
+use crate::{
+    At, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition, TopicSpec, committed_within,
+};
 
 /// How long a call that only asks may wait for the cluster.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the first contact may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one question for committed offsets waits for an open transaction: a member has to poll in between.
+const UNSTABLE_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks at something that is about to change.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Offset metadata that fits under the broker's limit of 4,096 bytes.
@@ -100,13 +115,22 @@ impl KafkaLog {
     /// # Errors
     /// [`Error::Invalid`] for a property that librdkafka does not take, [`Error::Retriable`] when no broker answers.
     pub fn connect(config: KafkaConfig) -> Result<Arc<Self>, Error> {
+        let log = Self::open(config)?;
+        log.admin.ping(CONNECT_TIMEOUT).map_err(|fault| log.cluster.error("connecting", &fault))?;
+        Ok(log)
+    }
+
+    /// A log on a cluster that need not be there yet.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a property that librdkafka does not take.
+    pub fn open(config: KafkaConfig) -> Result<Arc<Self>, Error> {
         let cluster = Cluster {
             shared: shared_properties(&config),
             bootstrap: config.bootstrap,
             replication_factor: config.replication_factor,
         };
         let admin = cluster.admin()?;
-        admin.ping(CONNECT_TIMEOUT).map_err(|fault| cluster.error("connecting", &fault))?;
         Ok(Arc::new(Self { cluster, admin }))
     }
 
@@ -130,12 +154,18 @@ impl KafkaLog {
         })
     }
 
-    /// Asks until the answer is stable: offsets of an open transaction are waited for.
+    /// Asks until the answer is stable, for a moment.
     fn stable(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + UNSTABLE_PATIENCE;
         loop {
             match self.admin.group_offsets(group, partitions) {
-                Err(fault) if fault.code == code::UNSTABLE_OFFSET_COMMIT && Instant::now() < deadline => {
+                Err(fault) if fault.code == code::UNSTABLE_OFFSET_COMMIT => {
+                    if Instant::now() >= deadline {
+                        return Err(Error::Unstable(format!(
+                            "group {group} has an open transaction, most likely of a member that died; its offsets are known \
+                             when the broker has ended it"
+                        )));
+                    }
                     std::thread::sleep(PAUSE);
                 }
                 Err(fault) if fault.code == code::GROUP_ID_NOT_FOUND => {
@@ -168,11 +198,14 @@ impl KafkaLog {
 fn leaderless(code: i32) -> bool {
     matches!(
         code,
-        code::LEADER_NOT_AVAILABLE
+        // A leader that came back has a new epoch, of which the client's metadata may not know.
+        code::FENCED_LEADER_EPOCH
+            | code::LEADER_NOT_AVAILABLE
             | code::LOCAL_NOENT
             | code::LOCAL_UNKNOWN_PARTITION
             | code::LOCAL_UNKNOWN_TOPIC
             | code::NOT_LEADER_FOR_PARTITION
+            | code::UNKNOWN_LEADER_EPOCH
             | code::UNKNOWN_TOPIC_OR_PART
     )
 }
@@ -222,7 +255,7 @@ impl Log for KafkaLog {
         check_metadata(offsets)?;
         let partitions: Vec<_> = offsets.iter().map(|offset| offset.partition.clone()).collect();
         let missing = || -> Result<Vec<GroupOffset>, Error> {
-            let there = self.stable(group, &partitions)?;
+            let there = committed_within(self, group, &partitions, PATIENCE)?;
             Ok(offsets
                 .iter()
                 .zip(there)

@@ -1,8 +1,8 @@
 //! The log: the one seam between the engine and the outside.
 //!
 //! Topics of partitions of records, consumer groups, and commits that are atomic over any number of topics and the
-//! group's offsets. [`embedded`] keeps it on local disk in one process; [`kafka`] is a Kafka cluster. One conformance suite
-//! holds both to the same promises:
+//! group's offsets. [`embedded`] keeps it on local disk in one process; [`kafka`] is a Kafka cluster; [`simulated`] is the
+//! embedded one in memory, with faults. One conformance suite holds all of them to the same promises:
 //!
 //! - a partition's records are read in offset order, each at most once by a member between two assignments;
 //! - a commit is seen whole or not at all, and only once it is durable;
@@ -16,9 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod embedded;
+pub mod failpoint;
 pub mod kafka;
+pub mod simulated;
 pub mod span;
 pub mod trace_context;
+pub mod watch;
 
 pub use trace_context::{TRACEPARENT, TraceContext};
 
@@ -265,8 +268,10 @@ pub trait Log: Send + Sync {
     /// One offset for each partition, in the order asked. Asked of the log each time, never cached.
     fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, Error>;
 
-    /// What the group has committed, in the order asked; `None` where it never did. Waits for open transactions of the
-    /// group to end first (a *stable* fetch).
+    /// What the group has committed, in the order asked; `None` where it never did. Only a *stable* answer is one: while a
+    /// transaction that moves one of the offsets is open, such as that of an owner that died, this waits for its end for up to
+    /// a second and is [`Error::Unstable`] then. A member asks again after its next poll, so that it stays in its group;
+    /// who is no member asks through [`committed_within`].
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error>;
 
     /// Commits a first offset for partitions that have none yet; leaves the others alone. For a group without members:
@@ -283,6 +288,25 @@ pub trait Log: Send + Sync {
     fn producer(&self, id: &str) -> Result<Box<dyn Producer>, Error>;
 }
 
+/// As [`Log::committed`], asked again for up to `patience` while a transaction is open.
+///
+/// # Errors
+/// As [`Log::committed`]; [`Error::Unstable`] when the transaction has not ended by then.
+pub fn committed_within(
+    log: &dyn Log,
+    group: &str,
+    partitions: &[TopicPartition],
+    patience: Duration,
+) -> Result<Vec<Option<GroupOffset>>, Error> {
+    let asked = std::time::Instant::now();
+    loop {
+        match log.committed(group, partitions) {
+            Err(Error::Unstable(_)) if asked.elapsed() < patience => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// Why the log refused or failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -295,6 +319,10 @@ pub enum Error {
     /// The commit or call failed for sure and nothing of it is there. Worth another try with a new member.
     #[error("{0}")]
     Retriable(String),
+    /// Offsets that an open transaction may still move. Nothing has failed: ask again, the broker ends the transaction when its
+    /// time is over.
+    #[error("{0}")]
+    Unstable(String),
     /// What is asked for does not exist or contradicts what is there; another try does not help.
     #[error("{0}")]
     Invalid(String),

@@ -44,6 +44,8 @@ impl World<'_> {
                 self.step(at)?;
             }
             (0..self.processes.len()).for_each(|process| self.follow(process));
+            // Time goes by even when every thread waits to try again.
+            self.time.pass(10);
             if round % 4 == 3 && self.settled(role) && self.behind(role)?.is_none() {
                 return Ok(());
             }

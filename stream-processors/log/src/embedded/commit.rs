@@ -9,9 +9,10 @@ use std::sync::{Arc, MutexGuard};
 use super::Inner;
 use super::batch::Encoder;
 use super::layout::StoredOffset;
+use super::open::Course;
 use super::state::{Accepted, State, TopicNumber, no_partition, no_topic};
 use super::topic::compacts;
-use crate::{Error, GroupOffset, Outgoing, Produce, Sink, TopicPartition};
+use crate::{Error, GroupOffset, Outgoing, Produce, Sink, TopicPartition, failpoint};
 
 /// Most bytes of a record, its headers included: Kafka's default for a message.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
@@ -28,10 +29,18 @@ struct Gathering<'i> {
     topics: Vec<Known>,
 }
 
-struct Part {
+pub(crate) struct Part {
     topic: TopicNumber,
     partition: u32,
     batches: Vec<Encoder>,
+}
+
+/// Whose commit it is, and where it moves the group.
+pub(crate) struct By<'b> {
+    pub(crate) id: &'b str,
+    /// Empty without offsets.
+    pub(crate) group: &'b str,
+    pub(crate) offsets: &'b [GroupOffset],
 }
 
 /// A topic as it was when this commit first wrote to it.
@@ -122,16 +131,16 @@ pub(crate) fn check_offsets(offsets: &[GroupOffset]) -> Result<(), Error> {
 }
 
 impl Inner {
-    /// Commits the records of `produce` and the offsets of `group`, if `allowed` says so under the lock that gives the
-    /// offsets. Returns once durable.
+    /// Commits the records of `produce` and the offsets of the group, if `allowed` says so under the lock that gives the
+    /// offsets. Returns once durable; a simulation may leave the commit open instead.
     pub(crate) fn commit(
         &self,
+        course: Course,
+        by: By<'_>,
         produce: Produce<'_>,
-        group: &str,
-        offsets: &[GroupOffset],
         allowed: impl FnOnce(&mut State) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        check_offsets(offsets)?;
+        check_offsets(by.offsets)?;
         let mut gathering = Gathering { inner: self, parts: Vec::new(), places: HashMap::new(), topics: Vec::new() };
         produce(&mut gathering)?;
         let parts = gathering.parts;
@@ -139,15 +148,26 @@ impl Inner {
         let mut state = self.lock();
         allowed(&mut state)?;
         let mut accepted = Accepted::default();
-        for offset in offsets {
-            accepted.offsets.push(stored_offset(&state, group, offset)?);
+        for offset in by.offsets {
+            accepted.offsets.push(stored_offset(&state, by.group, offset)?);
         }
         self.check_failed(&state)?;
-        for part in parts {
-            append(&mut state, part, now, &mut accepted);
+        match course {
+            Course::Now => self.append(&mut state, parts, now, &mut accepted),
+            Course::Open { appended: true } => {
+                self.append(&mut state, parts, now, &mut accepted);
+                return self.leave_open(&mut state, &by, accepted, Vec::new());
+            }
+            Course::Open { appended: false } => return self.leave_open(&mut state, &by, accepted, parts),
         }
         let ticket = accept(&mut state, accepted);
         self.wait_durable(state, ticket).map(drop)
+    }
+
+    /// Gives the records their offsets and time.
+    pub(crate) fn append(&self, state: &mut State, parts: Vec<Part>, now: i64, accepted: &mut Accepted) {
+        let markers = u32::from(self.simulation.is_some());
+        parts.into_iter().for_each(|part| append(state, part, now, markers, accepted));
     }
 
     /// Nothing was accepted yet, so the failure is definite.
@@ -200,7 +220,9 @@ impl Inner {
             accepted.offsets.iter().for_each(|offset| write.put_offset(offset));
         }
         write.apply()?;
+        failpoint::hit("embedded-written", "");
         self.storage.sync()?;
+        failpoint::hit("embedded-synced", "");
         Ok(ends)
     }
 }
@@ -222,6 +244,7 @@ impl Drop for Lead<'_> {
             Ok((ticket, ends)) => {
                 state.queue.durable = *ticket;
                 for &(topic, partition, end) in ends {
+                    let end = state.readable(topic, partition, end);
                     if let Some(partition) = state.topics.partition_mut(topic, partition) {
                         partition.durable = partition.durable.max(end);
                     }
@@ -239,14 +262,16 @@ pub(crate) fn stored_offset(state: &State, group: &str, offset: &GroupOffset) ->
     Ok((group.to_owned(), number, offset.partition.partition, offset.offset, offset.metadata.clone()))
 }
 
-/// Gives the records of one partition their offsets and time.
-fn append(state: &mut State, part: Part, now: i64, accepted: &mut Accepted) {
+/// Gives the records of one partition their offsets and time; the last batch takes `markers` offsets more.
+fn append(state: &mut State, part: Part, now: i64, markers: u32, accepted: &mut Accepted) {
     let Some(partition) = state.topics.partition_mut(part.topic, part.partition) else {
         return;
     };
     partition.append_time = partition.append_time.max(now);
+    let mut left = part.batches.len();
     for batch in part.batches {
-        let span = batch.records().saturating_sub(1);
+        left -= 1;
+        let span = batch.records().saturating_sub(1) + if left == 0 { markers } else { 0 };
         let last = partition.next + i64::from(span);
         partition.next = last + 1;
         accepted.batches.push((part.topic, part.partition, last, batch.seal(partition.append_time, 0, span)));
@@ -266,119 +291,4 @@ pub(crate) fn accept(state: &mut State, accepted: Accepted) -> u64 {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
-mod tests {
-    use super::*;
-    use crate::embedded::EmbeddedLog;
-    use crate::{At, Cleanup, Log, TopicSpec, system_clock};
-    use std::thread::Scope;
-    use std::time::{Duration, Instant};
-
-    /// A log whose leader is in the middle of a write that takes as long as the test wants.
-    struct Stalled {
-        log: Arc<EmbeddedLog>,
-        _dir: tempfile::TempDir,
-    }
-
-    impl Stalled {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let log = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
-            let (name, cleanup) = ("t".to_owned(), Cleanup::Delete);
-            log.create_topics(&[TopicSpec { name, partitions: 1, cleanup, retention_ms: None }]).unwrap();
-            log.inner.lock().queue.led = true;
-            Self { log, _dir: dir }
-        }
-
-        /// Ends the leader's turn, well or not.
-        fn end(&self, outcome: Result<(), &str>) {
-            let mut state = self.log.inner.lock();
-            state.queue.led = false;
-            state.queue.failed = outcome.err().map(str::to_owned);
-            drop(state);
-            self.log.inner.changed.notify_all();
-        }
-
-        fn commit(&self, id: &str) -> Result<(), Error> {
-            let record = Outgoing { topic: "t", value: Some(b"v"), ..Outgoing::default() };
-            self.log.producer(id).unwrap().commit(&mut |sink| sink.send(record))
-        }
-
-        /// Starts `act` and waits until `n` commits are accepted.
-        fn start<'s, T: Send + 's>(
-            &'s self,
-            scope: &'s Scope<'s, '_>,
-            n: u64,
-            act: impl FnOnce() -> T + Send + 's,
-        ) -> std::thread::ScopedJoinHandle<'s, T> {
-            let started = scope.spawn(act);
-            let until = Instant::now() + Duration::from_secs(30);
-            while self.log.inner.lock().queue.accepted < n {
-                assert!(Instant::now() < until, "the commit is not accepted");
-                std::thread::yield_now();
-            }
-            started
-        }
-
-        fn ends(&self) -> (i64, i64) {
-            let offset = |which| self.log.offsets(&[TopicPartition::new("t", 0)], which).unwrap();
-            (offset(At::StableEnd).remove(0), offset(At::End).remove(0))
-        }
-
-        fn read(&self) -> usize {
-            let mut reader = self.log.reader(&[(TopicPartition::new("t", 0), 0)]).unwrap();
-            let mut read = 0;
-            reader.poll(Duration::ZERO, &mut |batch| read += batch.records.len()).unwrap();
-            read
-        }
-    }
-
-    #[test]
-    fn nothing_is_seen_before_it_is_durable() {
-        let stalled = Stalled::new();
-        let offset = GroupOffset { partition: TopicPartition::new("t", 0), offset: 0, metadata: String::new() };
-        std::thread::scope(|scope| {
-            let a = stalled.start(scope, 1, || stalled.commit("a"));
-            let b = stalled.start(scope, 2, || stalled.commit("b"));
-            let init = stalled.start(scope, 3, || stalled.log.init_group("g", &[offset]));
-            let committed = scope.spawn(|| stalled.log.committed("g", &[TopicPartition::new("t", 0)]));
-            let seen = (stalled.ends(), stalled.read());
-            let finished = [a.is_finished(), b.is_finished(), init.is_finished(), committed.is_finished()];
-            // Before any assertion: the threads must end whatever comes out.
-            stalled.end(Ok(()));
-            assert_eq!((seen, finished), (((0, 2), 0), [false; 4]));
-            for done in [a, b, init] {
-                done.join().unwrap().unwrap();
-            }
-            assert!(committed.join().unwrap().unwrap().remove(0).is_some());
-        });
-        assert_eq!((stalled.ends(), stalled.read()), ((2, 2), 2));
-    }
-
-    #[test]
-    fn a_failed_write_is_indefinite_for_who_waited_and_definite_for_who_comes_after() {
-        let stalled = Stalled::new();
-        std::thread::scope(|scope| {
-            let waiting = stalled.start(scope, 1, || stalled.commit("a"));
-            stalled.end(Err("disk full"));
-            match waiting.join().unwrap() {
-                Err(Error::Indefinite(why)) => assert!(why.contains("disk full"), "{why}"),
-                other => panic!("{other:?}"),
-            }
-        });
-        assert!(matches!(stalled.commit("b"), Err(Error::Retriable(_))));
-        assert_eq!((stalled.ends().0, stalled.read()), (0, 0));
-    }
-
-    #[test]
-    fn a_leader_that_panics_leaves_nobody_waiting() {
-        let stalled = Stalled::new();
-        std::thread::scope(|scope| {
-            let waiting = stalled.start(scope, 1, || stalled.commit("a"));
-            drop(Lead {
-                inner: &stalled.log.inner,
-                outcome: Err("the thread that wrote to the log panicked".to_owned()),
-            });
-            assert!(matches!(waiting.join().unwrap(), Err(Error::Indefinite(_))));
-        });
-    }
-}
+mod tests;

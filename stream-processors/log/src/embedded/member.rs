@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Inner;
+use super::commit::By;
 use super::group::{News, Seat};
+use super::open::Course;
 use super::reader::{Fetcher, cursors};
 use super::state::State;
 use super::topic::check_id;
@@ -91,7 +93,7 @@ impl EmbeddedMember {
 
 impl Member for EmbeddedMember {
     fn poll(&mut self, timeout: Duration, on_batch: OnBatch<'_>) -> Result<Event, Error> {
-        let until = Instant::now().checked_add(timeout);
+        let until = self.inner.poll_until(timeout);
         let inner = self.inner.clone();
         let mut state = inner.lock();
         self.touch(&mut state);
@@ -149,9 +151,34 @@ impl Member for EmbeddedMember {
     }
 
     fn commit(&mut self, produce: Produce<'_>, offsets: &[GroupOffset]) -> Result<(), Error> {
+        self.commit_by(Course::Now, produce, offsets)
+    }
+
+    fn leave(&mut self) -> Result<(), Error> {
+        self.left = true;
+        self.owned.clear();
+        self.fetcher = Fetcher::default();
+        let mut state = self.inner.lock();
+        self.inner.with_group(&mut state, &self.config.group, |group, counts| group.leave(self.seat, counts));
+        Ok(())
+    }
+}
+
+impl EmbeddedMember {
+    pub(crate) fn commit_by(
+        &mut self,
+        course: Course,
+        produce: Produce<'_>,
+        offsets: &[GroupOffset],
+    ) -> Result<(), Error> {
         let Self { inner, config, epoch, seat, .. } = &*self;
-        inner.commit(produce, &config.group, offsets, |state| {
+        let by = By { id: &config.id, group: &config.group, offsets };
+        inner.commit(course, by, produce, |state| {
             check_epoch(state, &config.id, *epoch)?;
+            // As Kafka's, a simulated group knows of a commit only through the offsets in it.
+            if inner.simulation.is_some() && offsets.is_empty() {
+                return Ok(());
+            }
             let now = inner.elapsed_ms();
             let refusal = inner.with_group(state, &config.group, |group, counts| {
                 group.expire(now, counts);
@@ -166,20 +193,23 @@ impl Member for EmbeddedMember {
         Ok(())
     }
 
-    fn leave(&mut self) -> Result<(), Error> {
+    /// Goes away without a word, as a process does that is killed: the group finds out when the session expires.
+    pub(crate) fn abandon(&mut self) {
         self.left = true;
-        self.owned.clear();
-        self.fetcher = Fetcher::default();
-        let mut state = self.inner.lock();
-        self.inner.with_group(&mut state, &self.config.group, |group, counts| group.leave(self.seat, counts));
-        Ok(())
+    }
+
+    /// Hands over at most so many records of a partition in a poll, or without bound.
+    pub(crate) fn read_at_most(&mut self, records: Option<usize>) {
+        self.fetcher.records_max = records;
     }
 }
 
 impl Drop for EmbeddedMember {
     fn drop(&mut self) {
         // Within one process nobody need wait for the session to expire.
-        let _ = self.leave();
+        if !self.left {
+            let _ = self.leave();
+        }
     }
 }
 
@@ -200,8 +230,15 @@ impl EmbeddedProducer {
 
 impl Producer for EmbeddedProducer {
     fn commit(&mut self, produce: Produce<'_>) -> Result<(), Error> {
+        self.commit_by(Course::Now, produce)
+    }
+}
+
+impl EmbeddedProducer {
+    pub(crate) fn commit_by(&mut self, course: Course, produce: Produce<'_>) -> Result<(), Error> {
         let Self { inner, id, epoch } = self;
-        inner.commit(produce, "", &[], |state| check_epoch(state, id, *epoch))
+        let by = By { id, group: "", offsets: &[] };
+        inner.commit(course, by, produce, |state| check_epoch(state, id, *epoch))
     }
 }
 

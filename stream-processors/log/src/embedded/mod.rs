@@ -20,23 +20,27 @@ mod layout;
 mod lookup;
 mod maintain;
 mod member;
+mod memory;
+mod open;
 mod reader;
 mod state;
 mod storage;
 mod topic;
 
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use batch::header;
+pub(crate) use member::{EmbeddedMember, EmbeddedProducer};
+pub(crate) use memory::Memory;
+pub(crate) use open::Course;
+pub(crate) use reader::EmbeddedReader;
 
 use self::commit::{accept, check_offsets, stored_offset};
 use self::group::{Counts, Group, Seat};
 use self::maintain::Maintenance;
-use self::member::{EmbeddedMember, EmbeddedProducer};
-use self::reader::EmbeddedReader;
 use self::state::{Accepted, State};
 use self::storage::Storage;
 use crate::{At, Clock, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition, TopicSpec};
@@ -44,7 +48,7 @@ use crate::{At, Clock, Error, GroupOffset, Log, Member, MemberConfig, Producer, 
 /// A log on local disk.
 pub struct EmbeddedLog {
     inner: Arc<Inner>,
-    maintenance: Maintenance,
+    maintenance: Option<Maintenance>,
 }
 
 /// What the log, its members, readers and producers share.
@@ -60,6 +64,14 @@ pub(crate) struct Inner {
     cleaning: Mutex<()>,
     /// Bytes deleted whose space the storage was not asked to give back yet.
     unreclaimed: AtomicUsize,
+    simulation: Option<Simulation>,
+}
+
+/// What is otherwise in a simulation: time is moved by hand, nothing waits, no thread runs, and each commit ends with a
+/// control marker that takes an offset of each of its partitions, as Kafka's do.
+pub(crate) struct Simulation {
+    /// Milliseconds that never go back.
+    pub(crate) elapsed_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl EmbeddedLog {
@@ -69,22 +81,36 @@ impl EmbeddedLog {
     /// taken until the log and all its members, readers and producers are dropped. A thread of the log's own applies
     /// retention and compaction every 30 s.
     pub fn open(dir: &Path, clock: Clock) -> Result<Arc<Self>, Error> {
-        let storage = Storage::open(dir)?;
-        let state = Mutex::new(state::load(&storage)?);
-        let (changed, opened) = (Condvar::new(), Instant::now());
-        let (cleaning, unreclaimed) = (Mutex::new(()), AtomicUsize::new(0));
-        let inner = Arc::new(Inner { storage, clock, state, changed, opened, cleaning, unreclaimed });
-        let maintenance = Maintenance::start(&inner)?;
+        let inner = Inner::load(Storage::open(dir)?, clock, None)?;
+        let maintenance = Some(Maintenance::start(&inner)?);
         Ok(Arc::new(Self { inner, maintenance }))
+    }
+
+    /// Opens the log on a disk in memory.
+    pub(crate) fn simulated(disk: &Arc<Memory>, clock: Clock, simulation: Simulation) -> Result<Arc<Self>, Error> {
+        let inner = Inner::load(Storage::in_memory(Arc::clone(disk)), clock, Some(simulation))?;
+        Ok(Arc::new(Self { inner, maintenance: None }))
     }
 
     /// Applies retention and compaction now, to every topic; returns when done. Appends and reads go on meanwhile.
     pub fn maintain(&self) -> Result<(), Error> {
-        self.inner.maintain(self.maintenance.stopping())
+        let never = AtomicBool::new(false);
+        self.inner.maintain(self.maintenance.as_ref().map_or(&never, Maintenance::stopping))
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 }
 
 impl Inner {
+    fn load(storage: Storage, clock: Clock, simulation: Option<Simulation>) -> Result<Arc<Self>, Error> {
+        let state = Mutex::new(state::load(&storage)?);
+        let (changed, opened) = (Condvar::new(), Instant::now());
+        let (cleaning, unreclaimed) = (Mutex::new(()), AtomicUsize::new(0));
+        Ok(Arc::new(Self { storage, clock, state, changed, opened, cleaning, unreclaimed, simulation }))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock panics by design; if it does, going on beats taking every thread down with it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -101,7 +127,16 @@ impl Inner {
 
     /// Milliseconds since the log was opened.
     pub(crate) fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+        match &self.simulation {
+            None => u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX),
+            Some(simulation) => (simulation.elapsed_ms)(),
+        }
+    }
+
+    /// When a poll that may wait for `timeout` is over; `None` is never.
+    pub(crate) fn poll_until(&self, timeout: Duration) -> Option<Instant> {
+        let timeout = if self.simulation.is_some() { Duration::ZERO } else { timeout };
+        Instant::now().checked_add(timeout)
     }
 
     /// Lets `act` look at or change a group, and wakes everybody when its generation or membership moved.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fjall::Slice;
+
 use super::Inner;
 use super::batch::Stored;
 use super::state::{State, TopicNumber};
@@ -32,6 +34,8 @@ pub(crate) struct Fetcher {
     records: Vec<Record<'static>>,
     /// Cursor and durable end of each partition that has something to read.
     ready: Vec<(usize, i64)>,
+    /// Most records of one partition that a poll hands over, for a simulation of small polls.
+    pub(crate) records_max: Option<usize>,
 }
 
 impl Fetcher {
@@ -74,7 +78,7 @@ impl Fetcher {
             let Some(cursor) = self.cursors.get_mut(index) else {
                 continue;
             };
-            bytes += read_turn(inner, cursor, end, &mut self.records, on_batch)?;
+            bytes += read_turn(inner, cursor, end, self.records_max, &mut self.records, on_batch)?;
             self.turn = index + 1;
             if bytes >= POLL_BYTES {
                 break;
@@ -89,6 +93,7 @@ fn read_turn(
     inner: &Inner,
     cursor: &mut Cursor,
     end: i64,
+    records_max: Option<usize>,
     buffer: &mut Vec<Record<'static>>,
     on_batch: OnBatch<'_>,
 ) -> Result<usize, Error> {
@@ -106,7 +111,10 @@ fn read_turn(
             break;
         };
         bytes += batch.1.len();
-        hand_over(inner, cursor, &batch, buffer, on_batch)?;
+        hand_over(inner, cursor, &batch, records_max, buffer, on_batch)?;
+        if records_max.is_some() {
+            break;
+        }
     }
     Ok(bytes)
 }
@@ -114,7 +122,8 @@ fn read_turn(
 fn hand_over(
     inner: &Inner,
     cursor: &mut Cursor,
-    (last, bytes): &(i64, fjall::Slice),
+    (last, bytes): &(i64, Slice),
+    records_max: Option<usize>,
     buffer: &mut Vec<Record<'static>>,
     on_batch: OnBatch<'_>,
 ) -> Result<(), Error> {
@@ -122,10 +131,11 @@ fn hand_over(
     let decoded = Stored::parse(*last, bytes).and_then(|batch| batch.records(&mut records));
     decoded.map_err(|e| inner.storage.corrupt_batch(&cursor.place, *last, e))?;
     let read = records.partition_point(|r| r.offset < cursor.position);
-    if let Some(records @ [_, ..]) = records.get(read..) {
+    let cut = read.saturating_add(records_max.unwrap_or(usize::MAX)).min(records.len());
+    if let Some(records @ [_, ..]) = records.get(read..cut) {
         on_batch(Batch { topic: &cursor.place.topic, partition: cursor.place.partition, records });
     }
-    cursor.position = last + 1;
+    cursor.position = records.get(cut).map_or(last + 1, |next| next.offset);
     *buffer = recycle(records);
     Ok(())
 }
@@ -166,9 +176,16 @@ pub(crate) fn cursors(state: &State, from: &[(TopicPartition, i64)]) -> Result<V
     from.iter().map(cursor).collect()
 }
 
+impl EmbeddedReader {
+    /// Hands over at most so many records of a partition in a poll, or without bound.
+    pub(crate) fn read_at_most(&mut self, records: Option<usize>) {
+        self.fetcher.records_max = records;
+    }
+}
+
 impl Reader for EmbeddedReader {
     fn poll(&mut self, timeout: Duration, on_batch: OnBatch<'_>) -> Result<(), Error> {
-        let until = Instant::now().checked_add(timeout);
+        let until = self.inner.poll_until(timeout);
         let mut state = self.inner.lock();
         while !self.fetcher.look(&state)? {
             if until.is_some_and(|until| Instant::now() >= until) {

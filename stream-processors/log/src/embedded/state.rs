@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use super::group::Group;
 use super::layout::{Clean, Mark, StoredOffset};
+use super::open::Open;
 use super::storage::Storage;
 use crate::{At, Error, TopicPartition, TopicSpec};
 
 /// Number of a topic: its place in the list, never reused.
 pub(crate) type TopicNumber = u32;
+
+/// Topic, partition, last offset, stored form.
+pub(crate) type StoredBatch = (TopicNumber, u32, i64, Vec<u8>);
 
 /// Offset and metadata by topic and partition.
 pub(crate) type GroupOffsets = HashMap<(TopicNumber, u32), (i64, String)>;
@@ -24,6 +28,8 @@ pub(crate) struct State {
     /// By producer or member id: how many there have been.
     pub(crate) epochs: HashMap<String, u64>,
     pub(crate) queue: Queue,
+    /// Commits of a simulation whose end is not decided yet.
+    pub(crate) open: Vec<Open>,
 }
 
 /// Commits on their way to the disk.
@@ -44,8 +50,7 @@ pub(crate) struct Queue {
 /// A commit that has its offsets.
 #[derive(Default)]
 pub(crate) struct Accepted {
-    /// Topic, partition, last offset, stored batch.
-    pub(crate) batches: Vec<(TopicNumber, u32, i64, Vec<u8>)>,
+    pub(crate) batches: Vec<StoredBatch>,
     pub(crate) offsets: Vec<StoredOffset>,
 }
 

@@ -1,14 +1,16 @@
 //! The files of the log: ranges to read, one atomic write, a sync. All knowledge of the storage crate is here; [`layout`]
-//! has the keys and values.
+//! has the keys and values. A simulation puts a [`Memory`] in place of the files.
 //!
 //! [`layout`]: super::layout
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Slice};
 
 use super::batch::Corrupt;
 use super::layout::*;
+use super::memory::{Change, Memory, Space};
 use crate::{Error, TopicPartition, TopicSpec};
 
 /// Written to the directory so that whoever finds it in use learns by whom.
@@ -19,15 +21,64 @@ const JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The files of the log.
 pub(crate) struct Storage {
     dir: PathBuf,
+    backend: Backend,
+}
+
+enum Backend {
+    Disk(Disk),
+    Memory(Arc<Memory>),
+}
+
+struct Disk {
     db: Database,
     records: Keyspace,
     meta: Keyspace,
 }
 
+impl Disk {
+    fn keyspace(&self, space: Space) -> &Keyspace {
+        match space {
+            Space::Records => &self.records,
+            Space::Meta => &self.meta,
+        }
+    }
+}
+
+/// Entries in the order of their keys, as they were when they were asked for.
+enum Entries {
+    Disk(fjall::Iter),
+    Memory(std::vec::IntoIter<(Slice, Slice)>),
+}
+
+impl Iterator for Entries {
+    type Item = Result<(Slice, Slice), fjall::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Disk(entries) => entries.next().map(fjall::Guard::into_inner),
+            Self::Memory(entries) => entries.next().map(Ok),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Entries {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Disk(entries) => entries.next_back().map(fjall::Guard::into_inner),
+            Self::Memory(entries) => entries.next_back().map(Ok),
+        }
+    }
+}
+
 /// Puts and removals that happen together.
 pub(crate) struct Write<'s> {
     storage: &'s Storage,
-    batch: fjall::OwnedWriteBatch,
+    batch: WriteBatch<'s>,
+}
+
+enum WriteBatch<'s> {
+    Disk(&'s Disk, fjall::OwnedWriteBatch),
+    Memory(&'s Memory, Vec<Change>),
 }
 
 impl Storage {
@@ -44,14 +95,40 @@ impl Storage {
         if let Err(e) = std::fs::write(dir.join(OWNER_FILE), format!("process {}", std::process::id())) {
             tracing::warn!(error = %e, dir = %dir.display(), "cannot note who uses the log's directory");
         }
-        Ok(Self { dir: dir.to_owned(), db, records, meta })
+        Ok(Self { dir: dir.to_owned(), backend: Backend::Disk(Disk { db, records, meta }) })
+    }
+
+    /// Opens a disk in memory as it is now.
+    pub(crate) fn in_memory(memory: Arc<Memory>) -> Self {
+        Self { dir: PathBuf::from("memory"), backend: Backend::Memory(memory) }
+    }
+
+    fn prefix(&self, space: Space, prefix: &[u8]) -> Entries {
+        match &self.backend {
+            Backend::Disk(disk) => Entries::Disk(disk.keyspace(space).prefix(prefix)),
+            Backend::Memory(memory) => Entries::Memory(memory.prefix(space, prefix).into_iter()),
+        }
+    }
+
+    fn range(&self, space: Space, from: &[u8], to: &[u8]) -> Entries {
+        match &self.backend {
+            Backend::Disk(disk) => Entries::Disk(disk.keyspace(space).range(from..to)),
+            Backend::Memory(memory) => Entries::Memory(memory.range(space, from, to).into_iter()),
+        }
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>, fjall::Error> {
+        match &self.backend {
+            Backend::Disk(disk) => disk.keyspace(space).get(key),
+            Backend::Memory(memory) => Ok(memory.get(space, key)),
+        }
     }
 
     /// Every topic, by number.
     pub(crate) fn topics(&self) -> Result<Vec<TopicSpec>, Error> {
         let mut topics = Vec::new();
-        for guard in self.meta.prefix(TOPICS) {
-            let (key, value) = guard.into_inner().map_err(|e| self.read_error("the list of topics", &e))?;
+        for entry in self.prefix(Space::Meta, TOPICS) {
+            let (key, value) = entry.map_err(|e| self.read_error("the list of topics", &e))?;
             let number = topics.len();
             let topic = decode_topic(number, &key, &value);
             topics.push(topic.ok_or_else(|| self.corrupt(&format!("the description of topic number {number}")))?);
@@ -62,8 +139,8 @@ impl Storage {
     /// Every committed position.
     pub(crate) fn offsets(&self) -> Result<Vec<StoredOffset>, Error> {
         let mut offsets = Vec::new();
-        for guard in self.meta.prefix(OFFSETS) {
-            let (key, value) = guard.into_inner().map_err(|e| self.read_error("the committed offsets", &e))?;
+        for entry in self.prefix(Space::Meta, OFFSETS) {
+            let (key, value) = entry.map_err(|e| self.read_error("the committed offsets", &e))?;
             let offset = decode_offset(&key, &value);
             offsets.push(
                 offset
@@ -76,7 +153,7 @@ impl Storage {
     /// The mark of a partition.
     pub(crate) fn mark(&self, topic: u32, partition: u32) -> Result<Mark, Error> {
         let what = || format!("the mark of partition {partition} of topic number {topic}");
-        let found = self.meta.get(mark_key(topic, partition)).map_err(|e| self.read_error(&what(), &e))?;
+        let found = self.get(Space::Meta, &mark_key(topic, partition)).map_err(|e| self.read_error(&what(), &e))?;
         let Some(value) = found else {
             return Ok(Mark::default());
         };
@@ -84,13 +161,9 @@ impl Storage {
     }
 
     /// The last batch of a partition: its last offset and its bytes.
-    pub(crate) fn last_batch(
-        &self,
-        topic: u32,
-        partition: &TopicPartition,
-    ) -> Result<Option<(i64, fjall::Slice)>, Error> {
-        let mut batches = self.records.prefix(partition_key(topic, partition.partition));
-        batches.next_back().map(|guard| self.batch(partition, 0, guard)).transpose()
+    pub(crate) fn last_batch(&self, topic: u32, partition: &TopicPartition) -> Result<Option<(i64, Slice)>, Error> {
+        let mut batches = self.prefix(Space::Records, &partition_key(topic, partition.partition));
+        batches.next_back().map(|entry| self.batch(partition, 0, entry)).transpose()
     }
 
     /// The batches whose last offset is in `[from, to)`, in order, as they were at the time of the call.
@@ -100,19 +173,24 @@ impl Storage {
         partition: &'s TopicPartition,
         from: i64,
         to: i64,
-    ) -> impl Iterator<Item = Result<(i64, fjall::Slice), Error>> + use<'s> {
+    ) -> impl Iterator<Item = Result<(i64, Slice), Error>> + use<'s> {
         let key = |offset| batch_key(topic, partition.partition, offset);
         let mut at = from;
-        self.records.range(key(from)..key(to.max(from))).map(move |guard| {
-            let batch = self.batch(partition, at, guard)?;
+        self.range(Space::Records, &key(from), &key(to.max(from))).map(move |entry| {
+            let batch = self.batch(partition, at, entry)?;
             at = batch.0 + 1;
             Ok(batch)
         })
     }
 
-    fn batch(&self, partition: &TopicPartition, at: i64, guard: fjall::Guard) -> Result<(i64, fjall::Slice), Error> {
+    fn batch(
+        &self,
+        partition: &TopicPartition,
+        at: i64,
+        entry: Result<(Slice, Slice), fjall::Error>,
+    ) -> Result<(i64, Slice), Error> {
         let what = || format!("the batch of {partition} at offset {at}");
-        let (key, value) = guard.into_inner().map_err(|e| self.read_error(&what(), &e))?;
+        let (key, value) = entry.map_err(|e| self.read_error(&what(), &e))?;
         let last = key.last_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes));
         match last.filter(|&last| key.len() == 16 && last >= 0) {
             Some(last) => Ok((last, value)),
@@ -122,19 +200,27 @@ impl Storage {
 
     /// A write that is empty yet.
     pub(crate) fn write(&self) -> Write<'_> {
-        Write { storage: self, batch: self.db.batch() }
+        let batch = match &self.backend {
+            Backend::Disk(disk) => WriteBatch::Disk(disk, disk.db.batch()),
+            Backend::Memory(memory) => WriteBatch::Memory(memory, Vec::new()),
+        };
+        Write { storage: self, batch }
     }
 
     /// Makes durable all that was written before.
     pub(crate) fn sync(&self) -> Result<(), String> {
-        self.db.persist(PersistMode::SyncAll).map_err(|e| self.write_error(&e))
+        match &self.backend {
+            Backend::Disk(disk) => disk.db.persist(PersistMode::SyncAll).map_err(|e| self.write_error(&e)),
+            Backend::Memory(memory) => memory.sync(),
+        }
     }
 
     /// Gives the space of deleted batches back to the file system; may take long, reads and writes go on.
     pub(crate) fn reclaim(&self) -> Result<(), String> {
+        let Backend::Disk(Disk { records, .. }) = &self.backend else { return Ok(()) };
         // Deletions that are only in memory yet would free nothing.
-        let flushed = self.records.rotate_memtable_and_wait();
-        flushed.and_then(|()| self.records.major_compact()).map_err(|e| self.write_error(&e))
+        let flushed = records.rotate_memtable_and_wait();
+        flushed.and_then(|()| records.major_compact()).map_err(|e| self.write_error(&e))
     }
 
     /// Says that something on disk is not what was written.
@@ -164,29 +250,57 @@ impl Storage {
 }
 
 impl Write<'_> {
+    fn put_meta(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        match &mut self.batch {
+            WriteBatch::Disk(disk, batch) => batch.insert(&disk.meta, key, value),
+            WriteBatch::Memory(_, changes) => {
+                changes.push(Change { space: Space::Meta, key, value: Some(Slice::from(value)) });
+            }
+        }
+    }
+
     pub(crate) fn put_batch(&mut self, topic: u32, partition: u32, last: i64, stored: Vec<u8>) {
-        self.batch.insert(&self.storage.records, batch_key(topic, partition, last), stored);
+        let key = batch_key(topic, partition, last);
+        match &mut self.batch {
+            WriteBatch::Disk(disk, batch) => batch.insert(&disk.records, key, stored),
+            WriteBatch::Memory(_, changes) => {
+                let (space, value) = (Space::Records, Some(Slice::from(stored)));
+                changes.push(Change { space, key: key.to_vec(), value });
+            }
+        }
     }
 
     pub(crate) fn remove_batch(&mut self, topic: u32, partition: u32, last: i64) {
-        self.batch.remove(&self.storage.records, batch_key(topic, partition, last));
+        let key = batch_key(topic, partition, last);
+        match &mut self.batch {
+            WriteBatch::Disk(disk, batch) => batch.remove(&disk.records, key),
+            WriteBatch::Memory(_, changes) => {
+                changes.push(Change { space: Space::Records, key: key.to_vec(), value: None });
+            }
+        }
     }
 
     pub(crate) fn put_topic(&mut self, topic: u32, spec: &TopicSpec) {
-        self.batch.insert(&self.storage.meta, topic_key(topic), topic_value(spec));
+        self.put_meta(topic_key(topic), topic_value(spec));
     }
 
     pub(crate) fn put_mark(&mut self, topic: u32, partition: u32, mark: &Mark) {
-        self.batch.insert(&self.storage.meta, mark_key(topic, partition), mark_value(mark));
+        self.put_meta(mark_key(topic, partition), mark_value(mark));
     }
 
     pub(crate) fn put_offset(&mut self, offset: &StoredOffset) {
-        self.batch.insert(&self.storage.meta, offset_key(offset), offset_value(offset));
+        self.put_meta(offset_key(offset), offset_value(offset));
     }
 
     /// Writes it, whole or not at all. Not durable before [`Storage::sync`].
     pub(crate) fn apply(self) -> Result<(), String> {
-        self.batch.commit().map_err(|e| self.storage.write_error(&e))
+        match self.batch {
+            WriteBatch::Disk(_, batch) => batch.commit().map_err(|e| self.storage.write_error(&e)),
+            WriteBatch::Memory(memory, changes) => {
+                memory.write(changes);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use super::transaction::Transactions;
 use super::{Cluster, check_metadata};
 use crate::{Error, Event, GroupOffset, Member, MemberConfig, OnBatch, Produce, TopicPartition};
 
+/// A member hears of a rebalance, and so takes over from one that has left, at its next heartbeat.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long leaving may take: after that the session's end does it.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,7 +39,8 @@ impl KafkaMember {
         // Shorter than the session: a stalled member's transaction is over before its partitions have a new owner. The
         // producer comes first: it fences its predecessor, and ends a transaction that would hold up the stable offset fetch.
         let transactions = Transactions::open(cluster, &config.id, session * 4 / 5)?;
-        let (session_ms, heartbeat_ms) = (session.as_millis().to_string(), (session / 4).as_millis().to_string());
+        let heartbeat = (session / 4).min(HEARTBEAT);
+        let (session_ms, heartbeat_ms) = (session.as_millis().to_string(), heartbeat.as_millis().to_string());
         let reads = Reads::new(
             cluster,
             &[

@@ -29,6 +29,16 @@ pub(super) use fault::{Fault, code};
 pub use headers::NativeHeaders;
 pub(super) use messages::{MessageError, Messages};
 
+unsafe extern "C" {
+    fn _exit(status: c_int) -> !;
+}
+
+/// Ends the process without exit handlers.
+pub(crate) fn end_process(status: i32) -> ! {
+    // SAFETY: no preconditions, and nothing runs after it.
+    unsafe { _exit(status) }
+}
+
 /// A timeout as librdkafka takes it: whole milliseconds, rounded up so that a short wait does not become none.
 fn millis(timeout: Duration) -> c_int {
     c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)

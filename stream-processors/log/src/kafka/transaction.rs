@@ -7,7 +7,7 @@ use super::native::producer::Producer;
 use super::native::{Fault, code};
 use super::verdict::{self, Decision, Kind, Stage};
 use super::{Cluster, PAUSE};
-use crate::{Error, GroupOffset, Outgoing, Produce, Sink};
+use crate::{Error, GroupOffset, Outgoing, Produce, Sink, failpoint};
 
 /// How long a producer may take to fence its predecessor and end what that left open.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,7 +18,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A transactional producer under a stable id.
 pub(super) struct Transactions {
+    cluster: Cluster,
     producer: Producer,
+    /// Connections that the producer had lost when it was new.
+    lost: u64,
     id: String,
     timeout: Duration,
 }
@@ -26,6 +29,28 @@ pub(super) struct Transactions {
 impl Transactions {
     /// Fences every older producer of `id`. A transaction that takes longer than `timeout` is aborted by the broker.
     pub(super) fn open(cluster: &Cluster, id: &str, timeout: Duration) -> Result<Self, Error> {
+        let producer = Self::start(cluster, id, timeout, INIT_TIMEOUT)?;
+        let lost = producer.connections_closed();
+        Ok(Self { cluster: cluster.clone(), producer, lost, id: id.to_owned(), timeout })
+    }
+
+    /// Replaces the producer if it has lost a connection. librdkafka sends what was on it again, unseen; when the second try
+    /// succeeds the first may still be on its way, and one that ends a transaction or moves offsets would then do so to the
+    /// *next* one (KAFKA-17754). A new producer has a new epoch: what the old one has sent is refused.
+    fn renew(&mut self) -> Result<(), Error> {
+        if self.producer.connections_closed() == self.lost {
+            return Ok(());
+        }
+        tracing::info!(
+            id = self.id,
+            "the producer has lost a connection and is replaced, so that nothing late of it counts"
+        );
+        self.producer = Self::start(&self.cluster, &self.id, self.timeout, self.timeout / 2)?;
+        self.lost = self.producer.connections_closed();
+        Ok(())
+    }
+
+    fn start(cluster: &Cluster, id: &str, timeout: Duration, patience: Duration) -> Result<Producer, Error> {
         let transaction_ms = timeout.as_millis().to_string();
         // The broker enforces the one, librdkafka the other: a message is given up before its transaction is.
         let message_ms = (timeout * 4 / 5).as_millis().to_string();
@@ -36,6 +61,8 @@ impl Transactions {
             ("transaction.timeout.ms", &transaction_ms),
             ("message.timeout.ms", &message_ms),
             ("socket.timeout.ms", &message_ms),
+            // A request without an answer costs the connection, and so is seen.
+            ("socket.max.fails", "1"),
             ("delivery.report.only.error", "true"),
             // A transaction right after another waits for the markers of that one, a few milliseconds.
             ("retry.backoff.ms", "5"),
@@ -47,22 +74,15 @@ impl Transactions {
             ("queue.buffering.max.kbytes", "65536"),
         ])?;
         let producer = Producer::new(conf).map_err(|reason| cluster.unusable(&reason))?;
-        let transactions = Self { producer, id: id.to_owned(), timeout };
-        transactions.init(cluster)?;
-        Ok(transactions)
-    }
-
-    fn init(&self, cluster: &Cluster) -> Result<(), Error> {
-        let deadline = Instant::now() + INIT_TIMEOUT;
-        loop {
-            match self.producer.init(left(deadline).min(CALL_TIMEOUT)) {
-                Ok(()) => return Ok(()),
-                Err(fault) if fault.retriable && Instant::now() < deadline => std::thread::sleep(PAUSE),
-                Err(fault) => {
-                    return Err(cluster.error(&format!("starting producer {}", self.id), &fault));
-                }
+        let deadline = Instant::now() + patience;
+        while let Err(fault) = producer.init(left(deadline).min(CALL_TIMEOUT)) {
+            if verdict::decide(Stage::Init, &fault, Instant::now() >= deadline) != Decision::Again {
+                let fault = producer.fatal().unwrap_or(fault);
+                return Err(cluster.error(&format!("starting producer {id}"), &fault));
             }
+            std::thread::sleep(PAUSE);
         }
+        Ok(producer)
     }
 
     /// Writes what `produce` sends, and moves a group to `offsets`, all or nothing.
@@ -71,6 +91,7 @@ impl Transactions {
         produce: Produce<'_>,
         group: Option<(&GroupMetadata, &[GroupOffset])>,
     ) -> Result<(), Error> {
+        self.renew()?;
         let deadline = Instant::now() + self.timeout;
         self.step(Stage::Begin, deadline, |producer, _| producer.begin())?;
         let mut sink = Outbox { producer: &mut self.producer, deadline, failed: None };
@@ -81,11 +102,16 @@ impl Transactions {
         if let Err(error) = produced {
             return Err(self.abort().err().unwrap_or(error));
         }
+        failpoint::hit("transaction-produced", &self.id);
         if let Some((metadata, offsets)) = group {
             self.step(Stage::Fill, deadline, |producer, time| producer.send_offsets(offsets, metadata, time))?;
+            failpoint::hit("transaction-offsets-sent", &self.id);
         }
         self.step(Stage::Fill, deadline, |producer, _| producer.flush(left(deadline)))?;
-        self.step(Stage::Commit, deadline, Producer::commit)
+        failpoint::hit("transaction-flushed", &self.id);
+        self.step(Stage::Commit, deadline, Producer::commit)?;
+        failpoint::hit("transaction-committed", &self.id);
+        Ok(())
     }
 
     /// Makes one call until it succeeds or something else is decided.

@@ -6,6 +6,8 @@ use crate::Error;
 /// Where in a transaction something failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Before the first one: the producer fences its predecessor.
+    Init,
     /// Opening it: nothing has been sent.
     Begin,
     /// Filling it: records and offsets are on their way, its end has not been asked for.
@@ -49,17 +51,21 @@ impl Kind {
 
 /// Decides on an error in a transaction; `expired` when there is no time left for another try.
 ///
-/// Once its end was asked for, only "requires abort" is a definite no: librdkafka repeats EndTxn unseen, so that even "fenced"
-/// may answer the second of two, the first of which did it.
+/// Once its end may have been asked for, nothing is a definite no: librdkafka repeats EndTxn unseen, so that even "fenced" or
+/// "requires abort" may answer the second of two, the first of which did it (`rd_kafka_txn_handle_EndTxn`: "a tricky state since
+/// the transaction will have failed locally but the EndTxn(commit) may have succeeded"). Only messages that failed are found
+/// before anything is sent.
 pub(super) fn decide(stage: Stage, fault: &Fault, expired: bool) -> Decision {
     if fault.retriable && !fault.fatal && !expired {
         return Decision::Again;
     }
     match stage {
         Stage::Abort => Decision::Fail(Kind::Indefinite),
-        Stage::Commit if fault.abortable && !fault.fatal => Decision::Abort(kind(fault.code)),
+        Stage::Commit if fault.code == code::LOCAL_INCONSISTENT && fault.abortable && !fault.fatal => {
+            Decision::Abort(kind(fault.code))
+        }
         Stage::Commit => Decision::Fail(Kind::Indefinite),
-        Stage::Begin => Decision::Fail(kind(fault.code)),
+        Stage::Init | Stage::Begin => Decision::Fail(kind(fault.code)),
         Stage::Fill if fault.fatal => Decision::Fail(kind(fault.code)),
         Stage::Fill => Decision::Abort(kind(fault.code)),
     }
@@ -72,7 +78,9 @@ pub(super) fn kind(code: i32) -> Kind {
         | code::ILLEGAL_GENERATION
         | code::INVALID_PRODUCER_EPOCH
         | code::LOCAL_FENCED
+        | code::FENCED_MEMBER_EPOCH
         | code::PRODUCER_FENCED
+        | code::STALE_MEMBER_EPOCH
         | code::UNKNOWN_MEMBER_ID => Kind::Fenced,
         code::CLUSTER_AUTHORIZATION_FAILED
         | code::GROUP_AUTHORIZATION_FAILED
@@ -84,12 +92,16 @@ pub(super) fn kind(code: i32) -> Kind {
         | code::INVALID_SESSION_TIMEOUT
         | code::INVALID_TRANSACTION_TIMEOUT
         | code::LOCAL_INVALID_ARG
+        | code::LOCAL_UNSUPPORTED_FEATURE
         | code::MSG_SIZE_TOO_LARGE
         | code::OFFSET_METADATA_TOO_LARGE
         | code::POLICY_VIOLATION
+        | code::RECORD_LIST_TOO_LARGE
         | code::TOPIC_AUTHORIZATION_FAILED
         | code::TOPIC_EXCEPTION
-        | code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => Kind::Invalid,
+        | code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        | code::UNSUPPORTED_FOR_MESSAGE_FORMAT
+        | code::UNSUPPORTED_VERSION => Kind::Invalid,
         // Unknown topics too: a broker whose metadata lags says so of a topic that was just made.
         _ => Kind::Retriable,
     }
@@ -134,8 +146,16 @@ mod tests {
     use super::*;
     use crate::TopicPartition;
 
+    // Decided on by their flags alone, so that no code outside the test names them.
+    const REBALANCE_IN_PROGRESS: i32 = 27;
+    const OUT_OF_ORDER_SEQUENCE_NUMBER: i32 = 45;
     const INVALID_TXN_STATE: i32 = 48;
+    const INVALID_PRODUCER_ID_MAPPING: i32 = 49;
+    const CONCURRENT_TRANSACTIONS: i32 = 51;
+    const TRANSACTION_ABORTABLE: i32 = 120;
+    const LOCAL_MSG_TIMED_OUT: i32 = -192;
     const LOCAL_STATE: i32 = -172;
+    const LOCAL_CONFLICT: i32 = -173;
 
     fn fault(code: i32) -> Fault {
         Fault { code, text: "x".to_owned(), fatal: false, retriable: false, abortable: false }
@@ -147,39 +167,71 @@ mod tests {
         let retriable = Fault { retriable: true, ..plain.clone() };
         let abortable = |code| Fault { abortable: true, ..fault(code) };
         let fatal = |code| Fault { fatal: true, ..fault(code) };
+        let retriable_of = |code| Fault { retriable: true, ..fault(code) };
         let rows = [
             // Retriable: again while there is time, at every stage.
+            (Stage::Init, retriable.clone(), false, Decision::Again),
+            (Stage::Init, retriable_of(CONCURRENT_TRANSACTIONS), false, Decision::Again),
             (Stage::Begin, retriable.clone(), false, Decision::Again),
             (Stage::Fill, retriable.clone(), false, Decision::Again),
             (Stage::Commit, retriable.clone(), false, Decision::Again),
+            (Stage::Commit, retriable_of(LOCAL_STATE), false, Decision::Again),
             (Stage::Abort, retriable.clone(), false, Decision::Again),
             // Out of time: an end that was asked for may have come; nothing else has.
+            (Stage::Init, retriable.clone(), true, Decision::Fail(Kind::Retriable)),
             (Stage::Begin, retriable.clone(), true, Decision::Fail(Kind::Retriable)),
             (Stage::Fill, retriable.clone(), true, Decision::Abort(Kind::Retriable)),
             (Stage::Commit, retriable.clone(), true, Decision::Fail(Kind::Indefinite)),
+            (Stage::Commit, retriable_of(LOCAL_CONFLICT), true, Decision::Fail(Kind::Indefinite)),
             (Stage::Abort, retriable, true, Decision::Fail(Kind::Indefinite)),
-            // Requires abort.
+            // Requires abort, before the end was asked for.
             (Stage::Fill, abortable(code::ILLEGAL_GENERATION), false, Decision::Abort(Kind::Fenced)),
             (Stage::Fill, abortable(code::UNKNOWN_MEMBER_ID), false, Decision::Abort(Kind::Fenced)),
+            (Stage::Fill, abortable(code::FENCED_INSTANCE_ID), false, Decision::Abort(Kind::Fenced)),
+            (Stage::Fill, abortable(code::STALE_MEMBER_EPOCH), false, Decision::Abort(Kind::Fenced)),
+            (Stage::Fill, abortable(REBALANCE_IN_PROGRESS), false, Decision::Abort(Kind::Retriable)),
             (Stage::Fill, abortable(code::OFFSET_METADATA_TOO_LARGE), false, Decision::Abort(Kind::Invalid)),
+            (Stage::Fill, abortable(code::TOPIC_AUTHORIZATION_FAILED), false, Decision::Abort(Kind::Invalid)),
+            (Stage::Fill, abortable(code::GROUP_AUTHORIZATION_FAILED), false, Decision::Abort(Kind::Invalid)),
+            (Stage::Fill, abortable(INVALID_PRODUCER_ID_MAPPING), false, Decision::Abort(Kind::Retriable)),
+            (Stage::Fill, abortable(TRANSACTION_ABORTABLE), false, Decision::Abort(Kind::Retriable)),
             (Stage::Fill, abortable(code::LOCAL_TIMED_OUT), false, Decision::Abort(Kind::Retriable)),
-            (Stage::Commit, abortable(LOCAL_STATE), false, Decision::Abort(Kind::Retriable)),
+            // Messages failed: found before the end is asked for.
+            (Stage::Commit, abortable(code::LOCAL_INCONSISTENT), false, Decision::Abort(Kind::Retriable)),
+            (Stage::Commit, abortable(code::LOCAL_INCONSISTENT), true, Decision::Abort(Kind::Retriable)),
+            // Requires abort, but the end may have been asked for and come.
+            (Stage::Commit, abortable(LOCAL_STATE), false, Decision::Fail(Kind::Indefinite)),
+            (Stage::Commit, abortable(code::LOCAL_TIMED_OUT), false, Decision::Fail(Kind::Indefinite)),
+            (Stage::Commit, abortable(INVALID_PRODUCER_ID_MAPPING), false, Decision::Fail(Kind::Indefinite)),
+            (Stage::Abort, abortable(INVALID_PRODUCER_ID_MAPPING), false, Decision::Fail(Kind::Indefinite)),
             // Fatal.
+            (Stage::Init, fatal(code::LOCAL_FENCED), false, Decision::Fail(Kind::Fenced)),
+            (Stage::Init, fatal(code::INVALID_TRANSACTION_TIMEOUT), false, Decision::Fail(Kind::Invalid)),
+            (Stage::Init, fatal(code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED), false, Decision::Fail(Kind::Invalid)),
+            (Stage::Init, fatal(code::LOCAL_UNSUPPORTED_FEATURE), false, Decision::Fail(Kind::Invalid)),
             (Stage::Begin, fatal(code::PRODUCER_FENCED), false, Decision::Fail(Kind::Fenced)),
             (Stage::Fill, fatal(code::LOCAL_FENCED), false, Decision::Fail(Kind::Fenced)),
+            (Stage::Fill, fatal(code::INVALID_PRODUCER_EPOCH), false, Decision::Fail(Kind::Fenced)),
+            (Stage::Fill, fatal(code::CLUSTER_AUTHORIZATION_FAILED), false, Decision::Fail(Kind::Invalid)),
+            (Stage::Fill, fatal(code::UNSUPPORTED_FOR_MESSAGE_FORMAT), false, Decision::Fail(Kind::Invalid)),
             (Stage::Fill, fatal(INVALID_TXN_STATE), false, Decision::Fail(Kind::Retriable)),
+            (Stage::Fill, fatal(OUT_OF_ORDER_SEQUENCE_NUMBER), false, Decision::Fail(Kind::Retriable)),
             (Stage::Commit, fatal(code::PRODUCER_FENCED), false, Decision::Fail(Kind::Indefinite)),
             (Stage::Commit, fatal(INVALID_TXN_STATE), false, Decision::Fail(Kind::Indefinite)),
             (Stage::Abort, fatal(code::PRODUCER_FENCED), false, Decision::Fail(Kind::Indefinite)),
             // None of them: nothing more is asked of the producer but the abort.
+            (Stage::Init, plain.clone(), false, Decision::Fail(Kind::Retriable)),
             (Stage::Begin, plain.clone(), false, Decision::Fail(Kind::Retriable)),
             (Stage::Fill, plain.clone(), false, Decision::Abort(Kind::Retriable)),
+            (Stage::Fill, fault(LOCAL_MSG_TIMED_OUT), false, Decision::Abort(Kind::Retriable)),
+            (Stage::Fill, fault(code::MSG_SIZE_TOO_LARGE), false, Decision::Abort(Kind::Invalid)),
+            (Stage::Fill, fault(code::RECORD_LIST_TOO_LARGE), false, Decision::Abort(Kind::Invalid)),
             (Stage::Commit, plain.clone(), false, Decision::Fail(Kind::Indefinite)),
             (Stage::Abort, plain, false, Decision::Fail(Kind::Indefinite)),
             // Fatal wins over every other flag.
             (
                 Stage::Commit,
-                Fault { fatal: true, retriable: true, ..abortable(code::PRODUCER_FENCED) },
+                Fault { fatal: true, retriable: true, ..abortable(code::LOCAL_INCONSISTENT) },
                 false,
                 Decision::Fail(Kind::Indefinite),
             ),
@@ -194,7 +246,7 @@ mod tests {
         for bits in 0..16 {
             let flags = Fault { fatal: bits & 1 > 0, retriable: bits & 2 > 0, abortable: bits & 4 > 0, ..fault(-185) };
             let decision = decide(Stage::Commit, &flags, bits & 8 > 0);
-            assert!(flags.abortable || !matches!(decision, Decision::Abort(_)), "{flags:?}: {decision:?}");
+            assert!(!matches!(decision, Decision::Abort(_)), "{flags:?}: {decision:?}");
         }
     }
 

@@ -7,4 +7,6 @@ mod conformance;
 mod crash;
 mod embedded;
 mod kafka;
+mod kafka_faults;
+mod simulated;
 mod support;

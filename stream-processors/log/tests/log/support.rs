@@ -19,6 +19,11 @@ pub(crate) trait Fixture {
     fn session_timeout(&self) -> Duration;
     /// How long a condition may take to come true before the test fails.
     fn patience(&self) -> Duration;
+    /// Time since some moment, as the log under test takes it.
+    fn elapsed(&self) -> Duration {
+        static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        BEGAN.elapsed()
+    }
 }
 
 /// A record kept after its batch is gone.
@@ -81,10 +86,14 @@ pub(crate) fn settled_ends(log: &dyn Log, places: &[TopicPartition]) -> Vec<i64>
 }
 
 /// Asks again until `done`; fails after the fixture's patience.
-pub(crate) fn eventually(fixture: &dyn Fixture, what: &str, mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + fixture.patience();
+pub(crate) fn eventually(fixture: &dyn Fixture, what: &str, done: impl FnMut() -> bool) {
+    eventually_within(fixture.patience(), what, done);
+}
+
+pub(crate) fn eventually_within(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + patience;
     while !done() {
-        assert!(Instant::now() < until, "not within {:?}: {what}", fixture.patience());
+        assert!(Instant::now() < until, "not within {patience:?}: {what}");
     }
 }
 

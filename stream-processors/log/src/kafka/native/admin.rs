@@ -7,6 +7,7 @@ use rdkafka::bindings as sys;
 use super::fault::{self, Fault, check_code};
 use super::handle::{Handle, Kind};
 use super::{Conf, ErrorText, millis, text};
+use crate::watch::{Call, blocking};
 
 pub(crate) use super::admin_offsets::{EARLIEST, LATEST};
 
@@ -26,13 +27,13 @@ pub(crate) struct Admin {
 pub(super) struct Options(*mut sys::rd_kafka_AdminOptions_t);
 
 impl Options {
-    fn new(handle: &Handle, operation: Operation) -> Self {
+    fn new(handle: &Handle, operation: Operation, timeout: Duration) -> Self {
         let mut room = ErrorText::new();
         let (pointer, size) = room.pointer();
         // SAFETY: live client and options; a buffer as long as said. A timeout in range is never refused.
         unsafe {
             let options = sys::rd_kafka_AdminOptions_new(handle.pointer(), operation);
-            sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(REQUEST_TIMEOUT), pointer, size);
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), pointer, size);
             Self(options)
         }
     }
@@ -103,7 +104,9 @@ impl Admin {
         // SAFETY: live client; no topic asked for; the metadata is ours when there is no error.
         unsafe {
             let rk = self.handle.pointer();
-            let result = sys::rd_kafka_metadata(rk, 0, std::ptr::null_mut(), &mut metadata, millis(timeout));
+            let result = blocking(Call::Request, timeout, || {
+                sys::rd_kafka_metadata(rk, 0, std::ptr::null_mut(), &mut metadata, millis(timeout))
+            });
             check_code(result as i32)?;
             sys::rd_kafka_metadata_destroy(metadata);
         }
@@ -116,7 +119,12 @@ impl Admin {
     }
 
     pub(super) fn options(&self, operation: Operation) -> Options {
-        Options::new(&self.handle, operation)
+        Options::new(&self.handle, operation, REQUEST_TIMEOUT)
+    }
+
+    /// For a request whose sender cannot wait for long.
+    pub(super) fn options_within(&self, operation: Operation, timeout: Duration) -> Options {
+        Options::new(&self.handle, operation, timeout)
     }
 
     /// Sends a request and waits for its answer. `send` gets the client and the queue to answer to.
@@ -129,7 +137,8 @@ impl Admin {
         let event = unsafe {
             let queue = sys::rd_kafka_queue_new(self.handle.pointer());
             send(self.handle.pointer(), queue);
-            let event = sys::rd_kafka_queue_poll(queue, millis(REQUEST_TIMEOUT + GRACE));
+            let longest = REQUEST_TIMEOUT + GRACE;
+            let event = blocking(Call::Request, longest, || sys::rd_kafka_queue_poll(queue, millis(longest)));
             sys::rd_kafka_queue_destroy(queue);
             event
         };

@@ -1,6 +1,7 @@
 //! Committed offsets of groups.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
@@ -9,6 +10,9 @@ use super::c_string;
 use super::fault::{self, Fault};
 use super::list::{self, Entry, List};
 use crate::{GroupOffset, TopicPartition};
+
+/// How long the broker may take to tell committed offsets: the member that asks has to poll again within its session.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Admin {
     /// What a group has committed, in the order asked. Fails with `UNSTABLE_OFFSET_COMMIT` while a transaction that moves one
@@ -21,7 +25,7 @@ impl Admin {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let mut options = self.options(Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+        let mut options = self.options_within(Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, FETCH_TIMEOUT);
         options.require_stable()?;
         let (name, list) = (c_string(group), List::of(partitions.iter().collect::<BTreeSet<_>>()));
         // SAFETY: a NUL-terminated name and a live list, both copied.

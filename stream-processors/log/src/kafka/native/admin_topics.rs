@@ -9,6 +9,7 @@ use rdkafka::bindings as sys;
 use super::admin::{Admin, Operation, REQUEST_TIMEOUT};
 use super::fault::{self, Fault, check_code};
 use super::{ErrorText, c_string, code, millis, text};
+use crate::watch::{Call, blocking};
 
 /// Partitions of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,9 @@ impl Admin {
                 return Err(Fault::with_text(code::LOCAL_INVALID_ARG, format!("{topic:?} is no topic name")));
             }
             let timeout = millis(REQUEST_TIMEOUT);
-            let result = sys::rd_kafka_metadata(self.client(), 0, handle, &mut metadata, timeout);
+            let result = blocking(Call::Request, REQUEST_TIMEOUT, || {
+                sys::rd_kafka_metadata(self.client(), 0, handle, &mut metadata, timeout)
+            });
             sys::rd_kafka_topic_destroy(handle);
             check_code(result as i32)?;
             let found = if (*metadata).topic_cnt == 1 { partitions(&*(*metadata).topics) } else { Ok(None) };

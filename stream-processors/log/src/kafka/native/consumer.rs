@@ -13,6 +13,10 @@ use super::list::{self, List};
 use super::messages::{BATCH, Messages};
 use super::{Conf, millis};
 use crate::TopicPartition;
+use crate::watch::{Call, blocking};
+
+/// A call without a timeout that only waits for librdkafka's own thread.
+const ASSIGNING: Duration = Duration::from_secs(2);
 
 /// What the group decided; to be answered by [`Consumer::assign`] or [`Consumer::unassign`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +100,8 @@ impl Consumer {
         let unassigned = topics.iter().map(|topic| TopicPartition::new(topic.as_str(), 0)).collect::<Vec<_>>();
         let list = List::of(&unassigned);
         // SAFETY: live client and list; the list is copied.
-        check_code(unsafe { sys::rd_kafka_subscribe(self.handle.pointer(), list.pointer()) } as i32)
+        let call = || unsafe { sys::rd_kafka_subscribe(self.handle.pointer(), list.pointer()) };
+        check_code(blocking(Call::Assign, ASSIGNING, call) as i32)
     }
 
     /// Takes what there is; when that is nothing, waits for a first message or callback up to `timeout`. The batch call waits
@@ -113,9 +118,9 @@ impl Consumer {
 
     fn take(&self, most: usize, timeout: Duration, into: &mut Messages) {
         // SAFETY: the queue is live; what the call writes are messages that the caller owns.
-        unsafe {
+        blocking(Call::Poll, timeout, || unsafe {
             into.fill(most, |room, size| sys::rd_kafka_consume_batch_queue(self.queue.0, millis(timeout), room, size));
-        }
+        });
     }
 
     /// The oldest decision not yet fetched.
@@ -134,26 +139,28 @@ impl Consumer {
             list.add(&partition.topic, partition.partition, Some(offset), "");
         }
         // SAFETY: live client and list; the list is copied.
-        check_code(unsafe { sys::rd_kafka_assign(self.handle.pointer(), list.pointer()) } as i32)
+        let call = || unsafe { sys::rd_kafka_assign(self.handle.pointer(), list.pointer()) };
+        check_code(blocking(Call::Assign, ASSIGNING, call) as i32)
     }
 
     /// Reads nothing any more; also answers a revocation.
     pub(crate) fn unassign(&self) -> Result<(), Fault> {
         // SAFETY: live client; null means none.
-        check_code(unsafe { sys::rd_kafka_assign(self.handle.pointer(), std::ptr::null()) } as i32)
+        let call = || unsafe { sys::rd_kafka_assign(self.handle.pointer(), std::ptr::null()) };
+        check_code(blocking(Call::Assign, ASSIGNING, call) as i32)
     }
 
     /// Stops or goes on fetching partitions that are assigned.
     pub(crate) fn pause(&self, partitions: &[TopicPartition], paused: bool) -> Result<(), Fault> {
         let list = List::of(partitions);
         // SAFETY: live client and list; results are written into the list.
-        let result = unsafe {
+        let call = || unsafe {
             match paused {
                 true => sys::rd_kafka_pause_partitions(self.handle.pointer(), list.pointer()),
                 false => sys::rd_kafka_resume_partitions(self.handle.pointer(), list.pointer()),
             }
         };
-        check_code(result as i32)?;
+        check_code(blocking(Call::Assign, ASSIGNING, call) as i32)?;
         list.entries().into_iter().try_for_each(|entry| entry.result)
     }
 
@@ -172,7 +179,8 @@ impl Consumer {
     /// Identity and generation as of now.
     pub(crate) fn group_metadata(&self) -> Option<GroupMetadata> {
         // SAFETY: live client; null when it is in no group, else ours.
-        let metadata = unsafe { sys::rd_kafka_consumer_group_metadata(self.handle.pointer()) };
+        let call = || unsafe { sys::rd_kafka_consumer_group_metadata(self.handle.pointer()) };
+        let metadata = blocking(Call::Assign, ASSIGNING, call);
         (!metadata.is_null()).then_some(GroupMetadata(metadata))
     }
 
@@ -186,6 +194,10 @@ impl Consumer {
     /// must have been sent before the close: a static member that is closed says nothing to the group, and keeps its
     /// partitions until the session ends.
     pub(crate) fn leave(&self, timeout: Duration) -> bool {
+        blocking(Call::Leave, timeout, || self.take_leave(timeout))
+    }
+
+    fn take_leave(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         // SAFETY: live client.
         unsafe { sys::rd_kafka_unsubscribe(self.handle.pointer()) };

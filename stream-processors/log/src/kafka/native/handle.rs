@@ -1,10 +1,17 @@
 //! A client, and its end.
 
 use std::any::Any;
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
 use super::{Conf, ErrorText};
+use crate::watch::{Call, blocking};
+
+/// What making a client may take: certificates are read from disk.
+const MAKING: Duration = Duration::from_secs(10);
+/// What ending one usually takes at most, with brokers that do not answer.
+const ENDING: Duration = Duration::from_secs(30);
 
 /// Which side a client is.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +44,7 @@ impl Handle {
         let (pointer, size) = room.pointer();
         let conf = conf.into_pointer();
         // SAFETY: a live configuration, which the client takes over when it can be made, and a buffer as long as said.
-        let rk = unsafe { sys::rd_kafka_new(kind, conf, pointer, size) };
+        let rk = blocking(Call::Connect, MAKING, || unsafe { sys::rd_kafka_new(kind, conf, pointer, size) });
         if rk.is_null() {
             // SAFETY: the configuration is still ours when no client was made.
             unsafe { sys::rd_kafka_conf_destroy(conf) };
@@ -60,8 +67,10 @@ unsafe impl Send for Ending {}
 
 impl Ending {
     fn run(self) {
-        // SAFETY: the last use of the client; queues, topics and messages made from it hold the handle, so are gone.
-        unsafe { sys::rd_kafka_destroy_flags(self.0, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
+        blocking(Call::Disconnect, ENDING, || {
+            // SAFETY: the last use of the client; queues, topics and messages made from it hold the handle, so are gone.
+            unsafe { sys::rd_kafka_destroy_flags(self.0, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
+        });
         drop(self.1);
     }
 }

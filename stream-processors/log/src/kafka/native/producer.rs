@@ -1,7 +1,10 @@
 //! A transactional producer.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -11,10 +14,13 @@ use super::fault::{self, Fault, code};
 use super::handle::{Handle, Kind};
 use super::list::List;
 use super::{Conf, c_string, millis};
+use crate::watch::{Call, blocking};
 use crate::{GroupOffset, Outgoing};
 
 /// How long a flush waits before it looks for messages that failed: those count as outstanding until their report is read.
 const FLUSH_SLICE: Duration = Duration::from_millis(50);
+/// A call that has no timeout of its own and waits for nothing but a thread of librdkafka.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// A transactional producer. Only failed messages are reported, as events: delivered ones are then counted off by the broker
 /// threads themselves, so that a flush ends with the last acknowledgement instead of at the next poll.
@@ -23,6 +29,7 @@ pub(crate) struct Producer {
     topics: Vec<Topic>,
     reports: Reports,
     handle: Handle,
+    closed: Arc<AtomicU64>,
 }
 
 /// A topic handle: saves the look-up by name for each record.
@@ -57,23 +64,38 @@ impl Drop for Reports {
 impl Producer {
     /// `conf` names the transactional id and sets `delivery.report.only.error`.
     pub(crate) fn new(mut conf: Conf) -> Result<Self, String> {
-        // SAFETY: live configuration.
-        unsafe { sys::rd_kafka_conf_set_events(conf.pointer(), sys::RD_KAFKA_EVENT_DR) };
-        let handle = Handle::new(Kind::Producer, conf, None)?;
+        let closed = Arc::new(AtomicU64::new(0));
+        // SAFETY: live configuration; the callback gets the counter as its opaque pointer, which the handle keeps until the
+        // client has ended.
+        unsafe {
+            sys::rd_kafka_conf_set_events(conf.pointer(), sys::RD_KAFKA_EVENT_DR);
+            sys::rd_kafka_conf_set_opaque(conf.pointer(), Arc::as_ptr(&closed).cast_mut().cast::<c_void>());
+            sys::rd_kafka_conf_set_closesocket_cb(conf.pointer(), Some(on_close));
+        }
+        let handle = Handle::new(Kind::Producer, conf, Some(Box::new(Arc::clone(&closed))))?;
         // SAFETY: live client; the reference taken here is given back by `Reports`.
         let reports = Reports(unsafe { sys::rd_kafka_queue_get_main(handle.pointer()) });
-        Ok(Self { topics: Vec::new(), reports, handle })
+        Ok(Self { topics: Vec::new(), reports, handle, closed })
+    }
+
+    /// Connections closed so far, whoever closed them. A request that was on one may still reach the broker, long after
+    /// librdkafka has sent it again on the next one: a request without an answer always counts, since `socket.max.fails` of 1
+    /// closes its connection before it is sent again.
+    pub(crate) fn connections_closed(&self) -> u64 {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Fences older producers of the same id and ends what they left open.
     pub(crate) fn init(&self, timeout: Duration) -> Result<(), Fault> {
         // SAFETY: live client; the error returned is ours.
-        unsafe { fault::check(sys::rd_kafka_init_transactions(self.handle.pointer(), millis(timeout))) }
+        let call = || unsafe { fault::check(sys::rd_kafka_init_transactions(self.handle.pointer(), millis(timeout))) };
+        blocking(Call::InitTransactions, timeout, call)
     }
 
     pub(crate) fn begin(&self) -> Result<(), Fault> {
         // SAFETY: as above.
-        unsafe { fault::check(sys::rd_kafka_begin_transaction(self.handle.pointer())) }
+        let call = || unsafe { fault::check(sys::rd_kafka_begin_transaction(self.handle.pointer())) };
+        blocking(Call::BeginTransaction, QUICK, call)
     }
 
     pub(crate) fn send_offsets(
@@ -87,36 +109,37 @@ impl Producer {
             list.add(&offset.partition.topic, offset.partition.partition, Some(offset.offset), &offset.metadata);
         }
         let rk = self.handle.pointer();
+        let timeout_ms = millis(timeout);
         // SAFETY: live client, list and metadata, all copied; the error returned is ours.
-        unsafe {
-            fault::check(sys::rd_kafka_send_offsets_to_transaction(
-                rk,
-                list.pointer(),
-                group.pointer(),
-                millis(timeout),
-            ))
-        }
+        let call = || unsafe {
+            fault::check(sys::rd_kafka_send_offsets_to_transaction(rk, list.pointer(), group.pointer(), timeout_ms))
+        };
+        blocking(Call::SendOffsets, timeout, call)
     }
 
     pub(crate) fn commit(&self, timeout: Duration) -> Result<(), Fault> {
         // SAFETY: live client; the error returned is ours.
-        unsafe { fault::check(sys::rd_kafka_commit_transaction(self.handle.pointer(), millis(timeout))) }
+        let call = || unsafe { fault::check(sys::rd_kafka_commit_transaction(self.handle.pointer(), millis(timeout))) };
+        blocking(Call::CommitTransaction, timeout, call)
     }
 
     /// Purges what has not been sent and ends the transaction as aborted. Purged messages count as outstanding until their
     /// reports are read, and the call waits for them: they are read here while another thread makes it.
     pub(crate) fn abort(&self, timeout: Duration) -> Result<(), Fault> {
         let handle = &self.handle;
-        std::thread::scope(|scope| {
-            // SAFETY: live client; the error returned is ours.
-            let call =
-                move || unsafe { fault::check(sys::rd_kafka_abort_transaction(handle.pointer(), millis(timeout))) };
-            let call = scope.spawn(call);
-            while !call.is_finished() {
-                let _ = self.failed_message(Duration::from_millis(1));
-            }
-            call.join().unwrap_or_else(|_| Err(Fault::timed_out("the abort")))
-        })
+        let call = || {
+            std::thread::scope(|scope| {
+                // SAFETY: live client; the error returned is ours.
+                let call =
+                    move || unsafe { fault::check(sys::rd_kafka_abort_transaction(handle.pointer(), millis(timeout))) };
+                let call = scope.spawn(call);
+                while !call.is_finished() {
+                    let _ = self.failed_message(Duration::from_millis(1));
+                }
+                call.join().unwrap_or_else(|_| Err(Fault::timed_out("the abort")))
+            })
+        };
+        blocking(Call::AbortTransaction, timeout, call)
     }
 
     /// What made the client unusable, if anything did.
@@ -127,6 +150,10 @@ impl Producer {
 
     /// Waits for every message to be acknowledged, or for the first that failed.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), Fault> {
+        blocking(Call::Flush, timeout, || self.wait_for_acknowledgements(timeout))
+    }
+
+    fn wait_for_acknowledgements(&self, timeout: Duration) -> Result<(), Fault> {
         let deadline = std::time::Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
@@ -224,6 +251,17 @@ impl Producer {
             sent
         }
     }
+}
+
+/// Closes a connection and counts it; called on librdkafka's threads.
+unsafe extern "C" fn on_close(socket: c_int, opaque: *mut c_void) -> c_int {
+    // SAFETY: the opaque pointer is the counter, alive as long as the client; the socket is librdkafka's to close, and is not
+    // used after this.
+    unsafe {
+        (*opaque.cast::<AtomicU64>()).fetch_add(1, Ordering::AcqRel);
+        drop(OwnedFd::from_raw_fd(socket));
+    }
+    0
 }
 
 type Memory = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1;
