@@ -10,12 +10,12 @@ FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home tidemark \
-    && install -d -o tidemark -g tidemark /data
+    && install -d -o tidemark -g tidemark /data /tokens
 COPY --from=build /tidemark /usr/local/bin/tidemark
 USER tidemark
 ENV TIDEMARK_DATA_DIR=/data TIDEMARK_LOG_FORMAT=json
 VOLUME /data
 EXPOSE 8080
 ENTRYPOINT ["tidemark"]
-# From outside its container a loopback listener cannot be reached.
+# From outside its container a loopback listener cannot be reached; everybody else needs a token (docs/security.md).
 CMD ["up", "--listen", "0.0.0.0:8080"]

@@ -1,8 +1,10 @@
 //! Commands and flags.
 
+use crate::auth::{self, Role};
 use crate::config::{Config, Overrides};
 use crate::serve::Part;
-use crate::{logging, schemas, serve, topics};
+use crate::{doctor, logging, schemas, serve, topics};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,12 +46,54 @@ enum Command {
         #[command(subcommand)]
         command: SchemasCommand,
     },
+    /// Finds what is wrong in a running installation.
+    Doctor {
+        #[command(subcommand)]
+        command: DoctorCommand,
+    },
+    /// Tokens: who may do what over HTTP.
+    Token {
+        /// File of tokens [default: the one that is configured].
+        #[arg(long, global = true, value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token, print it this once and keep its hash.
+    New {
+        /// Whose it is; 1 to 64 letters, digits, '-', '_' or '.'.
+        name: String,
+        /// What it may do; give several.
+        #[arg(long = "role", value_enum, required = true)]
+        roles: Vec<Role>,
+        /// Days until it expires [default: never].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: Option<u32>,
+    },
+    /// Show names, roles and times.
+    List,
+    /// Take a token out; processes that run refuse it within seconds.
+    Revoke {
+        /// Whose it is.
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum TopicsCommand {
     /// Make every topic as it is declared: partitions, retention, compaction, LogAppendTime.
     Apply,
+}
+
+#[derive(Debug, Subcommand)]
+enum DoctorCommand {
+    /// List the transactions that are open on the Kafka cluster: exits with 1 when one is an orphan, open for longer than its
+    /// producer wanted, so that readers wait for nobody.
+    Transactions(doctor::Options),
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,12 +118,26 @@ pub fn main() -> ExitCode {
             }
             Command::Topics { command: TopicsCommand::Apply } => topics::apply(&config).map(|()| ExitCode::SUCCESS),
             Command::Schemas { command: SchemasCommand::Check } => schemas::check(&config),
+            Command::Doctor { command: DoctorCommand::Transactions(options) } => {
+                doctor::transactions(&config, &options)
+            }
+            Command::Token { file, command } => token(&config, file, command).map(|()| ExitCode::SUCCESS),
         }
     });
     outcome.unwrap_or_else(|error| {
         eprintln!("tidemark: {}", told(&error));
         ExitCode::FAILURE
     })
+}
+
+fn token(config: &Config, file: Option<PathBuf>, command: TokenCommand) -> anyhow::Result<()> {
+    let file = file.or_else(|| config.auth.tokens.clone());
+    let file = file.context("which tokens? give --file FILE, or set auth.tokens in the configuration")?;
+    match command {
+        TokenCommand::New { name, roles, days } => auth::command::new(&file, &name, &roles, days),
+        TokenCommand::List => auth::command::list(&file),
+        TokenCommand::Revoke { name } => auth::command::revoke(&file, &name),
+    }
 }
 
 /// The error and its causes, leaving out a cause that the message before it tells already.

@@ -1,10 +1,16 @@
 //! Configuration: flag > environment > file > default. Unknown keys are refused; everything is checked before any
 //! connection is opened. `tidemark.example.toml` shows every key with its default.
 
+mod sections;
+
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+pub use sections::{
+    AuthConfig, CqlConfig, FlowsConfig, JobsConfig, KafkaConfig, LogConfig, LogFormat, RegistryConfig, SpoolConfig,
+    TelemetryConfig,
+};
 
 /// Read when no other file is named.
 const DEFAULT_FILE: &str = "tidemark.toml";
@@ -17,6 +23,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Embedded log and views, and each process's replica id. Two processes never share a replica.
     pub data_dir: PathBuf,
+    /// Who may do what.
+    pub auth: AuthConfig,
     /// How the process logs.
     pub log: LogConfig,
     /// Where traces go.
@@ -27,6 +35,8 @@ pub struct Config {
     pub cql: CqlConfig,
     /// The schema registry; without a URL it is embedded.
     pub registry: RegistryConfig,
+    /// The gateway's spool.
+    pub spool: SpoolConfig,
     /// Stage threads.
     pub jobs: JobsConfig,
     /// The job `flows.hourly` and its source topic.
@@ -38,163 +48,15 @@ impl Default for Config {
         Self {
             listen: None,
             data_dir: PathBuf::from("tidemark-data"),
+            auth: AuthConfig::default(),
             log: LogConfig::default(),
             telemetry: TelemetryConfig::default(),
             kafka: KafkaConfig::default(),
             cql: CqlConfig::default(),
             registry: RegistryConfig::default(),
+            spool: SpoolConfig::default(),
             jobs: JobsConfig::default(),
             flows: FlowsConfig::default(),
-        }
-    }
-}
-
-/// How the process logs, to standard error.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogConfig {
-    /// `text` for people, `json` for machines.
-    pub format: LogFormat,
-    /// What is logged, in `tracing`'s filter syntax, for example `info,tidemark_log=debug`. By default text leaves out the
-    /// access log, which JSON has.
-    pub filter: Option<String>,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, filter: None }
-    }
-}
-
-/// See [`LogConfig::format`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Where traces go.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TelemetryConfig {
-    /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is
-    /// added. Without it nothing is exported. Secrets belong in the environment: `OTEL_EXPORTER_OTLP_HEADERS`.
-    pub otlp_endpoint: Option<String>,
-}
-
-/// The Kafka cluster.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct KafkaConfig {
-    /// `host:port`, several separated by commas.
-    pub bootstrap: Option<String>,
-    /// Copies of each partition of topics that are made; −1 is the broker's default.
-    pub replication_factor: i32,
-    /// Further librdkafka properties, such as `security.protocol` and `sasl.*`.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self { bootstrap: None, replication_factor: -1, properties: BTreeMap::new() }
-    }
-}
-
-/// The CQL store.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CqlConfig {
-    /// `host:port` of some nodes.
-    pub contact_points: Vec<String>,
-    /// Made if it is missing.
-    pub keyspace: String,
-    /// Copies in each data centre, when the keyspace is made: 3 in production.
-    pub replication_factor: u32,
-}
-
-impl Default for CqlConfig {
-    fn default() -> Self {
-        Self { contact_points: Vec::new(), keyspace: "tidemark".into(), replication_factor: 1 }
-    }
-}
-
-/// The schema registry.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RegistryConfig {
-    /// Base URL of its Confluent REST API.
-    pub url: Option<String>,
-}
-
-/// Stage threads.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JobsConfig {
-    /// Threads for each stage, 1 to 64; more than the topics have partitions are idle.
-    pub threads: u32,
-    /// Longest time between two commits while there is something to commit, milliseconds. Shorter is fresher, longer does
-    /// more with each commit.
-    pub commit_interval_ms: i64,
-    /// A process that is silent for longer is taken out of its groups and another takes over, milliseconds. Kafka accepts
-    /// what `group.min.session.timeout.ms` and `group.max.session.timeout.ms` allow (6 s to 30 min by default).
-    pub session_timeout_ms: u64,
-}
-
-impl Default for JobsConfig {
-    fn default() -> Self {
-        Self { threads: 1, commit_interval_ms: 200, session_timeout_ms: 6_000 }
-    }
-}
-
-/// The job `flows.hourly` and its source topic.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FlowsConfig {
-    /// Version of the job. Give it a new one together with a change of `merge_partitions`, `grace_ms` or `retention_ms`: the
-    /// new version reads the topic from its start into a view of its own. With the old number the job would stop.
-    pub version: u32,
-    /// Partitions of `flows.observed` when it is made, 1 to 10,000. It can grow later.
-    pub partitions: u32,
-    /// Partitions of the job's own topics, 1 to 1,000. Part of the job version: never changes for a version.
-    pub merge_partitions: u32,
-    /// How long an hour waits for stragglers, event-time milliseconds.
-    pub grace_ms: i64,
-    /// How long events and rows are kept and hours can be amended, milliseconds.
-    pub retention_ms: i64,
-    /// A partition that is silent for so long no longer holds hours open, milliseconds.
-    pub idle_after_ms: i64,
-    /// An event further ahead of its arrival is refused, milliseconds.
-    pub max_future_ms: i64,
-}
-
-impl Default for FlowsConfig {
-    fn default() -> Self {
-        let job = tidemark_jobs::flows::Settings::default();
-        Self {
-            version: job.version,
-            partitions: 4,
-            merge_partitions: job.merge_partitions,
-            grace_ms: job.grace_ms,
-            retention_ms: job.retention_ms,
-            idle_after_ms: job.idle_after_ms,
-            max_future_ms: job.max_future_ms,
-        }
-    }
-}
-
-impl FlowsConfig {
-    /// As the job takes them.
-    pub fn job(&self) -> tidemark_jobs::flows::Settings {
-        tidemark_jobs::flows::Settings {
-            version: self.version,
-            merge_partitions: self.merge_partitions,
-            grace_ms: self.grace_ms,
-            retention_ms: self.retention_ms,
-            idle_after_ms: self.idle_after_ms,
-            max_future_ms: self.max_future_ms,
         }
     }
 }
@@ -205,6 +67,9 @@ pub struct Overrides {
     /// Where HTTP is served [default: 127.0.0.1:8080; serve query-api: 127.0.0.1:8082; serve jobs: any free port].
     #[arg(long, global = true, env = "TIDEMARK_LISTEN", hide_env_values = true, value_name = "ADDR", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
+    /// File of tokens; without one HTTP is open, on loopback alone.
+    #[arg(long, global = true, env = "TIDEMARK_TOKENS", hide_env_values = true, value_name = "FILE")]
+    tokens: Option<PathBuf>,
     /// Where the embedded log and views and the replica ids are kept [default: ./tidemark-data].
     #[arg(long, global = true, env = "TIDEMARK_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -298,8 +163,9 @@ impl Config {
     }
 
     fn put_over(&mut self, flags: &Overrides) {
-        let Overrides { listen, data_dir, kafka, cql, keyspace, registry, otlp, log_format } = flags.clone();
+        let Overrides { listen, tokens, data_dir, kafka, cql, keyspace, registry, otlp, log_format } = flags.clone();
         self.listen = listen.or(self.listen);
+        self.auth.tokens = tokens.or_else(|| self.auth.tokens.take());
         self.data_dir = data_dir.unwrap_or_else(|| std::mem::take(&mut self.data_dir));
         self.kafka.bootstrap = kafka.or_else(|| self.kafka.bootstrap.take());
         if !cql.is_empty() {
@@ -331,9 +197,16 @@ impl Config {
         rule(flows.retention_ms >= 3_600_000, "flows.retention_ms", &flows.retention_ms, "3600000 (an hour) or more")?;
         rule(flows.idle_after_ms >= 1, "flows.idle_after_ms", &flows.idle_after_ms, "1 or more")?;
         rule(flows.max_future_ms >= 0, "flows.max_future_ms", &flows.max_future_ms, "0 or more")?;
+        let spool = &self.spool;
+        rule(spool.max_bytes >= 1 << 20, "spool.max_bytes", &spool.max_bytes, "1048576 (1 MiB) or more")?;
+        rule(spool.max_age_ms >= 1_000, "spool.max_age_ms", &spool.max_age_ms, "1000 or more")?;
         rule((1..=64).contains(&self.jobs.threads), "jobs.threads", &self.jobs.threads, "1 to 64")?;
         let interval = self.jobs.commit_interval_ms;
         rule((1..=60_000).contains(&interval), "jobs.commit_interval_ms", &interval, "1 to 60000")?;
+        let interval = self.jobs.checkpoint_interval_ms;
+        rule((100..=21_600_000).contains(&interval), "jobs.checkpoint_interval_ms", &interval, "100 to 21600000")?;
+        let memory = self.jobs.state_memory_bytes;
+        rule(memory >= 16 << 20, "jobs.state_memory_bytes", &memory, "at least 16777216 (16 MiB)")?;
         rule(
             self.jobs.session_timeout_ms >= 1_000,
             "jobs.session_timeout_ms",

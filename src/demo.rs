@@ -69,12 +69,19 @@ fn flow(random: &mut Random, observed_at: i64, scale: u64, out: &mut String) {
     );
 }
 
-/// Publishes until the process ends. `seeded` is a file that says the history has been sent.
-pub fn run(address: SocketAddr, clock: &tidemark_log::Clock, seeded: &Path) {
-    let url = format!("http://{address}/v1/flows");
+/// Where to publish, and as whom.
+struct Target {
+    url: String,
+    authorization: Option<String>,
+}
+
+/// Publishes until the process ends, with `authorization` where that is needed. `seeded` is a file that says the history has
+/// been sent.
+pub fn run(address: SocketAddr, authorization: Option<String>, clock: &tidemark_log::Clock, seeded: &Path) {
+    let target = Target { url: format!("http://{address}/v1/flows"), authorization };
     let mut random = Random(clock() as u64);
     if !seeded.exists()
-        && history(&url, clock(), &mut random).is_ok()
+        && history(&target, clock(), &mut random).is_ok()
         && let Err(error) = std::fs::write(seeded, "")
     {
         tracing::warn!(%error, "the demo's history will be sent again at the next start");
@@ -88,13 +95,13 @@ pub fn run(address: SocketAddr, clock: &tidemark_log::Clock, seeded: &Path) {
             let observed_at = now - delay_ms(&mut random);
             flow(&mut random, observed_at, 1, &mut body);
         }
-        if !body.is_empty() && post(&url, &body).is_err() {
+        if !body.is_empty() && post(&target, &body).is_err() {
             std::thread::sleep(TICK * 4); // the gateway says in its log why
         }
     }
 }
 
-fn history(url: &str, now: i64, random: &mut Random) -> Result<(), ()> {
+fn history(target: &Target, now: i64, random: &mut Random) -> Result<(), ()> {
     let this_hour = now - now.rem_euclid(HOUR_MS);
     for hour in (1..=HISTORY_HOURS).rev() {
         let start = this_hour - hour * HOUR_MS;
@@ -103,15 +110,15 @@ fn history(url: &str, now: i64, random: &mut Random) -> Result<(), ()> {
         for n in 0..flows {
             flow(random, start + (n * HOUR_MS as u64 / flows) as i64, HISTORY_SCALE, &mut body);
         }
-        post_until_taken(url, &body)?;
+        post_until_taken(target, &body)?;
     }
     Ok(())
 }
 
 /// The gateway may still be starting: tries for a minute.
-fn post_until_taken(url: &str, body: &str) -> Result<(), ()> {
+fn post_until_taken(target: &Target, body: &str) -> Result<(), ()> {
     for _ in 0..120 {
-        match post(url, body) {
+        match post(target, body) {
             Ok(()) => return Ok(()),
             Err(()) => std::thread::sleep(TICK),
         }
@@ -119,7 +126,11 @@ fn post_until_taken(url: &str, body: &str) -> Result<(), ()> {
     Err(())
 }
 
-fn post(url: &str, body: &str) -> Result<(), ()> {
-    let sent = ureq::post(url).header("content-type", "application/x-ndjson").send(body);
+fn post(target: &Target, body: &str) -> Result<(), ()> {
+    let mut request = ureq::post(&target.url).header("content-type", "application/x-ndjson");
+    if let Some(authorization) = &target.authorization {
+        request = request.header("authorization", authorization);
+    }
+    let sent = request.send(body);
     sent.map(|_| ()).map_err(|error| tracing::debug!(%error, "demo flows were not taken"))
 }

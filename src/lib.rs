@@ -1,8 +1,10 @@
 //! The parts of the one binary, `tidemark`: what each command does with the libraries.
 
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod logging;
 pub mod open;
 pub mod ops;
@@ -13,3 +15,4 @@ pub mod serve;
 pub mod server;
 pub mod telemetry;
 pub mod topics;
+pub mod watchdog;

@@ -19,19 +19,29 @@ use tidemark_views::local::LocalViews;
 /// It cannot be reached or opened.
 pub fn log(config: &Config, dir: &Path, clock: &Clock) -> anyhow::Result<Arc<dyn Log>> {
     match &config.kafka.bootstrap {
-        Some(bootstrap) => kafka(config, bootstrap),
+        Some(bootstrap) => Ok(KafkaLog::connect(kafka(config, bootstrap))?),
         None => Ok(EmbeddedLog::open(&dir.join("log"), Arc::clone(clock)).context("embedded log")?),
     }
 }
 
-fn kafka(config: &Config, bootstrap: &str) -> anyhow::Result<Arc<dyn Log>> {
-    let kafka = KafkaConfig {
+fn kafka(config: &Config, bootstrap: &str) -> KafkaConfig {
+    KafkaConfig {
         replication_factor: config.kafka.replication_factor,
         properties: config.kafka.properties.clone(),
         ..KafkaConfig::new(bootstrap)
-    };
-    Ok(KafkaLog::connect(kafka)?)
+    }
 }
+
+/// The log of a process that works without it for a while: Kafka, which need not be there.
+///
+/// # Errors
+/// No address is given, or a property is not one of librdkafka's.
+pub fn kafka_later(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    let bootstrap = config.kafka.bootstrap.as_deref();
+    Ok(KafkaLog::open(kafka(config, bootstrap.context(NEEDS_KAFKA)?))?)
+}
+
+const NEEDS_KAFKA: &str = "this command needs a Kafka cluster: give --kafka HOST:PORT";
 
 /// The log of a command that needs Kafka.
 ///
@@ -39,7 +49,7 @@ fn kafka(config: &Config, bootstrap: &str) -> anyhow::Result<Arc<dyn Log>> {
 /// No address is given, or it cannot be reached.
 pub fn kafka_only(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
     let bootstrap = config.kafka.bootstrap.as_deref();
-    kafka(config, bootstrap.context("this command needs a Kafka cluster: give --kafka HOST:PORT")?)
+    Ok(KafkaLog::connect(kafka(config, bootstrap.context(NEEDS_KAFKA)?))?)
 }
 
 /// The view store: CQL, or embedded under `dir`.

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use std::sync::Arc;
-use tidemark_query_api::{Check, Render};
+use tidemark_query_api::{Check, Render, Status, StatusAnswer};
 
 /// What a process is asked.
 #[derive(Clone, Default)]
@@ -14,6 +14,8 @@ pub struct Ops {
     pub checks: Vec<Check>,
     /// Asked by `/metrics`.
     pub metrics: Vec<Render>,
+    /// Asked by `/v1/status`.
+    pub status: Vec<Status>,
 }
 
 impl Ops {
@@ -23,11 +25,12 @@ impl Ops {
     }
 }
 
-/// Serves `/v1/health` and `/metrics`.
+/// Serves `/v1/health`, `/v1/status` and `/metrics`.
 pub fn router(ops: Ops) -> Router {
-    let (checks, renders) = (Arc::new(ops.checks), Arc::new(ops.metrics));
+    let (checks, renders, status) = (Arc::new(ops.checks), Arc::new(ops.metrics), Arc::new(ops.status));
     Router::new()
         .route("/v1/health", get(move || health(Arc::clone(&checks))))
+        .route("/v1/status", get(move || std::future::ready(Json(StatusAnswer::of(&status)))))
         .route("/metrics", get(move || metrics(Arc::clone(&renders))))
 }
 

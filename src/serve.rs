@@ -1,15 +1,16 @@
 //! `tidemark up` and `tidemark serve`: puts the parts of a process together, runs them, and stops them in order.
 
+use crate::auth::{self, Guard};
 use crate::config::Config;
 use crate::open::{self, Schemas};
 use crate::replica::Replica;
 use crate::telemetry::Telemetry;
-use crate::{demo, ops, server, topics};
+use crate::{demo, ops, server, topics, watchdog};
 use anyhow::Context;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemark_core::Job;
-use tidemark_gateway::{Gateway, GatewayConfig};
+use tidemark_gateway::{Gateway, GatewayConfig, SpoolConfig};
 use tidemark_jobs::flows::{self, FlowsHourly};
 use tidemark_log::{Clock, Log};
 use tidemark_query_api::{Api, QueryConfig};
@@ -53,24 +54,29 @@ impl Part {
 /// A part cannot be opened, or the address is in use.
 pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
     runtime()?.block_on(async {
+        let listen = config.listen_or(8080);
+        let guard = Guard::open(config.auth.tokens.as_deref(), listen, "up")?;
         let replica = Replica::claim(&config.data_dir)?;
-        let listener = server::bind(config.listen_or(8080)).await?;
+        let listener = server::bind(listen).await?;
         let address = listener.local_addr()?;
         let mut process = Process::open(config, replica).await?;
         process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
         let jobs = process.start_jobs()?;
         let gateway = process.start_gateway()?;
-        let hello = Hello::new(config, &process, address);
+        let hello = Hello::new(config, &process, address, guard.own_authorization().is_some());
         let api = process.start_query_api()?;
         let mut router = tidemark_query_api::routes(&api).merge(tidemark_gateway::router(Arc::clone(&gateway)));
         if let Schemas::Embedded(registry) = &process.schemas {
             router = router.nest("/registry", crate::registry::router(Arc::clone(registry)));
         }
-        let router = tidemark_query_api::finish(router, &api);
+        let router = tidemark_query_api::finish(guard.protect(router), &api);
+        tokio::spawn(Arc::clone(&guard).follow());
         tokio::spawn(say_hello(hello));
         if demo {
             let (clock, seeded) = (Arc::clone(&process.clock), process.replica.dir.join("demo-seeded"));
-            std::thread::Builder::new().name("demo".into()).spawn(move || demo::run(address, &clock, &seeded))?;
+            let authorization = guard.own_authorization();
+            let run = move || demo::run(address, authorization, &clock, &seeded);
+            std::thread::Builder::new().name("demo".into()).spawn(run)?;
         }
         let closing = Arc::clone(&api);
         server::serve(listener, router, async move {
@@ -95,42 +101,56 @@ pub fn serve(config: &Config, part: Part) -> anyhow::Result<()> {
     let missing: Vec<&str> = given.iter().filter(|(given, _)| !given).map(|(_, flag)| *flag).collect();
     anyhow::ensure!(missing.is_empty(), "`serve {}` runs against servers: give {}", part.name(), missing.join(" and "));
     runtime()?.block_on(async {
+        let listen = config.listen_or(part.port());
+        let guard = Guard::open(config.auth.tokens.as_deref(), listen, &format!("serve {}", part.name()))?;
+        tokio::spawn(Arc::clone(&guard).follow());
         let replica = Replica::claim_one_of(&config.data_dir, part.name())?;
-        let listener = server::bind(config.listen_or(part.port())).await?;
+        let listener = server::bind(listen).await?;
         println!("tidemark {} on http://{}  (replica {})", part.name(), listener.local_addr()?, replica.id);
         match part {
-            Part::Gateway => serve_gateway(config, replica, listener).await,
-            Part::Jobs => serve_jobs(config, replica, listener).await,
-            Part::QueryApi => serve_query_api(config, listener).await,
+            Part::Gateway => serve_gateway(config, replica, listener, &guard).await,
+            Part::Jobs => serve_jobs(config, replica, listener, &guard).await,
+            Part::QueryApi => serve_query_api(config, listener, &guard).await,
         }
     })
 }
 
-async fn serve_gateway(config: &Config, replica: Replica, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
-    let mut process = Process::open_without_views(config, replica)?;
-    process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
+async fn serve_gateway(
+    config: &Config,
+    replica: Replica,
+    listener: tokio::net::TcpListener,
+    guard: &Arc<Guard>,
+) -> anyhow::Result<()> {
+    let clock = tidemark_log::system_clock();
+    let mut process = Process::open_on(config, replica, open::kafka_later(config)?, clock)?;
     let gateway = process.start_gateway()?;
     let router = tidemark_gateway::router(Arc::clone(&gateway))
         .merge(ops::router(process.ops))
         .method_not_allowed_fallback(tidemark_gateway::method_not_allowed);
-    server::serve(listener, router, stopped()).await;
+    server::serve(listener, guard.protect(router), stopped()).await;
     stop_in_order(Some(gateway), None, process.telemetry).await
 }
 
-async fn serve_jobs(config: &Config, replica: Replica, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
+async fn serve_jobs(
+    config: &Config,
+    replica: Replica,
+    listener: tokio::net::TcpListener,
+    guard: &Arc<Guard>,
+) -> anyhow::Result<()> {
     let mut process = Process::open(config, replica).await?;
     process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
     let jobs = process.start_jobs()?;
-    server::serve(listener, ops::router(process.ops), stopped()).await;
+    server::serve(listener, guard.protect(ops::router(process.ops)), stopped()).await;
     stop_in_order(None, Some(jobs), process.telemetry).await
 }
 
-async fn serve_query_api(config: &Config, listener: tokio::net::TcpListener) -> anyhow::Result<()> {
+async fn serve_query_api(config: &Config, listener: tokio::net::TcpListener, guard: &Arc<Guard>) -> anyhow::Result<()> {
     let clock = tidemark_log::system_clock();
     let views = open::views(config, &config.data_dir, &clock).await?;
-    let api = query_api(config, views, clock, tidemark_query_api::Parts::default())?;
+    let parts = tidemark_query_api::Parts { docs: vec![auth::openapi()], ..tidemark_query_api::Parts::default() };
+    let api = query_api(config, views, clock, parts)?;
     let closing = Arc::clone(&api);
-    let router = tidemark_query_api::router(api);
+    let router = tidemark_query_api::finish(guard.protect(tidemark_query_api::routes(&api)), &api);
     server::serve(listener, router, async move {
         stopped().await;
         closing.close();
@@ -153,26 +173,19 @@ struct Process {
 
 impl Process {
     async fn open(config: &Config, replica: Replica) -> anyhow::Result<Self> {
-        let mut process = Self::open_without_views(config, replica)?;
+        let clock = tidemark_log::system_clock();
+        let log = open::log(config, &replica.dir, &clock)?;
+        let mut process = Self::open_on(config, replica, log, clock)?;
         process.views = Some(open::views(config, &process.replica.dir, &process.clock).await?);
         Ok(process)
     }
 
-    fn open_without_views(config: &Config, replica: Replica) -> anyhow::Result<Self> {
-        let clock = tidemark_log::system_clock();
-        let log = open::log(config, &replica.dir, &clock)?;
+    fn open_on(config: &Config, replica: Replica, log: Arc<dyn Log>, clock: Clock) -> anyhow::Result<Self> {
         let schemas = open::schemas(config, &log)?;
         let telemetry = Telemetry::start(config, &replica.id)?;
-        Ok(Self {
-            config: config.clone(),
-            replica,
-            clock,
-            log,
-            schemas,
-            views: None,
-            ops: ops::Ops::default(),
-            telemetry,
-        })
+        let mut ops = ops::Ops::default();
+        watchdog::start(&mut ops).context("watchdog thread")?;
+        Ok(Self { config: config.clone(), replica, clock, log, schemas, views: None, ops, telemetry })
     }
 
     fn registry(&self) -> Arc<dyn Registry> {
@@ -200,20 +213,26 @@ impl Process {
             threads: self.config.jobs.threads,
             commit_interval_ms: self.config.jobs.commit_interval_ms,
             session_timeout: Duration::from_millis(self.config.jobs.session_timeout_ms),
+            state: Some(self.config.jobs.state(&self.replica.dir)),
         };
         let shape = flows::shape(job.spec());
         let running = tokio::task::block_in_place(|| tidemark_runtime::run::start(job, &shape, &parts, &settings))?;
-        let ready = Arc::clone(&metrics);
+        let (ready, told) = (Arc::clone(&metrics), Arc::clone(&metrics));
+        self.ops.status.push(tidemark_query_api::Status::new("jobs", move || told.status()));
         self.ops.check("jobs", move || ready.ready());
         self.ops.metrics.push(Arc::new(move |out: &mut String| metrics.render(out)));
         Ok(running)
     }
 
     fn start_gateway(&mut self) -> anyhow::Result<Arc<Gateway>> {
+        let settings = &self.config.spool;
+        let dir = settings.dir.clone().unwrap_or_else(|| self.replica.dir.join("spool"));
+        let spool =
+            SpoolConfig { dir, max_bytes: settings.max_bytes, max_age: Duration::from_millis(settings.max_age_ms) };
         let config = GatewayConfig {
-            id: format!("tidemark-gateway-{}", self.replica.id),
             max_future: Duration::from_millis(u64::try_from(self.config.flows.max_future_ms).unwrap_or(0)),
-            ..GatewayConfig::default()
+            flows_topic: Some(topics::flows_topic(&self.config)),
+            ..GatewayConfig::new(spool)
         };
         let gateway = Gateway::start(
             Arc::clone(&self.log),
@@ -222,9 +241,10 @@ impl Process {
             Arc::clone(&self.clock),
             self.telemetry.spans(),
         )?;
-        let (ready, counted) = (Arc::clone(&gateway), Arc::clone(&gateway));
+        let (ready, counted, told) = (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
+        self.ops.status.push(tidemark_query_api::Status::new("gateway", move || told.status()));
         self.ops.check("gateway", move || ready.ready().map_err(|reasons| reasons.join("; ")));
-        self.ops.metrics.push(Arc::new(move |out: &mut String| counted.metrics().render(out)));
+        self.ops.metrics.push(Arc::new(move |out: &mut String| counted.render(out)));
         Ok(gateway)
     }
 
@@ -233,7 +253,8 @@ impl Process {
         let parts = tidemark_query_api::Parts {
             checks: ops.checks,
             metrics: ops.metrics,
-            docs: vec![tidemark_gateway::openapi()],
+            status: ops.status,
+            docs: vec![tidemark_gateway::openapi(), auth::openapi()],
         };
         query_api(&self.config, self.views()?, Arc::clone(&self.clock), parts)
     }
@@ -318,10 +339,11 @@ async fn say_hello(hello: Hello) {
     }
     println!("\n  Tidemark is up:  http://{address}\n");
     println!("  Publish a flow, then read it back, marked as partial:\n");
-    println!("    curl http://{address}/v1/flows -H 'content-type: application/json' \\");
+    let token = if hello.needs_token { " -H \"authorization: Bearer $TOKEN\"" } else { "" };
+    println!("    curl http://{address}/v1/flows{token} -H 'content-type: application/json' \\");
     let flow = r#"{"src_app":"shop","dest_app":"db","vpc_id":"vpc-1","hour":'$(($(date +%s)/3600))',"bytes_tx":10,"bytes_rx":20}"#;
     println!("      -d '{flow}'");
-    println!("    curl 'http://{address}/v1/flows?src_app=shop'\n");
+    println!("    curl{token} 'http://{address}/v1/flows?src_app=shop'\n");
     println!("  Ctrl-C stops; starting again goes on where it stopped.\n");
 }
 
@@ -331,11 +353,12 @@ struct Hello {
     views: String,
     registry: String,
     address: std::net::SocketAddr,
+    needs_token: bool,
     checks: Vec<tidemark_query_api::Check>,
 }
 
 impl Hello {
-    fn new(config: &Config, process: &Process, address: std::net::SocketAddr) -> Self {
+    fn new(config: &Config, process: &Process, address: std::net::SocketAddr, needs_token: bool) -> Self {
         let dir = process.replica.dir.display();
         let embedded = || format!("embedded, in {dir}");
         Self {
@@ -343,6 +366,7 @@ impl Hello {
             views: config.cql.contact_points.first().map_or_else(embedded, |cql| format!("CQL store at {cql}")),
             registry: config.registry.url.clone().unwrap_or_else(|| format!("embedded, at http://{address}/registry")),
             address,
+            needs_token,
             checks: process.ops.checks.clone(),
         }
     }

@@ -1,22 +1,39 @@
-//! Serves HTTP: connections are bounded, slow headers time out, and a stop waits for requests under way.
+//! Serves HTTP: connections are bounded, in all and by address; slow headers and idle or dead connections are closed; a stop
+//! waits for requests under way.
 
+use crate::auth::clients::{Clients, Place};
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use std::net::SocketAddr;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections at a time; more wait in the kernel's queue.
+/// Connections at a time; more wait in the kernel's queue. Fewer where the process may not open twice as many files.
 const CONNECTIONS_MAX: usize = 4_096;
-/// A client has so long for the header of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections of one address, as a part of all: nobody can have them all. More are closed at once.
+const ADDRESS_PART: usize = 2;
+/// A client has so long for the header of a request, and a connection may be idle for so long between two.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(8);
+/// Bytes of a request's line and headers; their number is bounded by hyper to 100. Over either the answer is 431.
+const HEADER_BYTES_MAX: usize = 32 << 10;
+/// Bytes read ahead from a connection.
+const READ_BYTES_MAX: usize = 64 << 10;
+/// A client that takes nothing of its answer for so long, or is gone without a word, is given up.
+const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 /// A stop waits so long for requests under way.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Who is at the other end of a connection; every request has it as an extension.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
 
 /// Listens on `address`.
 ///
@@ -32,30 +49,29 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Serves `router` until `stop` is ready, then drains.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    // HTTP/1 alone: telling the versions apart would wait for the first bytes without any limit.
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let http = http();
     let graceful = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = connections_max();
+    let permits = Arc::new(Semaphore::new(connections));
+    let addresses = Clients::new(connections / ADDRESS_PART);
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &permits, &addresses) => accepted,
             () = &mut stop => break,
         };
-        let Some((stream, permit)) = accepted else { continue };
-        let service = TowerToHyperService::new(router.clone());
-        let (http, watcher) = (http.clone(), graceful.watcher());
+        let Some(Accepted { stream, peer, permit, place }) = accepted else { continue };
+        let inner = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            inner.call(request)
+        });
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
-            // The header's own limit begins with its first byte.
-            if tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut [0])).await.is_err() {
-                return;
-            }
-            let connection = http.serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
+            if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
-            drop(permit);
+            drop((permit, place));
         });
     }
     drop(listener);
@@ -64,15 +80,45 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     }
 }
 
+/// HTTP/1 alone: telling the versions apart would wait for the first bytes without any limit.
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_buf_size(READ_BYTES_MAX);
+    http
+}
+
+/// Raises the process's limit on open files as far as it may, and leaves half of it to the log and the views.
+fn connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let files = if raised.is_ok() { limit.maximum } else { limit.current };
+    let half = files.and_then(|files| usize::try_from(files / 2).ok());
+    half.map_or(CONNECTIONS_MAX, |half| half.clamp(1, CONNECTIONS_MAX))
+}
+
+struct Accepted {
+    stream: TcpStream,
+    peer: Peer,
+    permit: OwnedSemaphorePermit,
+    place: Place<IpAddr>,
+}
+
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    addresses: &Arc<Clients<IpAddr>>,
+) -> Option<Accepted> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
+            let place = addresses.enter(peer.ip().to_canonical())?;
             let _ = stream.set_nodelay(true);
-            Some((stream, permit))
+            // The kernel sees what we cannot: a peer that has gone, or takes nothing of what is sent.
+            let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(SEND_TIMEOUT));
+            Some(Accepted { stream, peer: Peer(peer), permit, place })
         }
         Err(error) => {
             // Out of file descriptors, most likely: accepting again at once would spin.

@@ -14,12 +14,18 @@ use tidemark_runtime::Plan;
 /// The log does not answer.
 pub fn sources(config: &Config, log: &dyn Log) -> Result<Vec<TopicSpec>, tidemark_log::Error> {
     let there = log.partitions(flows::TOPIC)?.unwrap_or(0);
-    Ok(vec![TopicSpec {
+    let flows = flows_topic(config);
+    Ok(vec![TopicSpec { partitions: flows.partitions.max(there), ..flows }])
+}
+
+/// The topic of flows as it is declared.
+pub fn flows_topic(config: &Config) -> TopicSpec {
+    TopicSpec {
         name: flows::TOPIC.into(),
-        partitions: config.flows.partitions.max(there),
+        partitions: config.flows.partitions,
         cleanup: Cleanup::Delete,
         retention_ms: Some(config.flows.retention_ms),
-    }])
+    }
 }
 
 /// Every topic of the platform.
@@ -29,7 +35,7 @@ pub fn sources(config: &Config, log: &dyn Log) -> Result<Vec<TopicSpec>, tidemar
 pub fn all(config: &Config, log: &dyn Log) -> anyhow::Result<Vec<TopicSpec>> {
     let job = FlowsHourly::new(&config.flows.job());
     let mut topics = sources(config, log)?;
-    topics.push(tidemark_gateway::answers_topic());
+    topics.extend([tidemark_gateway::answers_topic(), tidemark_gateway::positions_topic()]);
     topics.extend(Plan::new(job.spec().clone())?.topics());
     Ok(topics)
 }

@@ -103,7 +103,10 @@ impl Outcome {
         for progress in observed.progress.values() {
             let late: i64 = progress.sources.iter().map(|source| source.late).sum();
             self.behind += usize::from(read(progress) != self.records || late != self.late as i64);
-            let out = progress.sources.iter().map(|source| source.held + source.filtered + source.dead_lettered + source.duplicates);
+            let out = progress
+                .sources
+                .iter()
+                .map(|source| source.held + source.filtered + source.dead_lettered + source.duplicates);
             self.kept_out += out.sum::<i64>();
         }
         // Who has not said anything is behind; when nobody has, there is one at least.

@@ -24,6 +24,11 @@ impl Tidemark {
 
     /// Starts it and does not wait.
     pub fn spawn(data_dir: &Path, args: &[&str]) -> Self {
+        Self::spawn_with(data_dir, args, &[])
+    }
+
+    /// Starts it with variables in its environment and does not wait.
+    pub fn spawn_with(data_dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let address = format!("127.0.0.1:{}", tidemark_harness::free_port().unwrap());
         let log = data_dir.with_extension(format!("{}.log", address.rsplit(':').next().unwrap()));
         let stderr = std::fs::File::create(&log).unwrap();
@@ -31,6 +36,7 @@ impl Tidemark {
             .args(args)
             .args(["--listen", &address, "--data-dir"])
             .arg(data_dir)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
@@ -53,6 +59,11 @@ impl Tidemark {
             assert!(began.elapsed() < DEADLINE, "not ready in {DEADLINE:?}: {last}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Whether it has died.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// What it logged.

@@ -1,12 +1,14 @@
-//! Answers given to requests with an Idempotency-Key, as the topic `tidemark.gateway.answers` tells them.
+//! Answers given to requests with an Idempotency-Key.
 //!
-//! An entry is written in the same commit as the events, so neither is ever there without the other, whatever dies when.
-//! An answer is a function of body, time of receipt and first event id: only the last two are kept, and the answer is
-//! computed again from the repeated body. Memory is 64 bytes or so per key and bounded by their number. Keys are held by
-//! their 128-bit hash.
+//! What a key was answered is in the spool's entry of its request, durable with the events; the pump writes it to the topic
+//! `tidemark.gateway.answers` in the same commit as the events, for the other gateways; and it outlives the entry in a file of
+//! keys ([`crate::keys`]). An answer is a function of body, time of receipt and first event id: only the last two are kept, and
+//! the answer is computed again from the repeated body. Memory is 64 bytes or so per key and bounded by their number. Keys are
+//! held by their 128-bit hash.
 //!
 //! Every gateway follows the topic, so an answer given by one is replayed by the others as soon as they have read it. Two
-//! gateways that take the same key within that time (a fraction of a second) both accept it.
+//! gateways that take the same key before that both accept it, with the same event ids: those of a request with a key follow
+//! from tenant, key and request. A job with `dedupe` counts such events once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,8 @@ use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::gateway::Answer;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
+
+use crate::keys::Key;
 
 /// How long an answer is replayed: 24 hours.
 pub const ANSWERS_KEPT_MS: i64 = 24 * 3_600_000;
@@ -54,15 +58,11 @@ struct Inner {
     entries: HashMap<u128, Entry>,
     /// Done entries by time of receipt, roughly oldest first.
     order: VecDeque<(i64, u128)>,
-    /// Next offset of the topic to read.
-    position: i64,
-    last_commit: Option<Uuid>,
 }
 
 /// The answers of the last 24 hours.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    gateway: String,
     entries_max: usize,
     inner: Mutex<Inner>,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// The commit with this answer is durable.
+    /// The answer is durable.
     pub(crate) fn done(self) {
         self.answers.lock().learn(self.hash, self.given);
     }
@@ -93,8 +93,8 @@ impl Drop for Claim {
 }
 
 impl Answers {
-    pub(crate) fn new(gateway: &str, entries_max: usize) -> Self {
-        Self { gateway: gateway.to_owned(), entries_max, inner: Mutex::default() }
+    pub(crate) fn new(entries_max: usize) -> Self {
+        Self { entries_max, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -125,30 +125,17 @@ impl Answers {
         let answer = Answer::get(&mut reader)?;
         reader.finish()?;
         let first_id = Uuid::parse_str(answer.first_id).unwrap_or_default();
-        if answer.tenant.is_empty() {
-            if answer.key == self.gateway {
-                self.lock().last_commit = Some(first_id);
-            }
-        } else if answer.received_at.saturating_add(ANSWERS_KEPT_MS) > now {
-            let request = answer.request_hash.try_into().map_or(0, u128::from_be_bytes);
-            let given = Given { request, received_at: answer.received_at, first_id };
-            self.lock().learn(key_hash(answer.tenant, answer.key), given);
-        }
+        let request = answer.request_hash.try_into().map_or(0, u128::from_be_bytes);
+        let given = Given { request, received_at: answer.received_at, first_id };
+        self.recall(Key { hash: key_hash(answer.tenant, answer.key), given }, now);
         Ok(())
     }
 
-    /// Next offset of the topic to read: all before it are known.
-    pub(crate) fn position(&self) -> i64 {
-        self.lock().position
-    }
-
-    pub(crate) fn reached(&self, position: i64) {
-        self.lock().position = position;
-    }
-
-    /// The last commit of this gateway that the topic tells of.
-    pub(crate) fn last_commit(&self) -> Option<Uuid> {
-        self.lock().last_commit
+    /// Takes in an answer given earlier, unless it has expired.
+    pub(crate) fn recall(&self, key: Key, now: i64) {
+        if key.given.received_at.saturating_add(ANSWERS_KEPT_MS) > now {
+            self.lock().learn(key.hash, key.given);
+        }
     }
 
     /// Keys remembered and under way.
@@ -179,7 +166,8 @@ impl Inner {
     }
 }
 
-fn key_hash(tenant: &str, key: &str) -> u128 {
+/// What stands for a tenant's key.
+pub(crate) fn key_hash(tenant: &str, key: &str) -> u128 {
     let mut bytes = Vec::with_capacity(tenant.len() + key.len() + 4);
     crate::batch::put_key(tenant, key, &mut bytes);
     xxh3_128(&bytes)
@@ -203,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_key_is_taken_given_back_and_answered() {
-        let answers = Arc::new(Answers::new("g", 10));
+        let answers = Arc::new(Answers::new(10));
         let first = claim(&answers, "a", given(1, 0));
         assert!(matches!(answers.begin("t", "a", given(1, 5)), Begin::InFlight));
         assert!(matches!(answers.begin("t", "a", given(2, 5)), Begin::Other));
@@ -217,7 +205,7 @@ mod tests {
 
     #[test]
     fn keys_are_bounded() {
-        let answers = Arc::new(Answers::new("g", 2));
+        let answers = Arc::new(Answers::new(2));
         let _held = [claim(&answers, "a", given(1, 0)), claim(&answers, "b", given(1, 0))];
         assert!(matches!(answers.begin("t", "c", given(1, 0)), Begin::Full));
     }

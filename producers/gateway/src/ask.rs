@@ -29,11 +29,8 @@ impl Ask {
         })
     }
 
-    /// Hash of everything that the answer depends on but the time; 0 without a key, where nobody asks.
+    /// Hash of everything that the answer depends on but the time.
     pub(crate) fn request_hash(&self, body: &[u8]) -> u128 {
-        if self.key.is_none() {
-            return 0;
-        }
         let mut hash = Xxh3Default::new();
         hash.update(FLOWS_TOPIC.as_bytes());
         hash.update(&[0, self.format as u8, u8::from(self.partial)]);

@@ -1,10 +1,10 @@
 //! The records of one request: checked, encoded and given their ids, with the errors of those that break rules.
 
-use tidemark_schemas::avro::{Reader, put_bytes};
+use tidemark_schemas::avro::put_bytes;
 use tidemark_schemas::flows::FlowObserved;
 use tidemark_schemas::wire;
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::draft::Draft;
 use crate::flow::{self, Flow, Received, TENANT};
@@ -14,16 +14,10 @@ use crate::rule::{Finding, Rule};
 /// Most records in one request.
 pub(crate) const RECORDS_MAX: usize = 100_000;
 
-/// Magic byte and schema id before the datum.
-const WIRE_HEADER: usize = 5;
-
 /// One event of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Event {
-    /// Of the Avro bytes of its four key fields; the partition is its remainder.
-    pub(crate) hash: u64,
-    pub(crate) id: Uuid,
-    pub(crate) observed_at: i64,
+struct Event {
+    id: Uuid,
     /// Where its value ends in the batch's bytes.
     end: usize,
 }
@@ -48,18 +42,17 @@ impl Batch {
         self.events.iter().map(|event| event.id)
     }
 
-    /// The events with their values in the wire format, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Event, &[u8])> {
+    /// The events' values in the wire format, in order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.events.iter().map(move |event| {
             let value = self.bytes.get(start..event.end).unwrap_or_default();
             start = event.end;
-            (event, value)
+            value
         })
     }
 
     fn push(&mut self, flow: &Flow<'_>, id: Uuid, schema: u32) {
-        let start = self.bytes.len();
         let mut text = Uuid::encode_buffer();
         let record = FlowObserved {
             tenant: TENANT,
@@ -72,17 +65,18 @@ impl Batch {
             event_id: id.hyphenated().encode_lower(&mut text),
         };
         wire::put(schema, &record, &mut self.bytes);
-        let hash = key_hash(self.bytes.get(start + WIRE_HEADER..).unwrap_or_default());
-        self.events.push(Event { hash, id, observed_at: flow.observed_at, end: self.bytes.len() });
+        self.events.push(Event { id, end: self.bytes.len() });
     }
-}
 
-/// Hash of the four key fields, which stand first in the datum.
-fn key_hash(datum: &[u8]) -> u64 {
-    let mut reader = Reader::new(datum);
-    let read = (0..4).try_for_each(|_| reader.bytes().map(drop));
-    debug_assert!(read.is_ok(), "just written");
-    xxh3_64(datum.get(..datum.len() - reader.left().len()).unwrap_or(datum))
+    #[cfg(test)]
+    pub(crate) fn of(values: &[&[u8]]) -> Self {
+        let mut batch = Self::default();
+        for value in values {
+            batch.bytes.extend_from_slice(value);
+            batch.events.push(Event { id: Uuid::nil(), end: batch.bytes.len() });
+        }
+        batch
+    }
 }
 
 /// What decides about records, besides the body: the same twice gives the same batch twice.
@@ -161,14 +155,33 @@ fn too_many() -> Problem {
     Problem::new(Kind::TooManyRecords, detail)
 }
 
-/// A UUIDv7 of this millisecond with room to count up: RFC 9562 section 6.2, "monotonic random". The top bit of the last
-/// 62 is left clear, so that counting never reaches the variant.
+/// Clear in the first id of a request, so that counting up from it never reaches the variant.
+const CARRY: u128 = 1 << 61;
+
+/// A UUIDv7 of this millisecond with room to count up: RFC 9562 section 6.2, "monotonic random".
 pub(crate) fn first_id(now_ms: i64) -> Uuid {
     let random = Uuid::now_v7();
     let mut bytes = [0; 10];
     bytes.iter_mut().zip(random.as_bytes().iter().skip(6)).for_each(|(to, from)| *to = *from);
     let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(now_ms).unwrap_or(0), &bytes).into_uuid();
-    Uuid::from_u128(id.as_u128() & !(1 << 61))
+    Uuid::from_u128(id.as_u128() & !CARRY)
+}
+
+/// A UUIDv8 (RFC 9562 section 5.8) of tenant, key and request hash, with room to count up: the same on every gateway, so that a
+/// request that two of them took has the same event ids. XXH3-128 of the two Avro strings and the hash, big-endian. The request
+/// is in it, so that another request that wrongly has the same key is never taken for a repeat of this one.
+pub(crate) fn keyed_id(tenant: &str, key: &str, request: u128) -> Uuid {
+    let mut name = Vec::with_capacity(tenant.len() + key.len() + 20);
+    put_key(tenant, key, &mut name);
+    name.extend_from_slice(&request.to_be_bytes());
+    let id = uuid::Builder::from_custom_bytes(xxh3_128(&name).to_be_bytes()).into_uuid();
+    Uuid::from_u128(id.as_u128() & !CARRY)
+}
+
+/// The partition of an event, of `partitions`: XXH3-64 of the id's 16 bytes, modulo. It follows from the id alone, so that a
+/// repeat lands where the first one is, and a frequent flow is spread over all partitions.
+pub(crate) fn partition_of(id: Uuid, partitions: u32) -> u32 {
+    u32::try_from(xxh3_64(id.as_bytes()) % u64::from(partitions.max(1))).unwrap_or(0)
 }
 
 fn nth_id(first: Uuid, index: usize) -> Uuid {
@@ -179,5 +192,34 @@ fn nth_id(first: Uuid, index: usize) -> Uuid {
 pub(crate) fn put_key(tenant: &str, key: &str, out: &mut Vec<u8>) {
     for text in [tenant, key] {
         put_bytes(out, text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyed_ids_follow_from_tenant_key_and_request_and_count_up() {
+        let id = keyed_id("default", "k", 1);
+        assert_eq!(id, keyed_id("default", "k", 1));
+        assert_eq!(id.to_string(), "8aec7803-ec23-80e3-8006-9a4ce4ba4254");
+        assert_eq!((id.get_version_num(), id.get_variant()), (8, uuid::Variant::RFC4122));
+        for other in [keyed_id("other", "k", 1), keyed_id("default", "l", 1), keyed_id("default", "k", 2)] {
+            assert_ne!(id, other);
+        }
+        let last = nth_id(Uuid::from_u128(id.as_u128() | (CARRY - 1)), RECORDS_MAX);
+        assert_eq!(last.get_variant(), uuid::Variant::RFC4122);
+    }
+
+    #[test]
+    fn partitions_follow_from_the_id_and_are_even() {
+        let mut counts = [0; 8];
+        for at in 0..8_000 {
+            let partition = partition_of(nth_id(Uuid::nil(), at), 8);
+            counts.iter_mut().skip(partition as usize).take(1).for_each(|count| *count += 1);
+        }
+        assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
+        assert_eq!((partition_of(Uuid::from_u128(5), 1), partition_of(Uuid::from_u128(5), 0)), (0, 0));
     }
 }

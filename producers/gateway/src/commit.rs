@@ -1,72 +1,114 @@
-//! The records of a commit: the events, the answers to requests with a key, and the gateway's own record.
+//! The records of a commit: events, the answers to requests with a key, and how far the spool is published.
+
+use std::collections::VecDeque;
 
 use chrono::{DateTime, SecondsFormat};
-use tidemark_log::{Error, Outgoing, Sink, TRACEPARENT, TraceContext};
-use tidemark_schemas::gateway::Answer;
+use tidemark_log::{Error, Outgoing, Sink, TRACEPARENT};
+use tidemark_schemas::avro::{Avro, Reader};
+use tidemark_schemas::flows::FlowObserved;
+use tidemark_schemas::gateway::{Answer, SpoolPosition};
 use tidemark_schemas::wire;
+use tidemark_spool::Entry;
 use uuid::Uuid;
 
 use crate::answers::Given;
-use crate::batch::{Batch, put_key};
+use crate::batch::{partition_of, put_key};
+use crate::entry::Request;
 use crate::flow::TENANT;
-use crate::publisher::Job;
-use crate::{ANSWERS_TOPIC, FLOWS_TOPIC, SchemaIds};
+use crate::plan::{EventPlace, Plan};
+use crate::{ANSWERS_TOPIC, FLOWS_TOPIC, POSITIONS_TOPIC, SchemaIds};
 
-/// Everything of one commit: the events, the answers and the gateway's own record.
-pub(crate) fn write(
-    sink: &mut dyn Sink,
-    jobs: &[Job],
-    partitions: u32,
-    schemas: SchemaIds,
-    gateway: &str,
-    commit: Uuid,
-) -> Result<(), Error> {
-    for job in jobs {
-        write_events(sink, &job.batch, partitions, job.span.context())?;
-        if let Some(claim) = &job.claim {
-            write_answer(sink, schemas.answer, TENANT, &claim.key, Some(claim.given), claim.given.first_id)?;
+/// What a commit is made from.
+pub(crate) struct Commit<'p> {
+    pub(crate) queue: &'p VecDeque<Entry>,
+    /// Events of the first entry that are published already.
+    pub(crate) record: u32,
+    pub(crate) plan: Plan,
+    pub(crate) suspects: &'p [EventPlace],
+    /// Of the flows topic.
+    pub(crate) partitions: u32,
+    pub(crate) schemas: SchemaIds,
+    pub(crate) spool: Uuid,
+}
+
+impl Commit<'_> {
+    /// Writes the events up to the plan's next, the answers of the entries that it completes, and the position.
+    pub(crate) fn write(&self, sink: &mut dyn Sink) -> Result<(), Error> {
+        let part = usize::from(self.plan.next.record > 0);
+        for (at, entry) in self.queue.iter().take(self.plan.whole + part).enumerate() {
+            let request = parse(entry)?;
+            let start = if at == 0 { self.record } else { 0 };
+            let end = if at < self.plan.whole { entry.records } else { self.plan.next.record };
+            for (record, value) in (0..end).zip(request.values()).skip(start as usize) {
+                if !self.suspects.contains(&EventPlace { place: entry.place, record }) {
+                    write_event(sink, value, request.trace, self.partitions)?;
+                }
+            }
+            if let Some((key, given)) = request.keyed.filter(|_| at < self.plan.whole) {
+                write_answer(sink, self.schemas.answer, key, given)?;
+            }
         }
+        self.write_position(sink)
     }
-    write_answer(sink, schemas.answer, "", gateway, None, commit)
+
+    fn write_position(&self, sink: &mut dyn Sink) -> Result<(), Error> {
+        let EventPlace { place, record } = self.plan.next;
+        let (mut text, mut value) = (Uuid::encode_buffer(), Vec::new());
+        let position = SpoolPosition {
+            spool: self.spool.hyphenated().encode_lower(&mut text),
+            run: i64::try_from(place.run).unwrap_or(i64::MAX),
+            position: i64::try_from(place.position).unwrap_or(i64::MAX),
+            record: i32::try_from(record).unwrap_or(i32::MAX),
+        };
+        wire::put(self.schemas.position, &position, &mut value);
+        let (key, value) = (Some(self.spool.as_bytes().as_slice()), Some(value.as_slice()));
+        sink.send(Outgoing { topic: POSITIONS_TOPIC, partition: 0, key, value, headers: &[] })
+    }
 }
 
-fn write_events(sink: &mut dyn Sink, batch: &Batch, partitions: u32, trace: TraceContext) -> Result<(), Error> {
-    let trace = trace.header();
-    let mut id = Uuid::encode_buffer();
-    for (event, value) in batch.iter() {
-        let time = DateTime::from_timestamp_millis(event.observed_at).unwrap_or_default();
-        let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let headers: [(&str, &[u8]); 6] = [
-            ("ce_specversion", b"1.0"),
-            ("ce_id", event.id.hyphenated().encode_lower(&mut id).as_bytes()),
-            ("ce_source", b"tidemark/gateway"),
-            ("ce_type", FLOWS_TOPIC.as_bytes()),
-            ("ce_time", time.as_bytes()),
-            (TRACEPARENT, trace.as_bytes()),
-        ];
-        let partition = u32::try_from(event.hash % u64::from(partitions)).unwrap_or(0);
-        sink.send(Outgoing { topic: FLOWS_TOPIC, partition, key: None, value: Some(value), headers: &headers })?;
-    }
-    Ok(())
+/// The request of an entry.
+pub(crate) fn parse(entry: &Entry) -> Result<Request<'_>, Error> {
+    let later = || {
+        let at = entry.place.position;
+        Error::Retriable(format!("entry {at} of the spool was written by a later version; start that version again"))
+    };
+    Request::parse(&entry.payload).ok_or_else(later)
 }
 
-fn write_answer(
-    sink: &mut dyn Sink,
-    schema: u32,
-    tenant: &str,
-    key: &str,
-    given: Option<Given>,
-    id: Uuid,
-) -> Result<(), Error> {
+/// The flow in a value of the spool.
+pub(crate) fn flow(value: &[u8]) -> Option<FlowObserved<'_>> {
+    let (_, datum) = wire::split(value).ok()?;
+    FlowObserved::get(&mut Reader::new(datum)).ok()
+}
+
+fn write_event(sink: &mut dyn Sink, value: &[u8], trace: &[u8], partitions: u32) -> Result<(), Error> {
+    let unread = || Error::Invalid("an event of the spool is not a flow".to_owned());
+    let flow = flow(value).ok_or_else(unread)?;
+    let id = Uuid::parse_str(flow.event_id).map_err(|_| unread())?;
+    let time = DateTime::from_timestamp_millis(flow.observed_at).unwrap_or_default();
+    let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let headers: [(&str, &[u8]); 6] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", flow.event_id.as_bytes()),
+        ("ce_source", b"tidemark/gateway"),
+        ("ce_type", FLOWS_TOPIC.as_bytes()),
+        ("ce_time", time.as_bytes()),
+        (TRACEPARENT, trace),
+    ];
+    let partition = partition_of(id, partitions);
+    sink.send(Outgoing { topic: FLOWS_TOPIC, partition, key: None, value: Some(value), headers: &headers })
+}
+
+fn write_answer(sink: &mut dyn Sink, schema: u32, key: &str, given: Given) -> Result<(), Error> {
     let (mut record_key, mut value, mut text) = (Vec::new(), Vec::new(), Uuid::encode_buffer());
-    let request = given.map(|given| given.request.to_be_bytes());
-    put_key(tenant, key, &mut record_key);
+    let request = given.request.to_be_bytes();
+    put_key(TENANT, key, &mut record_key);
     let answer = Answer {
-        tenant,
+        tenant: TENANT,
         key,
-        request_hash: request.as_ref().map_or(&[], <[u8; 16]>::as_slice),
-        received_at: given.map_or(0, |given| given.received_at),
-        first_id: id.hyphenated().encode_lower(&mut text),
+        request_hash: &request,
+        received_at: given.received_at,
+        first_id: given.first_id.hyphenated().encode_lower(&mut text),
     };
     wire::put(schema, &answer, &mut value);
     let (key, value) = (Some(record_key.as_slice()), Some(value.as_slice()));

@@ -1,5 +1,4 @@
-//! The thread that follows the answers topic: its own answers after a restart, those of other gateways, and what became of
-//! commits in doubt.
+//! The thread that follows the answers topic: what other gateways answered, and what this one did before its spool was lost.
 
 use std::time::Duration;
 
@@ -15,28 +14,31 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Follows the topic until the gateway stops.
 pub(crate) fn run(shared: &Shared) {
+    let mut position = 0;
     while !shared.pause(PAUSE) {
-        let Some(schemas) = shared.schemas.get() else {
+        let Some(schemas) = shared.schemas() else {
             continue;
         };
-        if let Err(error) = follow(shared, *schemas) {
+        if let Err(error) = follow(shared, schemas, &mut position) {
             tracing::warn!(%error, "{ANSWERS_TOPIC} cannot be followed; trying again");
-            shared.set_reason("answers", Some(format!("{ANSWERS_TOPIC} cannot be read: {error}; trying again")));
         }
     }
 }
 
-fn follow(shared: &Shared, schemas: SchemaIds) -> Result<(), Error> {
+fn follow(shared: &Shared, schemas: SchemaIds, position: &mut i64) -> Result<(), Error> {
     let answers = TopicPartition::new(ANSWERS_TOPIC, 0);
-    let start = shared.log.offsets(std::slice::from_ref(&answers), At::Start)?.first().copied().unwrap_or(0);
-    let from = start.max(shared.answers.position());
-    let mut reader = shared.log.reader(&[(answers.clone(), from)])?;
-    shared.set_reason("answers", None);
+    let ask = |at| shared.log.offsets(std::slice::from_ref(&answers), at);
+    let end = ask(At::StableEnd)?.first().copied().unwrap_or(0);
+    *position = ask(At::Start)?.first().copied().unwrap_or(0).max(*position);
+    let mut reader = shared.log.reader(&[(answers.clone(), *position)])?;
     while !shared.stopping() {
         reader.poll(POLL, &mut |batch| {
             batch.records.iter().filter_map(|record| record.value).for_each(|value| read(shared, schemas, value));
         })?;
-        shared.answers.reached(reader.position(&answers)?);
+        *position = reader.position(&answers)?;
+        if *position >= end {
+            shared.answers_are_read();
+        }
         shared.metrics.keys(shared.answers.len());
     }
     Ok(())

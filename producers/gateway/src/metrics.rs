@@ -28,7 +28,8 @@ pub struct Metrics {
     answers_unread: AtomicU64,
     keys: AtomicU64,
     in_flight: AtomicI64,
-    queued: AtomicI64,
+    published: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Metrics {
@@ -58,15 +59,16 @@ impl Metrics {
         self.replayed.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn queued(&self, requests: i64) {
-        self.queued.fetch_add(requests, Relaxed);
+    pub(crate) fn refused(&self, events: usize) {
+        self.refused.fetch_add(events as u64, Relaxed);
     }
 
     pub(crate) fn accepted(&self, records: usize) {
         self.records_accepted.fetch_add(records as u64, Relaxed);
     }
 
-    pub(crate) fn committed(&self, took: Duration) {
+    pub(crate) fn committed(&self, took: Duration, events: usize) {
+        self.published.fetch_add(events as u64, Relaxed);
         self.commits.fetch_add(1, Relaxed);
         self.commit_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
         let bucket = BUCKETS_MS.iter().position(|bound| took <= Duration::from_millis(*bound));
@@ -109,10 +111,12 @@ impl Metrics {
             ("requests_failed", "Requests answered with a problem.", &self.requests_failed),
             ("received_bytes", "Bytes of bodies after decompression.", &self.bytes_received),
             ("records_received", "Records read from bodies.", &self.records_received),
-            ("records_accepted", "Records made durable in the log.", &self.records_accepted),
+            ("records_accepted", "Records made durable in the spool.", &self.records_accepted),
             ("records_refused", "Records that broke a rule.", &self.records_refused),
             ("answers_replayed", "Requests answered again by their Idempotency-Key.", &self.replayed),
             ("answers_unread", "Records of the answers topic that could not be read.", &self.answers_unread),
+            ("records_published", "Records that the log has.", &self.published),
+            ("records_set_aside", "Records that the log refuses for good, kept in refused.ndjson.", &self.refused),
             ("commits_failed", "Commits that the log did not acknowledge.", &self.commits_failed),
         ];
         for (name, help, value) in counters {
@@ -125,8 +129,6 @@ impl Metrics {
         }
         head(out, "requests_in_flight", "Requests under way.", "gauge");
         line(out, "requests_in_flight", "", self.in_flight.load(Relaxed));
-        head(out, "queue_requests", "Requests that wait for a commit.", "gauge");
-        line(out, "queue_requests", "", self.queued.load(Relaxed));
         head(out, "idempotency_keys", "Idempotency keys remembered.", "gauge");
         line(out, "idempotency_keys", "", self.keys.load(Relaxed));
         self.render_commits(out);

@@ -101,7 +101,7 @@ pub(crate) struct WriteHeaders {
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "describes answers that are made by hand")]
 pub(crate) enum WriteResponses {
-    /// Durable in the log.
+    /// Durable in the gateway's spool; the log has them as soon as it can be reached, a moment later as a rule.
     #[response(status = 202)]
     Accepted(Accepted),
     /// The body or a header cannot be read.
@@ -122,7 +122,10 @@ pub(crate) enum WriteResponses {
     /// Records break rules, there are none, too many or too deep ones, or the key belongs to another request.
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(Problem),
-    /// Not ready, overloaded, or the log did not answer; Retry-After says when to try again.
+    /// Not ready, overloaded, or the disk failed; Retry-After says when to try again.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
+    /// The spool is full because the log has been away for long; Retry-After says when to try again.
+    #[response(status = 507, content_type = "application/problem+json")]
+    Full(Problem),
 }

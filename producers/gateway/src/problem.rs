@@ -84,6 +84,7 @@ pub(crate) enum Kind {
     KeyReused,
     NotReady,
     Overloaded,
+    SpoolFull,
     NotStored,
     OutcomeUnknown,
 }
@@ -114,7 +115,8 @@ impl Kind {
             }
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the gateway is not ready"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too much is waiting already"),
-            Self::NotStored => (StatusCode::SERVICE_UNAVAILABLE, "not_stored", "the log did not take the events"),
+            Self::SpoolFull => (StatusCode::INSUFFICIENT_STORAGE, "spool_full", "the gateway's spool is full"),
+            Self::NotStored => (StatusCode::SERVICE_UNAVAILABLE, "not_stored", "the disk did not take the events"),
             Self::OutcomeUnknown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", "it is not known whether the events were stored")
             }
@@ -125,6 +127,7 @@ impl Kind {
     fn retry_after(self) -> Option<u32> {
         match self {
             Self::InFlight | Self::Overloaded => Some(1),
+            Self::SpoolFull => Some(10),
             Self::NotReady | Self::NotStored | Self::OutcomeUnknown => Some(5),
             _ => None,
         }

@@ -1,6 +1,6 @@
 //! One request, from its headers to its answer.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -8,30 +8,28 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
-use tidemark_log::TraceContext;
-use tokio::sync::oneshot;
+use tidemark_log::{TraceContext, failpoint};
+use tidemark_spool::Error as SpoolError;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Gateway;
 use crate::answers::{Begin, Claim, Given};
 use crate::ask::Ask;
-use crate::batch::{Basis, Batch, Decided, first_id};
+use crate::batch::{Basis, Batch, Decided, first_id, keyed_id};
 use crate::body::{self, Format, Room, overloaded};
+use crate::entry;
 use crate::flow::{Received, TENANT};
 use crate::problem::{Kind, Problem, RecordError};
-use crate::publisher::Job;
 use crate::trace;
 
 /// Bodies larger than this are read on a thread of their own: a millisecond or so of work.
 const INLINE_MAX: usize = 64 << 10;
-/// How much longer than the publisher a handler waits, so that a definite answer comes first.
-const ANSWER_SLACK: Duration = Duration::from_secs(5);
 
 /// The answer to accepted records.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Accepted {
-    /// Records that are durable in the log now.
+    /// Records that are durable now.
     #[schema(example = 1)]
     accepted: usize,
     /// Their event ids, in the order of the records.
@@ -103,7 +101,7 @@ fn admit(gateway: &Gateway) -> Result<u32, Problem> {
         Problem::new(Kind::NotReady, detail)
     };
     gateway.ready().map_err(|reasons| not_ready(&reasons))?;
-    let schemas = gateway.shared.schemas.get();
+    let schemas = gateway.shared.schemas();
     schemas.map(|schemas| schemas.flow).ok_or_else(|| not_ready(&["schemas are not registered yet".to_owned()]))
 }
 
@@ -135,8 +133,11 @@ async fn off_executor<T: Send + 'static>(
 /// Takes the request's key, or finds the answer that was given to it.
 fn begin(gateway: &Gateway, ask: &Ask, body: &[u8]) -> Result<(Given, Option<Claim>), Problem> {
     let received_at = (gateway.shared.clock)();
-    let first = Given { request: ask.request_hash(body), received_at, first_id: first_id(received_at) };
-    let Some(key) = &ask.key else { return Ok((first, None)) };
+    let Some(key) = &ask.key else {
+        return Ok((Given { request: 0, received_at, first_id: first_id(received_at) }, None));
+    };
+    let request = ask.request_hash(body);
+    let first = Given { request, received_at, first_id: keyed_id(TENANT, key, request) };
     match gateway.shared.answers.begin(TENANT, key, first) {
         Begin::New(claim) => Ok((first, Some(claim))),
         Begin::Replay(given) => Ok((given, None)),
@@ -153,7 +154,7 @@ fn begin(gateway: &Gateway, ask: &Ask, body: &[u8]) -> Result<(Given, Option<Cla
 }
 
 /// Refuses a request whose records break rules, all of them or, unless it may be taken in part, one.
-fn refuse(decided: &Decided, partial: bool) -> Result<(), Problem> {
+pub(crate) fn refuse(decided: &Decided, partial: bool) -> Result<(), Problem> {
     let (records, refused) = (decided.records, decided.records_refused);
     if records == 0 {
         return Err(Problem::new(Kind::NoRecords, "there is nothing to accept; send at least one record"));
@@ -184,32 +185,68 @@ fn accepted(decided: Decided, replayed: bool) -> (Batch, Response) {
     (batch, response)
 }
 
-/// Waits until the events are durable.
+/// Waits until the events are durable in the spool. The waiting is a task of its own: a caller that goes away leaves a request
+/// that is still under way, and a repeat of it finds the key taken or answered.
 async fn publish(gateway: &Gateway, batch: Batch, claim: Option<Claim>, request: TraceContext) -> Result<(), Problem> {
-    let (reply, answer) = oneshot::channel();
-    let wait = gateway.shared.config.answer_timeout;
-    let keyed = claim.is_some();
-    let shared = &gateway.shared;
-    let span = trace::publish(&shared.spans, request, &shared.config.id, batch.len());
-    let job = Job { batch, claim, span, deadline: Instant::now() + wait, reply };
-    if !gateway.enqueue(job) {
-        return Err(overloaded("requests"));
-    }
-    match tokio::time::timeout(wait + ANSWER_SLACK, answer).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(why))) => {
-            let detail = format!("{}; nothing was accepted, send the request again", why.0);
-            Err(Problem::new(Kind::NotStored, detail))
+    let shared = Arc::clone(&gateway.shared);
+    let (records, has_key) = (batch.len(), claim.is_some());
+    let mut span = trace::publish(&shared.spans, request, &shared.producer_id(), records);
+    let keyed = claim.as_ref().map(|claim| (claim.key.as_str(), claim.given));
+    let mut entry = Vec::new();
+    entry::put(&span.context().header(), keyed, &batch, &mut entry);
+    let appended = shared.spool.append(entry, u32::try_from(records).unwrap_or(u32::MAX));
+    let stored = tokio::spawn(async move {
+        let stored = match appended {
+            Ok(answer) => answer.await.unwrap_or(Err(SpoolError::Closed)),
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(_) => {
+                failpoint::hit("spool-synced", "");
+                span.succeed();
+                if let Some(claim) = claim {
+                    claim.done();
+                }
+                shared.metrics.accepted(records);
+                Ok(())
+            }
+            Err(error) => {
+                span.fail(&error);
+                Err(error)
+            }
         }
-        Ok(Err(_)) | Err(_) => Err(unknown(keyed)),
+    });
+    let stored = stored.await.unwrap_or(Err(SpoolError::Closed));
+    stored.map_err(|error| not_stored(gateway, &error, has_key))
+}
+
+fn not_stored(gateway: &Gateway, error: &SpoolError, keyed: bool) -> Problem {
+    match error {
+        SpoolError::Full { .. } | SpoolError::Old { .. } => spool_full(gateway, error),
+        SpoolError::Disk(_) if error.no_space() => spool_full(gateway, error),
+        SpoolError::Busy => overloaded("requests"),
+        SpoolError::Unknown(_) => unknown(error, keyed),
+        SpoolError::Disk(_) | SpoolError::Closed | SpoolError::Thread(_) | SpoolError::TooLarge { .. } => {
+            let detail = format!("{error}; nothing was accepted, send the request again");
+            Problem::new(Kind::NotStored, detail)
+        }
     }
 }
 
-fn unknown(keyed: bool) -> Problem {
+fn spool_full(gateway: &Gateway, error: &SpoolError) -> Problem {
+    let behind = gateway.shared.behind().map_or_else(String::new, |why| format!("; publishing is behind: {why}"));
+    let detail = format!(
+        "{error}{behind}; nothing was accepted, send the request again after Retry-After seconds; if that lasts, look after \
+         the log, or give the spool more room (spool.max_bytes, spool.max_age_ms, its disk)"
+    );
+    Problem::new(Kind::SpoolFull, detail)
+}
+
+fn unknown(error: &SpoolError, keyed: bool) -> Problem {
     let advice = if keyed {
-        "send the same request with the same Idempotency-Key again: it takes effect once"
+        "send the same request with the same Idempotency-Key again: its events have the same ids"
     } else {
-        "sending it again may store the events twice; with an Idempotency-Key it would be safe"
+        "sending it again may store the events twice; with an Idempotency-Key they would have the same ids"
     };
-    Problem::new(Kind::OutcomeUnknown, format!("the log did not say whether it took the events; {advice}"))
+    Problem::new(Kind::OutcomeUnknown, format!("{error}; {advice}"))
 }

@@ -26,8 +26,8 @@ pub(crate) fn answered(span: &mut ActiveSpan, status: StatusCode) {
     }
 }
 
-/// The span from the moment that `records` events wait for a commit until the log has them, as part of `request`. The events
-/// carry its context.
+/// The span from the moment that `records` events wait for the disk until they are durable, as part of `request`. The events
+/// carry its context, so that whoever consumes them goes on from here.
 pub(crate) fn publish(spans: &Arc<dyn Spans>, request: TraceContext, gateway: &str, records: usize) -> ActiveSpan {
     let mut span = ActiveSpan::begin(spans, Some(request), Kind::Producer, format!("send {FLOWS_TOPIC}"));
     span.set("messaging.operation.name", "send");
@@ -35,6 +35,6 @@ pub(crate) fn publish(spans: &Arc<dyn Spans>, request: TraceContext, gateway: &s
     span.set("messaging.destination.name", FLOWS_TOPIC);
     span.set("messaging.client.id", gateway.to_owned());
     span.set("messaging.batch.message_count", i64::try_from(records).unwrap_or(i64::MAX));
-    span.fail(&"the log did not say that it took the events"); // unless it says so later
+    span.fail(&"the spool did not say that it took the events"); // unless it says so later
     span
 }

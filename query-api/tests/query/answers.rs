@@ -239,7 +239,10 @@ async fn progress_accounts_for_every_record() {
     let p = f.get("/v1/progress").await.json();
     let stages = ["received", "accepted", "folded", "served", "late_folded"].map(|k| p[k].as_i64().unwrap());
     assert_eq!(stages, [100, 99, 85, 85, 4]);
-    assert_eq!(p["dropped"], serde_json::json!({"dead_lettered": 1, "duplicates": 5, "filtered": 2, "held": 3, "sealed_out": 4}));
+    assert_eq!(
+        p["dropped"],
+        serde_json::json!({"dead_lettered": 1, "duplicates": 5, "filtered": 2, "held": 3, "sealed_out": 4})
+    );
     assert_eq!(p["watermark_delay_ms"], 25 * 60_000);
     assert_eq!(p["holding"]["hour"], NOW_HOUR);
     assert_eq!(p["holding"]["topic"], "flows.observed");

@@ -161,6 +161,7 @@ async fn counts_are_rendered_for_prometheus() {
     let bench = Bench::new();
     bench.post(JSON, flow().to_string()).await;
     bench.post(JSON, flow_with("bytes_tx", json!(1.5)).to_string()).await;
+    bench.stored();
     let text = bench.metrics();
     for line in [
         "tidemark_gateway_requests_total 2",
@@ -172,7 +173,12 @@ async fn counts_are_rendered_for_prometheus() {
         "tidemark_gateway_commit_duration_seconds_count 1",
         "tidemark_gateway_commit_duration_seconds_bucket{le=\"+Inf\"} 1",
         "tidemark_gateway_requests_in_flight 0",
-        "tidemark_gateway_queue_requests 0",
+        "tidemark_gateway_records_published_total 1",
+        "tidemark_spool_records 0",
+        "tidemark_spool_entries_total 1",
+        "tidemark_spool_append_duration_seconds_count 1",
+        "tidemark_spool_sync_duration_seconds_bucket{le=\"+Inf\"} 1",
+        "tidemark_spool_damaged_entries_total{kind=\"damaged\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
     }
@@ -185,7 +191,7 @@ fn the_description_is_openapi_3_1_of_the_served_paths() {
     let paths: Vec<_> = api["paths"].as_object().unwrap().keys().collect();
     assert_eq!(paths, ["/v1/events/{type}", "/v1/flows"]);
     let post = &api["paths"]["/v1/flows"]["post"];
-    for status in ["202", "400", "408", "409", "413", "415", "422", "503"] {
+    for status in ["202", "400", "408", "409", "413", "415", "422", "503", "507"] {
         assert!(post["responses"][status].is_object(), "{status}: {post}");
     }
     for kind in [JSON, NDJSON, AVRO] {

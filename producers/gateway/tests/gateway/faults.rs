@@ -1,17 +1,21 @@
 //! A log that fails on demand.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidemark_gateway::GatewayConfig;
+use serde_json::json;
+use tidemark_gateway::answers::ANSWERS_KEPT_MS;
+use tidemark_gateway::{FLOWS_TOPIC, GatewayConfig};
 use tidemark_log::{
-    At, Error, GroupOffset, Log, Member, MemberConfig, Produce, Producer, Reader, TopicPartition, TopicSpec,
+    At, Error, GroupOffset, Log, Member, MemberConfig, Outgoing, Produce, Producer, Reader, Sink, TopicPartition,
+    TopicSpec,
 };
 
 use crate::support::*;
 
+#[derive(Clone, Copy)]
 enum Fault {
     /// Nothing happens, and that is known.
     Refused,
@@ -21,27 +25,25 @@ enum Fault {
     RequestLost,
     /// Somebody else has the id.
     Fenced,
-    /// Waits for the other end to be dropped, then goes on.
-    Held(Receiver<()>),
 }
 
 #[derive(Default)]
 struct Faults {
     /// What the next commits meet, last first.
     commits: Mutex<Vec<Fault>>,
-    /// Whether no producer can be made.
+    /// Whether nothing answers.
     cut: AtomicBool,
+    /// Records with this text are refused for good.
+    poison: Mutex<Option<&'static str>>,
 }
 
 impl Faults {
-    fn next(&self, fault: Fault) {
-        self.commits.lock().unwrap().push(fault);
+    fn reach(&self) -> Result<(), Error> {
+        if self.cut.load(SeqCst) { Err(Error::Retriable("cut off".to_owned())) } else { Ok(()) }
     }
 
-    fn hold(&self) -> Sender<()> {
-        let (release, held) = channel();
-        self.next(Fault::Held(held));
-        release
+    fn next(&self, fault: Fault) {
+        self.commits.lock().unwrap().push(fault);
     }
 }
 
@@ -59,7 +61,7 @@ impl Producer for FaultyProducer {
     fn commit(&mut self, produce: Produce<'_>) -> Result<(), Error> {
         let fault = self.faults.commits.lock().unwrap().pop();
         match fault {
-            None => self.producer.commit(produce),
+            None => self.refusing(produce),
             Some(Fault::Refused) => Err(Error::Retriable("refused".to_owned())),
             Some(Fault::RequestLost) => Err(Error::Indefinite("request lost".to_owned())),
             Some(Fault::Fenced) => Err(Error::Fenced("by another".to_owned())),
@@ -67,22 +69,45 @@ impl Producer for FaultyProducer {
                 self.producer.commit(produce)?;
                 Err(Error::Indefinite("answer lost".to_owned()))
             }
-            Some(Fault::Held(held)) => {
-                let _ = held.recv();
-                self.producer.commit(produce)
-            }
         }
+    }
+}
+
+impl FaultyProducer {
+    fn refusing(&mut self, produce: Produce<'_>) -> Result<(), Error> {
+        self.faults.reach()?;
+        let poison = *self.faults.poison.lock().unwrap();
+        self.producer.commit(&mut |sink| produce(&mut Refusing { sink, poison }))
+    }
+}
+
+struct Refusing<'s> {
+    sink: &'s mut dyn Sink,
+    poison: Option<&'static str>,
+}
+
+impl Sink for Refusing<'_> {
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
+        let value = record.value.unwrap_or_default();
+        let poisoned = |text: &str| value.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+        if record.topic == FLOWS_TOPIC && self.poison.is_some_and(poisoned) {
+            return Err(Error::Invalid("too large, says the log".to_owned()));
+        }
+        self.sink.send(record)
     }
 }
 
 impl Log for FaultyLog {
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), Error> {
+        self.faults.reach()?;
         self.log.create_topics(topics)
     }
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
+        self.faults.reach()?;
         self.log.partitions(topic)
     }
     fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, Error> {
+        self.faults.reach()?;
         self.log.offsets(partitions, at)
     }
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error> {
@@ -95,22 +120,34 @@ impl Log for FaultyLog {
         self.log.member(config)
     }
     fn reader(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>, Error> {
+        self.faults.reach()?;
         self.log.reader(from)
     }
     fn producer(&self, id: &str) -> Result<Box<dyn Producer>, Error> {
-        if self.faults.cut.load(SeqCst) {
-            return Err(Error::Retriable("cut off".to_owned()));
-        }
+        self.faults.reach()?;
         let producer = self.log.producer(id)?;
         Ok(Box::new(FaultyProducer { producer, faults: Arc::clone(&self.faults) }))
     }
 }
 
 fn bench() -> (Bench, Arc<Faults>) {
+    bench_with(|_| {})
+}
+
+fn bench_with(set: impl FnOnce(&mut GatewayConfig)) -> (Bench, Arc<Faults>) {
     let faults = Arc::new(Faults::default());
     let given = Arc::clone(&faults);
-    (Bench::over(|log| Arc::new(FaultyLog { log, faults: given })), faults)
+    (Bench::with(|log| Arc::new(FaultyLog { log, faults: given }), set), faults)
 }
+
+impl Faults {
+    fn cut(&self, cut: bool) {
+        self.cut.store(cut, SeqCst);
+    }
+}
+
+const JUST_JSON: &[(&str, &str)] = &[("content-type", JSON)];
+const KEYED: &[(&str, &str)] = &[("content-type", JSON), ("idempotency-key", "k")];
 
 #[tokio::test]
 async fn a_failed_commit_is_made_good_exactly_once() {
@@ -127,126 +164,300 @@ async fn a_failed_commit_is_made_good_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_repeat_while_the_first_is_under_way_is_told_to_wait() {
+async fn a_gateway_cut_off_from_its_log_takes_records_and_publishes_them_in_order_once() {
     let (bench, faults) = bench();
-    let release = faults.hold();
-    let first = spawn(&bench, KEYED);
-    held(&faults).await;
-    let repeat = bench.send("/v1/flows", KEYED, flow().to_string()).await;
-    assert_eq!((repeat.status.as_u16(), repeat.code()), (409, "in_flight"));
-    assert_eq!(repeat.headers["retry-after"], "1");
-    drop(release);
-    assert_eq!(first.await.unwrap().ids().len(), 1);
-    assert_eq!(bench.stored().len(), 1);
+    faults.cut(true);
+    let mut ids = Vec::new();
+    for at in 0..50 {
+        let id = |n| flow_with("event_id", format!("00000000-0000-7000-8000-{:012}", 2 * at + n).into());
+        ids.extend(bench.post(JSON, json!([id(0), id(1)]).to_string()).await.ids());
+    }
+    until("the reason", || bench.gateway.note().is_some_and(|note| note.contains("cut off")));
+    assert!(bench.gateway.ready().is_ok(), "behind, but ready");
+    let status = bench.gateway.status();
+    assert_eq!(status["spool"]["records"], 100);
+    assert!(status["spool"]["last_error"].as_str().unwrap().contains("cut off"), "{status}");
+    bench.now.fetch_add(90_000, SeqCst);
+    assert_eq!(bench.gateway.status()["spool"]["oldest_age_ms"], 90_000);
+    faults.cut(false);
+    let stored = bench.stored();
+    ids.sort();
+    assert_eq!(stored.iter().map(|flow| flow.event_id.clone()).collect::<Vec<_>>(), ids);
+    assert!(in_order(&bench), "in each partition as they were taken");
+    until("no reason", || bench.gateway.note().is_none());
+}
+
+/// Whether the ids of each partition count up.
+fn in_order(bench: &Bench) -> bool {
+    let partitions: Vec<_> = (0..PARTITIONS).map(|p| (TopicPartition::new(FLOWS_TOPIC, p), 0)).collect();
+    let ends =
+        bench.log.offsets(&partitions.iter().map(|(p, _)| p.clone()).collect::<Vec<_>>(), At::StableEnd).unwrap();
+    let mut reader = bench.log.reader(&partitions).unwrap();
+    let mut ids = vec![Vec::new(); PARTITIONS as usize];
+    until("read", || {
+        reader
+            .poll(Duration::from_millis(10), &mut |batch| {
+                let id = |record: &tidemark_log::Record<'_>| record.headers.get("ce_id").unwrap().to_vec();
+                ids[batch.partition as usize].extend(batch.records.iter().map(id));
+            })
+            .unwrap();
+        partitions.iter().zip(&ends).all(|((p, _), end)| reader.position(p).unwrap() >= *end)
+    });
+    ids.iter().all(|ids| ids.is_sorted())
 }
 
 #[tokio::test]
-async fn requests_that_wait_share_the_next_commit() {
+async fn a_gateway_that_is_started_without_its_log_and_registry_takes_records() {
     let (bench, faults) = bench();
-    let release = faults.hold();
-    let mut posts = vec![spawn(&bench, JUST_JSON)];
-    held(&faults).await;
-    posts.extend((0..9).map(|_| spawn(&bench, JUST_JSON)));
-    wait_for(&bench, "tidemark_gateway_queue_requests 9\n").await;
-    drop(release);
-    for post in posts {
-        assert_eq!(post.await.unwrap().status, 202);
+    bench.post(JSON, flow().to_string()).await;
+    bench.stored();
+    faults.cut(true);
+    bench.registry.down.store(true, SeqCst);
+    let bench = bench.reopen(|_| {});
+    ready(&bench.gateway);
+    for _ in 0..3 {
+        assert_eq!(bench.post(JSON, flow().to_string()).await.status, 202);
     }
-    assert!(bench.metrics().contains("tidemark_gateway_commit_duration_seconds_count 2\n"), "{}", bench.metrics());
-}
-
-const JUST_JSON: &[(&str, &str)] = &[("content-type", JSON)];
-const KEYED: &[(&str, &str)] = &[("content-type", JSON), ("idempotency-key", "k")];
-
-fn spawn(bench: &Bench, headers: &'static [(&str, &str)]) -> tokio::task::JoinHandle<Answer> {
-    let gateway = Arc::clone(&bench.gateway);
-    tokio::spawn(async move { send(&gateway, "/v1/flows", headers, flow().to_string()).await })
-}
-
-/// Waits until a commit has met the fault that was set for it.
-async fn held(faults: &Faults) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !faults.commits.lock().unwrap().is_empty() {
-        assert!(std::time::Instant::now() < deadline, "no commit came");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-async fn wait_for(bench: &Bench, line: &str) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !bench.metrics().contains(line) {
-        assert!(std::time::Instant::now() < deadline, "{line} {}", bench.metrics());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    bench.gateway.stop();
+    // The first one is counted too: that it is published stands in the log alone.
+    assert_eq!(waiting(&bench.gateway), 4, "a stop leaves what it cannot publish");
+    let bench = bench.reopen(|_| {});
+    faults.cut(false);
+    assert_eq!(bench.stored().len(), 4);
 }
 
 #[tokio::test]
-async fn what_the_log_never_took_is_refused_for_sure_and_the_key_is_free_again() {
-    never_taken(false).await;
-}
-
-#[tokio::test]
-async fn a_gateway_cut_off_from_its_log_comes_back() {
-    never_taken(true).await;
-}
-
-async fn never_taken(cut: bool) {
-    let (bench, faults) = bench();
-    let config = GatewayConfig {
-        id: "impatient".to_owned(),
-        answer_timeout: Duration::from_millis(400),
-        ..GatewayConfig::default()
-    };
-    let gateway = start(&bench.log, &bench.registry, &bench.now, config);
-    ready(&gateway);
-    (0..100).for_each(|_| faults.next(Fault::Refused));
-    faults.cut.store(cut, SeqCst);
-    let refused = send(&gateway, "/v1/flows", KEYED, flow().to_string()).await;
-    assert_eq!((refused.status.as_u16(), refused.code()), (503, "not_stored"), "{}", refused.body);
-    assert_eq!(refused.headers["retry-after"], "5");
-    assert_eq!(bench.stored().len(), 0);
-    faults.commits.lock().unwrap().clear();
-    faults.cut.store(false, SeqCst);
-    ready(&gateway);
-    assert_eq!(send(&gateway, "/v1/flows", KEYED, flow().to_string()).await.status, 202);
-    assert_eq!(bench.stored().len(), 1);
-}
-
-#[tokio::test]
-async fn without_a_registry_the_gateway_is_not_ready_and_says_why() {
+async fn a_first_start_without_a_registry_is_not_ready_and_says_why() {
     let bench = Bench::new();
     let registry = Arc::new(TestRegistry::default());
     registry.down.store(true, SeqCst);
-    let config = GatewayConfig { id: "early".to_owned(), ..GatewayConfig::default() };
-    let gateway = start(&bench.log, &registry, &bench.now, config);
+    let gateway = start(&bench.log, &registry, &bench.now, bench.another("early"));
     until("the reason", || gateway.ready().is_err_and(|reasons| reasons.concat().contains("switched off")));
-    let answer = send(&gateway, "/v1/flows", &[("content-type", JSON)], flow().to_string()).await;
+    let answer = send(&gateway, "/v1/flows", JUST_JSON, flow().to_string()).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "not_ready"));
-    assert!(answer.body["detail"].as_str().unwrap().contains("registry"), "{}", answer.body);
+    assert!(answer.body["detail"].as_str().unwrap().contains("registered"), "{}", answer.body);
     registry.down.store(false, SeqCst);
     ready(&gateway);
 }
 
 #[tokio::test]
-async fn an_outcome_that_stays_unknown_is_settled_by_a_repeat_with_the_same_key() {
-    for (fault, replayed) in [(Fault::AnswerLost, true), (Fault::RequestLost, false)] {
+async fn a_commit_in_doubt_over_a_restart_is_settled_by_its_position() {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (bench, faults) = bench();
+        bench.post(JSON, flow().to_string()).await;
+        bench.stored();
         faults.next(fault);
-        faults.cut.store(true, SeqCst);
-        let first = spawn(&bench, KEYED);
-        wait_for(&bench, "tidemark_gateway_commits_failed_total 1\n").await;
-        let repeat = bench.send("/v1/flows", KEYED, flow().to_string()).await;
-        assert_eq!(repeat.status, 503, "not ready while in doubt");
-        let gateway = Arc::clone(&bench.gateway);
-        tokio::task::spawn_blocking(move || gateway.stop()).await.unwrap();
-        let unknown = first.await.unwrap();
-        assert_eq!((unknown.status.as_u16(), unknown.code()), (503, "outcome_unknown"));
-        assert!(unknown.body["detail"].as_str().unwrap().contains("same Idempotency-Key"), "{}", unknown.body);
-        faults.cut.store(false, SeqCst);
-        let next = start(&bench.log, &bench.registry, &bench.now, GatewayConfig::default());
-        ready(&next);
-        let repeat = send(&next, "/v1/flows", KEYED, flow().to_string()).await;
-        assert_eq!((repeat.status.as_u16(), repeat.headers.contains_key("idempotency-replayed")), (202, replayed));
-        assert_eq!(bench.stored().len(), 1);
+        let body = json!([flow(), flow(), flow()]).to_string();
+        assert_eq!(bench.send("/v1/flows", KEYED, body.clone()).await.ids().len(), 3);
+        until("the doubt", || bench.metrics().contains("commits_failed_total 1\n"));
+        faults.cut(true);
+        let bench = bench.reopen(|_| {});
+        faults.cut(false);
+        ready(&bench.gateway);
+        let repeat = bench.send("/v1/flows", KEYED, body).await;
+        assert_eq!(repeat.headers["idempotency-replayed"], "true");
+        assert_eq!(bench.stored().len(), 4);
     }
+}
+
+#[tokio::test]
+async fn keys_are_known_after_a_restart_without_the_log_also_of_entries_that_are_gone() {
+    // Eight segments of 8 KiB: the first entries are deleted soon.
+    let small = |config: &mut GatewayConfig| config.spool.max_bytes = 64 << 10;
+    let (bench, faults) = bench_with(small);
+    let body = |at: usize| json!(vec![flow_with("bytes_tx", at.into()); 20]).to_string();
+    let key = |at: usize| format!("key-{at}");
+    let mut first = Vec::new();
+    for at in 0..20 {
+        let headers = [("content-type", JSON), ("idempotency-key", &key(at))];
+        first.push(bench.send("/v1/flows", &headers, body(at)).await);
+    }
+    assert_eq!(bench.stored().len(), 400);
+    let segments = |bench: &Bench| {
+        let dir = bench.dir.as_ref().unwrap().path().join("spool");
+        let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".segment")).count()
+    };
+    assert!(segments(&bench) <= 2, "{} segments", segments(&bench));
+    faults.cut(true);
+    let mut bench = bench;
+    for _ in 0..2 {
+        bench = bench.reopen(small);
+        ready(&bench.gateway);
+        for (at, first) in first.iter().enumerate() {
+            let headers = [("content-type", JSON), ("idempotency-key", &key(at))];
+            let again = bench.send("/v1/flows", &headers, body(at)).await;
+            assert_eq!((again.status.as_u16(), &again.body), (202, &first.body), "{at}");
+            assert_eq!(again.headers["idempotency-replayed"], "true");
+        }
+    }
+    bench.now.fetch_add(ANSWERS_KEPT_MS, SeqCst);
+    let bench = bench.reopen(small);
+    faults.cut(false);
+    ready(&bench.gateway);
+    let headers = [("content-type", JSON), ("idempotency-key", &key(0))];
+    assert!(!bench.send("/v1/flows", &headers, body(0)).await.headers.contains_key("idempotency-replayed"));
+}
+
+#[tokio::test]
+async fn a_full_spool_answers_507_loses_nothing_and_takes_again_after_it_has_drained() {
+    let (bench, faults) = bench_with(|config| config.spool.max_bytes = 64 << 10);
+    faults.cut(true);
+    let (accepted, full) = fill(&bench).await;
+    assert!((300..1_000).contains(&accepted.len()), "{}", accepted.len());
+    assert_eq!((full.status.as_u16(), full.code()), (507, "spool_full"));
+    assert_eq!(full.headers["retry-after"], "10");
+    let detail = full.body["detail"].as_str().unwrap();
+    assert!(detail.contains("65536") && detail.contains("cut off") && detail.contains("spool.max_bytes"), "{detail}");
+    faults.cut(false);
+    let stored: Vec<_> = bench.stored().into_iter().map(|flow| flow.event_id).collect();
+    assert_eq!(stored, accepted);
+    assert_eq!(bench.post(JSON, flow().to_string()).await.status, 202);
+}
+
+/// Posts until that is refused: the ids that were accepted, sorted, and the refusal.
+async fn fill(bench: &Bench) -> (Vec<String>, Answer) {
+    let mut accepted = Vec::new();
+    let full = loop {
+        let answer = bench.post(JSON, json!(vec![flow(); 5]).to_string()).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        accepted.extend(answer.ids());
+    };
+    accepted.sort();
+    (accepted, full)
+}
+
+#[tokio::test]
+async fn events_that_wait_too_long_stop_the_intake() {
+    let (bench, faults) = bench();
+    faults.cut(true);
+    bench.post(JSON, flow().to_string()).await;
+    bench.now.fetch_add(24 * 3_600_000 + 1, SeqCst);
+    let old = bench.post(JSON, flow().to_string()).await;
+    assert_eq!((old.status.as_u16(), old.code()), (507, "spool_full"));
+    faults.cut(false);
+    bench.stored();
+    let late = flow_with("observed_at", bench.now.load(SeqCst).into());
+    assert_eq!(bench.post(JSON, late.to_string()).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_disk_without_room_answers_507_and_loses_nothing() {
+    let disk = tempfile::tempdir().unwrap();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tidemark-test"])
+        .arg(disk.path())
+        .status();
+    if !mount.is_ok_and(|status| status.success()) {
+        eprintln!("a file system can only be mounted as root; the spool's own tests inject the fault instead");
+        return;
+    }
+    let _mounted = Mounted(disk.path().to_owned());
+    let dir = disk.path().join("spool");
+    let (bench, faults) = bench_with(|config| config.spool.dir = dir);
+    faults.cut(true);
+    let (mut accepted, full) = fill(&bench).await;
+    assert_eq!((full.status.as_u16(), full.code()), (507, "spool_full"), "{}", full.body);
+    assert!(full.body["detail"].as_str().unwrap().contains("No space left"), "{}", full.body);
+    assert!(accepted.len() > 3_000, "{}", accepted.len());
+    faults.cut(false);
+    assert_eq!(bench.stored().into_iter().map(|flow| flow.event_id).collect::<Vec<_>>(), accepted);
+    // Published segments are deleted, and there is room again.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let again = loop {
+        let answer = bench.post(JSON, flow().to_string()).await;
+        assert!(std::time::Instant::now() < deadline, "{}", answer.body);
+        if answer.status == 202 {
+            break answer;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    accepted.extend(again.ids());
+    assert_eq!(bench.stored().len(), accepted.len());
+    bench.gateway.stop();
+}
+
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_the_log_refuses_for_good_is_set_aside_and_the_others_go_on() {
+    let (bench, faults) = bench();
+    *faults.poison.lock().unwrap() = Some("poison");
+    faults.cut(true);
+    let mut expected = HashSet::new();
+    for at in 0..40 {
+        let app = if at == 13 || at == 14 { "poison" } else { "web" };
+        let flows = json!([flow(), flow_with("src_app", app.into()), flow()]).to_string();
+        let ids = bench.post(JSON, flows).await.ids();
+        expected.extend(ids.into_iter().enumerate().filter(|(n, _)| *n != 1 || app == "web").map(|(_, id)| id));
+    }
+    faults.cut(false);
+    let stored: Vec<_> = bench.stored().into_iter().map(|flow| flow.event_id).collect();
+    assert_eq!((stored.len(), stored.into_iter().collect::<HashSet<_>>()), (118, expected));
+    assert!(bench.metrics().contains("tidemark_gateway_records_set_aside_total 2\n"), "{}", bench.metrics());
+    let file = std::fs::read_to_string(bench.dir.as_ref().unwrap().path().join("spool/refused.ndjson")).unwrap();
+    let lines: Vec<serde_json::Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0]["why"].as_str().unwrap().contains("too large") && lines[0]["event_id"].is_string());
+}
+
+#[tokio::test]
+async fn a_log_that_refuses_every_event_is_waited_for() {
+    let (bench, faults) = bench();
+    *faults.poison.lock().unwrap() = Some("web");
+    for _ in 0..10 {
+        bench.post(JSON, flow().to_string()).await;
+    }
+    until("the reason", || bench.gateway.note().is_some_and(|note| note.contains("refuses events")));
+    *faults.poison.lock().unwrap() = None;
+    assert_eq!(bench.stored().len(), 10);
+    assert!(bench.metrics().contains("tidemark_gateway_records_set_aside_total 0\n"));
+    let file = std::fs::read_to_string(bench.dir.as_ref().unwrap().path().join("spool/refused.ndjson")).unwrap();
+    assert_eq!(file.lines().count(), 3, "after three in a row it is the log's fault");
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_refused_by_name() {
+    let bench = Bench::new();
+    let registry: Arc<dyn tidemark_schemas::registry::Registry> = Arc::clone(&bench.registry) as _;
+    let spans = Arc::new(tidemark_log::span::NoSpans);
+    let (log, config) = (Arc::clone(&bench.log), bench.another("spool"));
+    let refused = tidemark_gateway::Gateway::start(log, registry, config, Arc::new(|| 0), spans);
+    let error = refused.err().expect("refused").to_string();
+    assert!(error.contains("in use") && error.contains("/spool"), "{error}");
+}
+
+#[tokio::test]
+async fn damage_is_told_and_the_rest_is_published() {
+    let (bench, faults) = bench();
+    faults.cut(true);
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.extend(bench.post(JSON, flow().to_string()).await.ids());
+    }
+    bench.gateway.stop();
+    let dir = bench.dir.as_ref().unwrap().path().join("spool");
+    let segment = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment.filter(|path| path.extension().is_some_and(|ext| ext == "segment")).max().unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let third = bytes.windows(36).position(|text| text == ids[2].as_bytes()).unwrap();
+    bytes[third] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let bench = bench.reopen(|_| {});
+    faults.cut(false);
+    let stored: Vec<_> = bench.stored().into_iter().map(|flow| flow.event_id).collect();
+    ids.remove(2);
+    ids.sort();
+    assert_eq!(stored, ids);
+    let damage = bench.gateway.status()["spool"]["damage"][0].clone();
+    assert_eq!((&damage["kind"], &damage["entries_max"]), (&json!("damaged"), &json!(1)));
+    assert!(bench.metrics().contains("tidemark_spool_damaged_entries_total{kind=\"damaged\"} 1\n"));
 }

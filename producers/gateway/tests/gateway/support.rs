@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
-use tidemark_gateway::{FLOWS_TOPIC, Gateway, GatewayConfig, router};
+use tidemark_gateway::{FLOWS_TOPIC, Gateway, GatewayConfig, SpoolConfig, router};
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::span::NoSpans;
 use tidemark_log::{At, Cleanup, Log, TopicPartition, TopicSpec};
@@ -123,6 +123,22 @@ pub(crate) fn ready(gateway: &Gateway) {
     until("ready", || gateway.ready().is_ok());
 }
 
+/// Waits until nothing is left to publish.
+pub(crate) fn drained(gateway: &Gateway) {
+    until("drained", || waiting(gateway) == 0);
+}
+
+/// Records in the spool.
+pub(crate) fn waiting(gateway: &Gateway) -> u64 {
+    gateway.status()["spool"]["records"].as_u64().unwrap()
+}
+
+pub(crate) fn metrics(gateway: &Gateway) -> String {
+    let mut text = String::new();
+    gateway.render(&mut text);
+    text
+}
+
 impl Bench {
     pub(crate) fn new() -> Self {
         Self::over(|log| log)
@@ -130,14 +146,36 @@ impl Bench {
 
     /// With the log wrapped in something.
     pub(crate) fn over(wrap: impl FnOnce(Arc<dyn Log>) -> Arc<dyn Log>) -> Self {
+        Self::with(wrap, |_| {})
+    }
+
+    /// With the log wrapped in something, and another configuration.
+    pub(crate) fn with(wrap: impl FnOnce(Arc<dyn Log>) -> Arc<dyn Log>, set: impl FnOnce(&mut GatewayConfig)) -> Self {
         let dir = TempDir::new().unwrap();
         let now = Arc::new(AtomicI64::new(NOW));
         let registry = Arc::new(TestRegistry::default());
-        let log = wrap(open(dir.path(), &now));
-        let config = GatewayConfig { answer_timeout: Duration::from_secs(10), ..GatewayConfig::default() };
+        let log = wrap(open(&dir.path().join("log"), &now));
+        let mut config = GatewayConfig::new(SpoolConfig::new(dir.path().join("spool")));
+        set(&mut config);
         let gateway = start(&log, &registry, &now, config);
         ready(&gateway);
         Self { dir: Some(dir), log, gateway, registry, now }
+    }
+
+    /// Stops the gateway, looks into its directory, and starts it again on the same log.
+    pub(crate) fn reopen(self, set: impl FnOnce(&mut GatewayConfig)) -> Self {
+        let Self { dir, log, gateway, registry, now } = self;
+        gateway.stop();
+        drop(gateway);
+        let mut config = GatewayConfig::new(SpoolConfig::new(dir.as_ref().unwrap().path().join("spool")));
+        set(&mut config);
+        let gateway = start(&log, &registry, &now, config);
+        Self { dir, log, gateway, registry, now }
+    }
+
+    /// The configuration of another gateway.
+    pub(crate) fn another(&self, name: &str) -> GatewayConfig {
+        GatewayConfig::new(SpoolConfig::new(self.dir.as_ref().unwrap().path().join(name)))
     }
 
     /// Ends the process, as it were, and starts it again on the same directory.
@@ -147,8 +185,8 @@ impl Bench {
         self.gateway.stop();
         drop(self);
         let dir = dir.unwrap();
-        let log = open(dir.path(), &now);
-        let gateway = start(&log, &registry, &now, GatewayConfig::default());
+        let log = open(&dir.path().join("log"), &now);
+        let gateway = start(&log, &registry, &now, GatewayConfig::new(SpoolConfig::new(dir.path().join("spool"))));
         ready(&gateway);
         Self { dir: Some(dir), log, gateway, registry, now }
     }
@@ -161,15 +199,14 @@ impl Bench {
         send(&self.gateway, path, headers, body).await
     }
 
-    /// All flows in the log, sorted by event id.
+    /// All flows in the log once the gateway has published what it took, sorted by event id.
     pub(crate) fn stored(&self) -> Vec<Stored> {
+        drained(&self.gateway);
         stored(&*self.log)
     }
 
     pub(crate) fn metrics(&self) -> String {
-        let mut text = String::new();
-        self.gateway.metrics().render(&mut text);
-        text
+        metrics(&self.gateway)
     }
 }
 
