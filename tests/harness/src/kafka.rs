@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::jars::{self, KAFKA};
 use crate::port::free_port;
 use crate::process::Server;
-use crate::{Error, probe};
+use crate::{Error, Proxy, probe};
 
 /// Up in about 5 s on two free cores; the rest is for a machine that compiles at the same time.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -58,25 +58,44 @@ num.io.threads=4
 pub struct Kafka {
     server: Server,
     bootstrap: String,
+    proxied: Option<String>,
 }
 
 impl Kafka {
     /// Starts a broker on free loopback ports and waits until it answers metadata requests. `properties` are broker
-    /// properties that come after, so win over, the harness's own: `("advertised.listeners", "PLAINTEXT://127.0.0.1:1234")`
-    /// puts a proxy in front.
+    /// properties that come after, so win over, the harness's own.
     ///
     /// # Errors
     /// Its jars cannot be had, or it does not come up within two minutes.
     pub fn start(properties: &[(&str, &str)]) -> Result<Self, Error> {
+        Self::launch(properties, None)
+    }
+
+    /// As [`Kafka::start`], with a second listener that tells its clients to come by `proxy`, which is set to forward to it.
+    /// Clients of [`Kafka::bootstrap`] go straight to the broker, as it does itself; those of the proxy's address go through
+    /// the proxy with every request.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`].
+    pub fn start_behind(proxy: &Proxy, properties: &[(&str, &str)]) -> Result<Self, Error> {
+        let kafka = Self::launch(properties, Some(proxy.port()))?;
+        kafka.proxied.iter().for_each(|listener| proxy.forward_to(listener));
+        Ok(kafka)
+    }
+
+    fn launch(properties: &[(&str, &str)], proxy: Option<u16>) -> Result<Self, Error> {
         let mut server = Server::new("kafka")?;
         let port = free_port().map_err(Error::io("binding a port on", "127.0.0.1"))?;
         let controller = free_port().map_err(Error::io("binding a port on", "127.0.0.1"))?;
+        let behind = free_port().map_err(Error::io("binding a port on", "127.0.0.1"))?;
         let config = server.dir().join("server.properties");
-        let text = properties_file(server.dir(), port, controller, properties);
+        let mut text = properties_file(server.dir(), port, controller, properties);
+        text.extend(proxy.map(|proxy| second_listener(port, controller, behind, proxy)));
         std::fs::write(&config, text).map_err(Error::io("writing", &config))?;
         format_storage(&config)?;
         server.set_command(broker_command(&config)?);
-        let mut kafka = Self { server, bootstrap: format!("127.0.0.1:{port}") };
+        let proxied = proxy.map(|_| format!("127.0.0.1:{behind}"));
+        let mut kafka = Self { server, bootstrap: format!("127.0.0.1:{port}"), proxied };
         kafka.restart()?;
         Ok(kafka)
     }
@@ -152,6 +171,16 @@ fn properties_file(dir: &Path, port: u16, controller: u16, properties: &[(&str, 
         text.push_str(&format!("{name}={value}\n"));
     }
     text
+}
+
+/// A listener on port `behind` whose clients are told that the broker is at port `proxy`.
+fn second_listener(port: u16, controller: u16, behind: u16, proxy: u16) -> String {
+    format!(
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},PROXIED://127.0.0.1:{behind}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy}\n"
+    )
 }
 
 fn format_storage(config: &Path) -> Result<(), Error> {

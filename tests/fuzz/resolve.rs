@@ -1,0 +1,41 @@
+//! Data of strangers' schemas, read as one of ours: `kind, schema, NUL, datum`. What comes out is a record of ours in its one
+//! form; where Apache's library resolves it too, it says the same.
+
+use crate::corpus::fuzz;
+use crate::datum::{KINDS, apache, apaches, schemas, without_uuid};
+use tidemark_schemas::resolve::{Plan, parse};
+
+fn check(input: &[u8]) -> Result<(), String> {
+    let Some((kind, rest)) = input.split_first() else { return Ok(()) };
+    let (schema, datum) = rest.split_at(rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len()));
+    let datum = datum.get(1..).unwrap_or_default();
+    let kind = usize::from(*kind) % KINDS.len();
+    let (reader, (ours, again)) = (&schemas()[kind], &KINDS[kind]);
+    let Ok(text) = std::str::from_utf8(schema) else { return Ok(()) };
+    let Ok(writer) = parse(text) else { return Ok(()) };
+    let plan = Plan::new(&writer, reader, true);
+    let mut out = Vec::new();
+    if plan.run(datum, &mut out).is_err() {
+        return Ok(());
+    }
+    if plan.refusal().is_some() {
+        return Err("data were read that the plan refuses".into());
+    }
+    let read = again(&out).map_err(|error| format!("what was resolved is no {}: {error}", ours.name))?;
+    if read != out {
+        return Err(format!("what was resolved to {} has another form: {out:02x?}, {read:02x?}", ours.name));
+    }
+    let theirs = parse(&without_uuid(text)).and_then(|writer| apache(&writer, Some(&apaches()[kind]), datum));
+    let ours = apache(&apaches()[kind], None, &out).map_err(|error| format!("{out:02x?} is not read: {error}"))?;
+    match theirs {
+        Ok(theirs) if theirs != ours => Err(format!("apache-avro resolves to {theirs:?}, we to {ours:?}")),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn data_of_other_schemas() {
+    schemas();
+    apaches();
+    fuzz("resolve", check);
+}
