@@ -243,7 +243,7 @@ impl World {
             if moved {
                 return since.elapsed();
             }
-            assert!(since.elapsed() < PATIENCE, "no progress in {PATIENCE:?}:\n{}", self.logs());
+            assert!(since.elapsed() < PATIENCE, "no progress in {PATIENCE:?}:\n{}{}", self.left(), self.logs());
             std::thread::sleep(LOOK_EVERY);
         }
     }

@@ -222,7 +222,7 @@ pub trait Member: Send {
     /// Answers [`Event::Revoking`] and [`Event::Lost`]: let the partitions go.
     fn release(&mut self) -> Result<(), Error>;
 
-    /// Stops or goes on reading some of the owned partitions; membership is kept.
+    /// Stops or goes on reading some of the owned partitions; membership is kept. A pause ends with its assignment.
     fn pause(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<(), Error>;
 
     /// Where the next record would be read from: past everything handed over *and* past control markers.

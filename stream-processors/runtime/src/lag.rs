@@ -21,7 +21,12 @@ pub(crate) fn ask(plan: &Plan, log: &dyn Log, metrics: &Metrics, alignment: &Ali
                 }
                 metrics.lag(stage, lags.into_iter().map(|lag| (lag.partition, lag.records)).collect());
             }
-            Err(error) => tracing::debug!(stage, %error, "the lag cannot be had"),
+            Err(error) => {
+                if stage == "partial" {
+                    alignment.learn_nothing();
+                }
+                tracing::debug!(stage, %error, "the lag cannot be had");
+            }
         }
     }
 }

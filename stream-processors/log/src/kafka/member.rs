@@ -143,6 +143,10 @@ impl KafkaMember {
     }
 
     fn give_up(&mut self) -> Result<(), Error> {
+        // librdkafka keeps a pause by partition, over assignments too: one that came back would never be read again.
+        let paused: Vec<_> =
+            self.paused.iter().filter(|partition| self.reads.started.contains_key(partition)).cloned().collect();
+        self.set_paused(&paused, false)?;
         self.owned.clear();
         self.paused.clear();
         self.reads.started.clear();

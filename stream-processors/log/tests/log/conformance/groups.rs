@@ -163,6 +163,18 @@ pub(crate) fn a_paused_partition_is_not_read(fixture: &dyn Fixture) {
     assert_eq!(strings(member.read.get(&at(&topic, 1))), ["first", "second"]);
 }
 
+/// A client that remembered the pause of an assignment that is over would never read the partition again.
+pub(crate) fn a_pause_ends_with_its_assignment(fixture: &dyn Fixture) {
+    let (topic, group) = (filled(fixture), fixture.name("group"));
+    let mut a = Consumer::join(fixture, &group, &[&topic], &fixture.name("a"));
+    drive(fixture, "all is read", &mut [&mut a], |m| m[0].count() == 4);
+    a.member.pause(&places(&topic, 0..4), true).unwrap();
+    let mut b = Consumer::join(fixture, &group, &[&topic], &fixture.name("b"));
+    drive(fixture, "each reads its half from the start", &mut [&mut a, &mut b], |m| {
+        (m[0].count(), m[1].count()) == (6, 2)
+    });
+}
+
 pub(crate) fn grown_partitions_are_handed_out(fixture: &dyn Fixture) {
     let (topic, group, log) = (filled(fixture), fixture.name("group"), fixture.log());
     let mut member = Consumer::join(fixture, &group, &[&topic], &fixture.name("member"));

@@ -34,6 +34,7 @@ macro_rules! conformance_suite {
             a_newer_member_fences_the_older
             leaving_hands_over
             a_paused_partition_is_not_read
+            a_pause_ends_with_its_assignment
             grown_partitions_are_handed_out
             a_first_offset_is_set_once);
     };
