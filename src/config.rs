@@ -200,6 +200,7 @@ impl Config {
         let spool = &self.spool;
         rule(spool.max_bytes >= 1 << 20, "spool.max_bytes", &spool.max_bytes, "1048576 (1 MiB) or more")?;
         rule(spool.max_age_ms >= 1_000, "spool.max_age_ms", &spool.max_age_ms, "1000 or more")?;
+        rule(spool.keys_max >= 1, "spool.keys_max", &spool.keys_max, "1 or more")?;
         rule((1..=64).contains(&self.jobs.threads), "jobs.threads", &self.jobs.threads, "1 to 64")?;
         let interval = self.jobs.commit_interval_ms;
         rule((1..=60_000).contains(&interval), "jobs.commit_interval_ms", &interval, "1 to 60000")?;

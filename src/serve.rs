@@ -232,6 +232,7 @@ impl Process {
         let config = GatewayConfig {
             max_future: Duration::from_millis(u64::try_from(self.config.flows.max_future_ms).unwrap_or(0)),
             flows_topic: Some(topics::flows_topic(&self.config)),
+            keys_max: settings.keys_max,
             ..GatewayConfig::new(spool)
         };
         let gateway = Gateway::start(

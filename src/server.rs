@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections at a time; more wait in the kernel's queue. Fewer where the process may not open twice as many files.
 const CONNECTIONS_MAX: usize = 4_096;
-/// Connections of one address, as a part of all: nobody can have them all. More are closed at once.
+/// Connections of one address ([`Peer::network`]), as a part of all: nobody can have them all. More are closed at once.
 const ADDRESS_PART: usize = 2;
 /// A client has so long for the header of a request, and a connection may be idle for so long between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -34,6 +34,17 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Who is at the other end of a connection; every request has it as an extension.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
+
+impl Peer {
+    /// Whose connections and requests are counted together: an IPv4 address, or the 64-bit prefix of an IPv6 one, which is the
+    /// least that one host or household is given. Any of its 2^64 addresses is there for the asking.
+    pub fn network(&self) -> IpAddr {
+        match self.0.ip().to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        }
+    }
+}
 
 /// Listens on `address`.
 ///
@@ -113,12 +124,13 @@ async fn accept(
 ) -> Option<Accepted> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, peer)) => {
-            let place = addresses.enter(peer.ip().to_canonical())?;
+        Ok((stream, address)) => {
+            let peer = Peer(address);
+            let place = addresses.enter(peer.network())?;
             let _ = stream.set_nodelay(true);
             // The kernel sees what we cannot: a peer that has gone, or takes nothing of what is sent.
             let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(SEND_TIMEOUT));
-            Some(Accepted { stream, peer: Peer(peer), permit, place })
+            Some(Accepted { stream, peer, permit, place })
         }
         Err(error) => {
             // Out of file descriptors, most likely: accepting again at once would spin.
@@ -134,6 +146,15 @@ async fn accept(
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn addresses_of_one_network_are_one() {
+        let network = |ip: &str| Peer(SocketAddr::new(ip.parse().unwrap(), 1)).network().to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("2001:db8:1:2::"), network("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(network("2001:db8:1:3::1"), network("2001:db8:1:2::1"));
+        assert_eq!((network("10.0.0.7"), network("::ffff:10.0.0.7")), ("10.0.0.7".into(), "10.0.0.7".into()));
+    }
 
     /// Closed in the limit: a connection that says nothing, and one that stops in its header.
     #[tokio::test]

@@ -25,7 +25,12 @@ pub fn start(ops: &mut Ops) -> std::io::Result<()> {
 fn run() {
     let mut told = HashSet::new();
     loop {
+        let slept = std::time::Instant::now();
         std::thread::sleep(EVERY);
+        // The whole process was stopped for a while (SIGSTOP, a suspended machine): every call looks overdue for a moment.
+        if slept.elapsed() > EVERY * 3 {
+            continue;
+        }
         let (calls, now_ms) = (watch::under_way(), watch::now_ms());
         tell(&watch::overdue(&calls, now_ms), &mut told);
         if let Some(why) = watch::hopeless(&calls, now_ms) {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 /// Requests of one client under way: of a token, or of an address that sent none.
 const REQUESTS_MAX: usize = 256;
-/// The same without tokens, where everything on this machine is one client.
+/// The same without tokens, where nearly all come from one address of this machine.
 const OPEN_REQUESTS_MAX: usize = 1_024;
 
 /// Whose requests are counted together.
@@ -28,7 +28,7 @@ const OPEN_REQUESTS_MAX: usize = 1_024;
 pub(super) enum Client {
     /// The holder of a token.
     Token(Arc<str>),
-    /// Whoever is at an address.
+    /// Whoever is at an address, as [`Peer::network`] has it.
     Address(IpAddr),
 }
 
@@ -132,7 +132,7 @@ fn route(request: &Request) -> Option<&str> {
 }
 
 async fn pass(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    let address = request.extensions().get::<Peer>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let address = request.extensions().get::<Peer>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), Peer::network);
     let judged = guard.judge(&request);
     let client = match &judged {
         Ok(Some((caller, _))) => Client::Token(Arc::clone(&caller.name)),

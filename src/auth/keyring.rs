@@ -79,26 +79,54 @@ impl Keyring {
     }
 
     /// Reads the file again whenever it changes, for ever. One that cannot be read changes nothing: what was good stays good
-    /// while somebody edits.
+    /// while somebody edits, and it is tried again until it can be.
     pub async fn follow(self: Arc<Self>) {
-        let mut seen = stamp(&self.path).ok();
+        let mut watch = Watch { seen: stamp(&self.path).ok(), told: None };
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let path = self.path.clone();
+            let keyring = Arc::clone(&self);
             let looked = tokio::task::spawn_blocking(move || {
-                let now = stamp(&path).ok();
-                (now != seen).then(|| (now, read(&path)))
+                if let Some(tokens) = watch.look(stamp(&keyring.path).ok(), || read(&keyring.path)) {
+                    let count = tokens.entries().len();
+                    tracing::info!(path = %keyring.path.display(), tokens = count, "tokens read again");
+                    *keyring.read.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+                }
+                watch
             });
-            let Ok(Some((stamp, read))) = looked.await else { continue };
-            seen = stamp;
-            match read {
-                Ok(tokens) => {
-                    tracing::info!(path = %self.path.display(), tokens = tokens.entries().len(), "tokens read again");
-                    *self.read.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+            // It does not panic; had it, everything would be read again.
+            watch = looked.await.unwrap_or_default();
+        }
+    }
+}
+
+/// What is known of the file.
+#[derive(Debug, Default)]
+struct Watch {
+    /// When it was last read with success.
+    seen: Option<Stamp>,
+    /// Why it could not be read since, so that each reason is told once.
+    told: Option<String>,
+}
+
+impl Watch {
+    /// The tokens, if the file is other than when it was last read. A read that fails leaves that open: the contents may be
+    /// the same next time, and still unread.
+    fn look(&mut self, now: Option<Stamp>, read: impl FnOnce() -> Result<Tokens, Error>) -> Option<Tokens> {
+        if now == self.seen {
+            return None;
+        }
+        match read() {
+            Ok(tokens) => {
+                *self = Self { seen: now, told: None };
+                Some(tokens)
+            }
+            Err(error) => {
+                let why = error.to_string();
+                if self.told.as_ref() != Some(&why) {
+                    tracing::error!(error = why, "tokens were not read again; the old ones stay good until they are");
+                    self.told = Some(why);
                 }
-                Err(error) => {
-                    tracing::error!(%error, "tokens were not read again; the old ones stay good until they are")
-                }
+                None
             }
         }
     }
@@ -118,4 +146,22 @@ fn stamp(path: &Path) -> std::io::Result<Stamp> {
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_again_though_it_did_not_change() {
+        let stamp = |length| Some((SystemTime::UNIX_EPOCH, length, 1));
+        let mut watch = Watch { seen: stamp(1), told: None };
+        let failed = || Err(Error::Random(NoRandom));
+        assert!(watch.look(stamp(1), || unreachable!("not changed")).is_none());
+        assert!(watch.look(stamp(2), failed).is_none());
+        assert!(watch.look(stamp(2), || Ok(Tokens::default())).is_some());
+        assert!(watch.look(stamp(2), || unreachable!("read already")).is_none());
+        assert!(watch.look(None, failed).is_none());
+        assert!(watch.look(stamp(3), || Ok(Tokens::default())).is_some());
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRef, FromRequest, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -13,12 +13,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemark_schemas::registry::{Refusal, Version};
 use tidemark_schemas::resolve::MAX_SCHEMA_BYTES;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::store::{EmbeddedRegistry, Error};
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// A schema is JSON within JSON: escaping at most doubles it, short of `\u` escapes that nobody writes.
 const MAX_BODY_BYTES: usize = 2 * MAX_SCHEMA_BYTES + 4_096;
+/// Requests with a body at a time, from its first byte to the end of the work on it; more are told to come again.
+const POSTS_MAX: usize = 64;
+/// Of them worked on at a time: parsing a schema takes many times its size.
+const TURNS: usize = 8;
 
 type Registry = State<Arc<EmbeddedRegistry>>;
 type Answer = Result<Json, Failure>;
@@ -44,7 +49,64 @@ pub fn router(registry: Arc<EmbeddedRegistry>) -> Router {
         .fallback(async || Failure::new(404, "HTTP 404 Not Found"))
         .method_not_allowed_fallback(async || Failure::new(405, "HTTP 405 Method Not Allowed"))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(registry)
+        .with_state(Served::new(registry))
+}
+
+/// The registry, and how much is asked of it at a time.
+#[derive(Clone)]
+struct Served {
+    registry: Arc<EmbeddedRegistry>,
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+impl Served {
+    fn new(registry: Arc<EmbeddedRegistry>) -> Self {
+        Self { registry, places: Arc::new(Semaphore::new(POSTS_MAX)), turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+}
+
+impl FromRef<Served> for Arc<EmbeddedRegistry> {
+    fn from_ref(served: &Served) -> Self {
+        Self::clone(&served.registry)
+    }
+}
+
+/// A body that has its place among those that may be here at a time.
+struct Post {
+    bytes: Bytes,
+    place: OwnedSemaphorePermit,
+    turns: Arc<Semaphore>,
+}
+
+impl FromRequest<Served> for Post {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, served: &Served) -> Result<Self, Response> {
+        let busy = |_| Failure::new(503, "too many requests with schemas at the moment: try again in a second");
+        let place = Arc::clone(&served.places).try_acquire_owned().map_err(|e| busy(e).into_response())?;
+        let bytes = Bytes::from_request(request, served).await.map_err(IntoResponse::into_response)?;
+        Ok(Self { bytes, place, turns: Arc::clone(&served.turns) })
+    }
+}
+
+impl Post {
+    /// Work that parses schemas or waits for the log, off the async threads. Once begun it goes on when the caller goes away,
+    /// so its place and its turn are its own until it ends.
+    async fn work<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Bytes) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let Self { bytes, place, turns } = self;
+        // Only fails when the semaphore is closed, which it never is.
+        let turn = turns.acquire_owned().await.ok();
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&bytes);
+            drop((bytes, turn, place));
+            done
+        });
+        done.await.unwrap_or_else(|e| Err(Failure::new(500, format!("internal error: {e}"))))
+    }
 }
 
 /// JSON of the registry's media type.
@@ -127,11 +189,6 @@ fn avro(bytes: &Bytes) -> Result<String, Failure> {
     Ok(body.schema)
 }
 
-/// Work that parses schemas or waits for the log runs off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Failure::new(500, format!("internal error: {e}"))))
-}
-
 fn full(v: &Version) -> Json {
     Json(json!({"subject": v.subject, "version": v.version, "id": v.id, "schema": &*v.schema}))
 }
@@ -161,15 +218,17 @@ async fn version_schema(
     Ok(raw(schema))
 }
 
-async fn register(State(registry): Registry, Path(subject): Path<String>, bytes: Bytes) -> Answer {
-    let schema = avro(&bytes)?;
-    let id = blocking(move || Ok(registry.register_schema(&subject, &schema)?)).await?;
+async fn register(State(registry): Registry, Path(subject): Path<String>, post: Post) -> Answer {
+    let id = post.work(move |bytes| Ok(registry.register_schema(&subject, &avro(bytes)?)?)).await?;
     Ok(Json(json!({"id": id})))
 }
 
-async fn lookup(State(registry): Registry, Path(subject): Path<String>, bytes: Bytes) -> Answer {
-    let schema = avro(&bytes)?;
-    blocking(move || Ok(registry.read(|s| s.lookup(&subject, &schema).map(full))?)).await
+async fn lookup(State(registry): Registry, Path(subject): Path<String>, post: Post) -> Answer {
+    post.work(move |bytes| {
+        let schema = avro(bytes)?;
+        Ok(registry.read(|s| s.lookup(&subject, &schema).map(full))?)
+    })
+    .await
 }
 
 fn by_id(registry: &EmbeddedRegistry, id: &str) -> Result<String, Failure> {
@@ -199,10 +258,13 @@ async fn test(
     State(registry): Registry,
     Path((subject, version)): Path<(String, String)>,
     flags: Flags,
-    bytes: Bytes,
+    post: Post,
 ) -> Answer {
-    let schema = avro(&bytes)?;
-    let messages = blocking(move || Ok(registry.read(|s| s.test(&subject, &version, &schema))?)).await?;
+    let tested = post.work(move |bytes| {
+        let schema = avro(bytes)?;
+        Ok(registry.read(|s| s.test(&subject, &version, &schema))?)
+    });
+    let messages = tested.await?;
     let mut answer = json!({"is_compatible": messages.is_empty()});
     if let (true, Some(answer)) = (is_set(&flags, "verbose"), answer.as_object_mut()) {
         answer.insert("messages".to_owned(), json!(messages));
@@ -222,17 +284,17 @@ async fn subject_level(State(registry): Registry, Path(subject): Path<String>, f
     Ok(Json(json!({"compatibilityLevel": level.to_string()})))
 }
 
-async fn set_level(State(registry): Registry, bytes: Bytes) -> Answer {
-    put_level(registry, None, bytes).await
+async fn set_level(State(registry): Registry, post: Post) -> Answer {
+    put_level(registry, None, post).await
 }
 
-async fn set_subject_level(State(registry): Registry, Path(subject): Path<String>, bytes: Bytes) -> Answer {
-    put_level(registry, Some(subject), bytes).await
+async fn set_subject_level(State(registry): Registry, Path(subject): Path<String>, post: Post) -> Answer {
+    put_level(registry, Some(subject), post).await
 }
 
-async fn put_level(registry: Arc<EmbeddedRegistry>, subject: Option<String>, bytes: Bytes) -> Answer {
-    let LevelBody { compatibility } = body(&bytes)?;
-    blocking(move || {
+async fn put_level(registry: Arc<EmbeddedRegistry>, subject: Option<String>, post: Post) -> Answer {
+    post.work(move |bytes| {
+        let LevelBody { compatibility } = body(bytes)?;
         registry.set_level(subject.as_deref(), &compatibility)?;
         Ok(Json(json!({"compatibility": compatibility.to_ascii_uppercase()})))
     })

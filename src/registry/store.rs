@@ -29,7 +29,8 @@ pub enum Error {
 /// A schema registry in this process. Reads are answered from memory; writes block until they are durable in the log.
 pub struct EmbeddedRegistry {
     log: Arc<dyn Log>,
-    subjects: RwLock<Subjects>,
+    /// Behind an `Arc`, so that who asks much of them holds up nobody.
+    subjects: RwLock<Arc<Subjects>>,
     /// Held over decide, commit and apply, so that writes happen one after the other. `None` after a failed commit: it may
     /// have happened or not, so the next write reads the topic again before it decides.
     producer: Mutex<Option<Box<dyn Producer>>>,
@@ -42,17 +43,26 @@ impl EmbeddedRegistry {
         log.create_topics(&[spec])?;
         // The producer first: once it fences its predecessor, nobody adds to what is read next.
         let producer = log.producer(PRODUCER)?;
-        let subjects = RwLock::new(restore(log.as_ref())?);
+        let subjects = RwLock::new(Arc::new(restore(log.as_ref())?));
         Ok(Self { log, subjects, producer: Mutex::new(Some(producer)) })
     }
 
-    /// Answers from memory.
+    /// Answers from memory, as it was when asked.
     pub fn read<T>(&self, answer: impl FnOnce(&Subjects) -> T) -> T {
-        answer(&self.subjects.read().unwrap_or_else(PoisonError::into_inner))
+        let now = Arc::clone(&self.subjects.read().unwrap_or_else(PoisonError::into_inner));
+        answer(&now)
     }
 
     /// Registers `schema` under `subject` and gives its id; the same schema again gives the same id. Blocks.
     pub fn register_schema(&self, subject: &str, schema: &str) -> Result<u32, Error> {
+        // A producer that lost its connection while nothing was registered is made anew, and what others wrote is read.
+        match self.register_once(subject, schema) {
+            Err(Error::Log(tidemark_log::Error::Retriable(_))) => self.register_once(subject, schema),
+            done => done,
+        }
+    }
+
+    fn register_once(&self, subject: &str, schema: &str) -> Result<u32, Error> {
         // Without the lock first: nearly every call is for a schema that is there.
         if let Err(id) = self.read(|s| s.register(subject, schema))? {
             return Ok(id);
@@ -80,7 +90,7 @@ impl EmbeddedRegistry {
         if producer.is_none() {
             let new = self.log.producer(PRODUCER)?;
             let restored = restore(self.log.as_ref())?;
-            *self.subjects.write().unwrap_or_else(PoisonError::into_inner) = restored;
+            *self.subjects.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(restored);
             *producer = Some(new);
         }
         Ok(producer)
@@ -96,7 +106,7 @@ impl EmbeddedRegistry {
         let (key, value) = event.encode();
         let record = Outgoing { topic: TOPIC, partition: 0, key: Some(&key), value: Some(&value), headers: &[] };
         producer.commit(&mut |sink| sink.send(record))?;
-        self.subjects.write().unwrap_or_else(PoisonError::into_inner).apply(event);
+        Arc::make_mut(&mut *self.subjects.write().unwrap_or_else(PoisonError::into_inner)).apply(event);
         *slot = Some(producer);
         Ok(())
     }

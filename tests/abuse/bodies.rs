@@ -1,6 +1,6 @@
 //! Bodies that are more, deeper or other than they seem.
 
-use crate::target::{JSON, NDJSON, Target, open};
+use crate::target::{JSON, NDJSON, Target, open, status};
 use std::io::Write;
 
 const GZIP: &str = "content-encoding: gzip\r\n";
@@ -121,19 +121,59 @@ fn records_are_counted() {
     target.refused(&target.post(NDJSON, "\n".repeat((16 << 20) + 1).as_bytes()), &[413]);
 }
 
+/// As many bytes as a body may have, all of them good records.
+fn large() -> String {
+    let names = format!("\"{}\"", "n".repeat(256));
+    let record = flow("src_app", &names).replace("\"b\"", &names).replace("\"c\"", &names) + "\n";
+    record.repeat((16 << 20) / record.len())
+}
+
 /// Together they are more than memory for bodies: some are told to come again, none ends the process.
 #[test]
 fn many_large_bodies_at_once_are_bounded() {
     // One of its own: others would be told to come again.
     let target = Target::start(tempfile::tempdir().unwrap(), &[]);
-    let body = "\n".repeat(15 << 20);
-    std::thread::scope(|scope| {
-        for _ in 0..40 {
+    let body = large();
+    let taken: usize = std::thread::scope(|scope| {
+        let posts = (0..24).map(|_| {
             scope.spawn(|| {
                 let answer = target.post(NDJSON, body.as_bytes());
-                assert!(matches!(crate::target::status(&answer), Some(422 | 503)), "{answer:.600}");
+                assert!(matches!(status(&answer), Some(202 | 503)), "{answer:.600}");
+                usize::from(status(&answer) == Some(202))
+            })
+        });
+        let posts: Vec<_> = posts.collect();
+        posts.into_iter().map(|post| post.join().unwrap()).sum()
+    });
+    assert!(taken > 0, "all were told to come again");
+    target.assert_well();
+}
+
+/// Work that was begun goes on when its client hangs up; as much of it as ever counts.
+#[test]
+fn clients_that_hang_up_mid_work_shed_no_limit() {
+    let target = Target::start(tempfile::tempdir().unwrap(), &[]);
+    let body = large();
+    let head = format!(
+        "POST /v1/flows HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n{NDJSON}\r\n",
+        target.address,
+        body.len()
+    );
+    let request = [head.as_bytes(), body.as_bytes()].concat();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..12 {
+                    let mut stream = target.connect();
+                    // It may be told to come again before all is sent.
+                    let _ = stream.write_all(&request);
+                    // Long enough that the work has begun.
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
             });
         }
     });
+    // The good request waits for what was begun before it.
+    target.until("well", |target| status(&target.post(JSON, crate::target::GOOD)) == Some(202));
     target.assert_well();
 }

@@ -17,3 +17,4 @@ mod datum;
 mod input;
 mod mutate;
 mod resolve;
+mod spool;

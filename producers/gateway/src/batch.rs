@@ -6,6 +6,7 @@ use tidemark_schemas::wire;
 use uuid::Uuid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use crate::body::Room;
 use crate::draft::Draft;
 use crate::flow::{self, Flow, Received, TENANT};
 use crate::problem::{ERRORS_LISTED_MAX, Kind, Problem, RecordError};
@@ -13,6 +14,14 @@ use crate::rule::{Finding, Rule};
 
 /// Most records in one request.
 pub(crate) const RECORDS_MAX: usize = 100_000;
+/// Most bytes of events in one request, encoded. A body of the largest size comes to less, unless it is of Avro enums: one byte
+/// of those may stand for 256.
+pub(crate) const EVENTS_BYTES_MAX: usize = 32 << 20;
+const _: () = assert!(EVENTS_BYTES_MAX + RECORDS_MAX * 4 + (64 << 10) <= tidemark_spool::PAYLOAD_MAX);
+/// Room for events is taken in such steps, bytes.
+const STEP: usize = 4 << 10;
+/// Bytes of an event besides its value: its place here, and its id in the answer.
+const EVENT_BYTES: usize = size_of::<Event>() + 40;
 
 /// One event of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -108,14 +117,17 @@ pub(crate) struct Decided {
 pub(crate) struct Collector<'d> {
     basis: Basis,
     decided: &'d mut Decided,
+    room: &'d mut Room,
+    /// Of it, bytes taken for events.
+    taken: usize,
 }
 
 impl<'d> Collector<'d> {
-    pub(crate) fn new(basis: Basis, decided: &'d mut Decided) -> Self {
-        Self { basis, decided }
+    pub(crate) fn new(basis: Basis, decided: &'d mut Decided, room: &'d mut Room) -> Self {
+        Self { basis, decided, room, taken: 0 }
     }
 
-    /// Adds a record; fails when the request holds too many.
+    /// Adds a record; fails when the request holds too many, or more than there is room for.
     pub(crate) fn add(&mut self, draft: Result<Draft<'_>, Finding>, line: Option<usize>) -> Result<(), Problem> {
         let index = self.decided.records;
         if index >= RECORDS_MAX {
@@ -127,11 +139,25 @@ impl<'d> Collector<'d> {
             Ok(flow) => {
                 let id = flow.event_id.unwrap_or_else(|| nth_id(self.basis.first_id, index));
                 self.decided.batch.push(&flow, id, self.basis.schema);
+                self.make_room()?;
             }
             Err(findings) => {
                 self.decided.records_refused += 1;
                 findings.into_iter().for_each(|finding| self.refuse(index, line, finding));
             }
+        }
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> Result<(), Problem> {
+        let batch = &self.decided.batch;
+        if batch.bytes() > EVENTS_BYTES_MAX {
+            return Err(too_large());
+        }
+        let needed = batch.bytes() + batch.len() * EVENT_BYTES;
+        while self.taken < needed {
+            self.room.grow(STEP)?;
+            self.taken += STEP;
         }
         Ok(())
     }
@@ -153,6 +179,14 @@ fn too_many() -> Problem {
     let detail =
         format!("at most {RECORDS_MAX} records are taken in one request; nothing was accepted, send fewer at a time");
     Problem::new(Kind::TooManyRecords, detail)
+}
+
+fn too_large() -> Problem {
+    let detail = format!(
+        "the records come to more than {EVENTS_BYTES_MAX} bytes of events, enums written out; nothing was accepted, send fewer \
+         at a time"
+    );
+    Problem::new(Kind::BodyTooLarge, detail)
 }
 
 /// Clear in the first id of a request, so that counting up from it never reaches the variant.
@@ -198,6 +232,9 @@ pub(crate) fn put_key(tenant: &str, key: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draft::Raw;
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
 
     #[test]
     fn keyed_ids_follow_from_tenant_key_and_request_and_count_up() {
@@ -210,6 +247,29 @@ mod tests {
         }
         let last = nth_id(Uuid::from_u128(id.as_u128() | (CARRY - 1)), RECORDS_MAX);
         assert_eq!(last.get_variant(), uuid::Variant::RFC4122);
+    }
+
+    /// Room runs out where the events are, not where the body was: 100 records of 700 bytes do not fit into 40 KiB.
+    #[test]
+    fn events_take_room() {
+        let kib = Arc::new(Semaphore::new(40));
+        let (mut decided, mut room) = (Decided::default(), Room::of(&kib));
+        let basis = Basis { received: Received { at: 0, max_future_ms: 0 }, first_id: Uuid::nil(), schema: 0 };
+        let mut records = Collector::new(basis, &mut decided, &mut room);
+        let name = || Raw::Text("n".repeat(200).into());
+        let draft = || Draft {
+            src_app: name(),
+            dest_app: name(),
+            vpc_id: name(),
+            bytes_tx: Raw::Integer(0),
+            bytes_rx: Raw::Integer(0),
+            observed_at: Raw::Integer(0),
+            ..Draft::default()
+        };
+        let taken = (0..100).take_while(|_| records.add(Ok(draft()), None).is_ok()).count();
+        assert_eq!((taken, kib.available_permits()), (56, 0));
+        drop(room);
+        assert_eq!(kib.available_permits(), 40);
     }
 
     #[test]

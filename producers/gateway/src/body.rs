@@ -1,13 +1,14 @@
 //! The body of a request: its type, its encoding, its limits.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::batch::{Basis, Collector, Decided};
 use crate::problem::{Kind, Problem};
@@ -67,35 +68,48 @@ pub(crate) fn gzipped(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
-/// Memory for a body, taken as it grows from what all bodies may use together.
-pub(crate) struct Room<'s> {
-    kib: &'s Semaphore,
-    taken: Option<SemaphorePermit<'s>>,
+/// Memory for a request: its body and what is made of it, taken as they grow from what all requests may use together. It goes
+/// where they go, also onto a thread that works on after the caller has gone.
+#[derive(Debug)]
+pub(crate) struct Room {
+    kib: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
     bytes: usize,
 }
 
-impl<'s> Room<'s> {
+impl Room {
     /// Nothing yet, of a total in KiB.
-    pub(crate) fn of(kib: &'s Semaphore) -> Self {
-        Self { kib, taken: None, bytes: 0 }
+    pub(crate) fn of(kib: &Arc<Semaphore>) -> Self {
+        Self { kib: Arc::clone(kib), taken: None, bytes: 0 }
     }
 
     /// Takes `bytes` more; fails when others have it all.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let kib = ((self.bytes + bytes) >> 10) - (self.bytes >> 10) + usize::from(self.bytes == 0);
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let more = self.kib.try_acquire_many(kib).map_err(|_| overloaded("bodies"))?;
+        let grown = self.bytes.saturating_add(bytes);
+        let kib = u32::try_from(grown.div_ceil(1 << 10).saturating_sub(self.kib_taken())).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.kib).try_acquire_many_owned(kib).map_err(|_| overloaded("bodies"))?;
         match &mut self.taken {
             Some(taken) => taken.merge(more),
             None => self.taken = Some(more),
         }
-        self.bytes += bytes;
+        self.bytes = grown;
         Ok(())
+    }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let spare = self.kib_taken().saturating_sub(bytes.div_ceil(1 << 10));
+        drop(self.taken.as_mut().and_then(|taken| taken.split(spare)));
+        self.bytes = self.bytes.min(bytes);
+    }
+
+    fn kib_taken(&self) -> usize {
+        self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 }
 
 /// Waits for the body.
-pub(crate) async fn receive(headers: &HeaderMap, body: Body, room: &mut Room<'_>) -> Result<Bytes, Problem> {
+pub(crate) async fn receive(headers: &HeaderMap, body: Body, room: &mut Room) -> Result<Bytes, Problem> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > BODY_MAX) {
         return Err(too_large());
@@ -106,7 +120,7 @@ pub(crate) async fn receive(headers: &HeaderMap, body: Body, room: &mut Room<'_>
     })
 }
 
-async fn collect(mut body: Body, room: &mut Room<'_>) -> Result<Bytes, Problem> {
+async fn collect(mut body: Body, room: &mut Room) -> Result<Bytes, Problem> {
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Problem::new(Kind::MalformedBody, format!("the body broke off: {error}")))?;
@@ -150,10 +164,11 @@ pub(crate) fn gunzip(body: &[u8]) -> Result<Bytes, Problem> {
     }
 }
 
-/// Reads, checks and encodes every record. Pure: the same body on the same basis is decided alike.
-pub(crate) fn decide(format: Format, body: &[u8], basis: Basis) -> (Decided, Result<(), Problem>) {
+/// Reads, checks and encodes every record, as far as there is room. Otherwise pure: the same body on the same basis is decided
+/// alike.
+pub(crate) fn decide(format: Format, body: &[u8], basis: Basis, room: &mut Room) -> (Decided, Result<(), Problem>) {
     let mut decided = Decided::default();
-    let mut records = Collector::new(basis, &mut decided);
+    let mut records = Collector::new(basis, &mut decided, room);
     let read = match format {
         Format::Json => text(body).and_then(|text| json::read(text, &mut records)),
         Format::Ndjson => text(body).and_then(|text| json::read_lines(text, &mut records)),

@@ -1,9 +1,12 @@
 //! What a body is decided to be, for those who want to know without sending it.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderValue, header};
+use tokio::sync::Semaphore;
 
 use crate::batch::{Basis, first_id};
-use crate::body;
+use crate::body::{self, Room};
 use crate::flow::Received;
 use crate::problem::Problem;
 use crate::receive::refuse;
@@ -21,7 +24,8 @@ pub fn check(content_type: &str, body: &[u8], received_at: i64, max_future_ms: i
     let format = body::format(&headers)?;
     let received = Received { at: received_at, max_future_ms };
     let basis = Basis { received, first_id: first_id(received_at), schema: 0 };
-    let (decided, read) = body::decide(format, body, basis);
+    let mut room = Room::of(&Arc::new(Semaphore::new(crate::BODIES_KIB_MAX)));
+    let (decided, read) = body::decide(format, body, basis, &mut room);
     read?;
     refuse(&decided, false)?;
     Ok(decided.batch.values().map(<[u8]>::to_vec).collect())

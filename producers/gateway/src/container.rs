@@ -109,7 +109,8 @@ fn inflate(data: &[u8], room: &mut usize) -> Result<Vec<u8>, String> {
     let limit = u64::try_from(*room).unwrap_or(u64::MAX).saturating_add(1);
     let read = flate2::read::DeflateDecoder::new(data).take(limit).read_to_end(&mut out);
     read.map_err(|error| format!("cannot be inflated: {error}"))?;
-    *room = room.checked_sub(out.len()).ok_or(format!("the file is larger than {BODY_MAX} bytes when inflated"))?;
+    let over = || format!("the file is larger than {BODY_MAX} bytes when inflated");
+    *room = room.checked_sub(out.len()).ok_or_else(over)?;
     Ok(out)
 }
 

@@ -147,11 +147,11 @@ impl<'a> Visitor<'a> for Fields {
         let mut seen: u8 = 0;
         while let Some((Text(name), value)) = map.next_entry::<Text<'a>, &'a RawValue>()? {
             let Some(at) = FIELDS.iter().position(|field| *field == name) else {
-                draft.find(unknown(&name));
+                draft.find(|| unknown(&name));
                 continue;
             };
             if seen & (1 << at) != 0 {
-                draft.find(duplicate(&name));
+                draft.find(|| duplicate(&name));
             }
             seen |= 1 << at;
             let raw = value_of(value.get()).map_err(A::Error::custom)?;

@@ -55,14 +55,18 @@ impl Keys {
 
     /// Writes down the live keys of entries before `place`, which are about to be deleted.
     pub(crate) fn save(&mut self, place: Place, now: i64) -> Result<(), Error> {
-        let count = self.pending.iter().take_while(|(at, _)| *at < place).count();
+        // First, since it makes room: also on a disk that takes no more keys.
+        self.forget(now)?;
         let live = |key: &Key| key.given.received_at.saturating_add(ANSWERS_KEPT_MS) > now;
-        let keys: Vec<Key> = self.pending.iter().take(count).map(|(_, key)| *key).filter(live).collect();
-        for chunk in keys.chunks(CHUNK) {
-            self.write(chunk, now)?;
+        while self.pending.front().is_some_and(|(at, _)| *at < place) {
+            let gone = self.pending.iter().take_while(|(at, _)| *at < place).take(CHUNK);
+            let (count, keys) = (gone.clone().count(), gone.map(|(_, key)| *key).filter(live).collect::<Vec<_>>());
+            if !keys.is_empty() {
+                self.write(&keys, now)?;
+            }
+            self.pending.drain(..count);
         }
-        self.pending.drain(..count);
-        self.forget(now)
+        Ok(())
     }
 
     fn write(&mut self, keys: &[Key], now: i64) -> Result<(), Error> {

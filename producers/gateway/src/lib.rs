@@ -69,8 +69,11 @@ pub const ANSWERS_TOPIC: &str = "tidemark.gateway.answers";
 /// The topic of how far each spool is published; the gateway makes it.
 pub const POSITIONS_TOPIC: &str = "tidemark.gateway.positions";
 
-/// Bodies in memory, in KiB.
+/// Bodies in memory and what is made of them, in KiB.
 const BODIES_KIB_MAX: usize = 256 << 10;
+
+/// Idempotency keys remembered by default: 20 a second for 24 hours, 250 MB.
+pub const KEYS_MAX: usize = 1_800_000;
 
 /// The topic of answers as it should be: one partition, the last answer of each key, for longer than answers are replayed.
 pub fn answers_topic() -> TopicSpec {
@@ -95,7 +98,8 @@ pub struct GatewayConfig {
     /// How far ahead of the time of receipt an event may be. The jobs' own limit must be the same, or they dead-letter what was
     /// accepted here.
     pub max_future: Duration,
-    /// Idempotency keys remembered, 64 bytes or so each; more than that within 24 hours are refused.
+    /// Idempotency keys remembered, 130 to 220 bytes of memory each and some 100 more while the spool has the entry; more than
+    /// that within 24 hours are refused.
     pub keys_max: usize,
     /// The topic of flows as it is made when it is missing; without it somebody else makes it.
     pub flows_topic: Option<TopicSpec>,
@@ -115,7 +119,7 @@ pub struct SpoolConfig {
 impl GatewayConfig {
     /// The defaults of everything else.
     pub fn new(spool: SpoolConfig) -> Self {
-        Self { spool, max_future: Duration::from_secs(600), keys_max: 1_000_000, flows_topic: None }
+        Self { spool, max_future: Duration::from_secs(600), keys_max: KEYS_MAX, flows_topic: None }
     }
 }
 
@@ -153,10 +157,10 @@ pub enum Error {
 /// The write side of the platform: takes requests, publishes their events.
 pub struct Gateway {
     pub(crate) shared: Arc<Shared>,
-    /// Bodies in memory, in KiB.
-    pub(crate) bodies: Semaphore,
+    /// Bodies in memory and what is made of them, in KiB.
+    pub(crate) bodies: Arc<Semaphore>,
     /// Bodies being unpacked and read off the executor.
-    pub(crate) workers: Semaphore,
+    pub(crate) workers: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -183,8 +187,8 @@ impl Gateway {
         ];
         Ok(Arc::new(Self {
             shared,
-            bodies: Semaphore::new(BODIES_KIB_MAX),
-            workers: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
+            workers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
             threads: Mutex::new(threads),
         }))
     }

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tidemark_log::{Error as LogError, failpoint};
-use tidemark_spool::{Entry, Reader};
+use tidemark_spool::{Entry, Error as SpoolError, Place, Reader};
 
 use crate::Shared;
 use crate::answers::key_hash;
@@ -33,6 +33,9 @@ const IDLE: Duration = Duration::from_millis(100);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How often it is written down how far the spool is published, for a start without the log; and how soon a deletion that
+/// failed is tried again.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// Events refused in a row that are the events' own fault.
 const SUSPECTS_MAX: usize = 3;
 
@@ -52,6 +55,10 @@ pub(crate) struct Pump<'s> {
     /// Events that the log refused one by one.
     suspects: Vec<EventPlace>,
     backoff: Duration,
+    /// Up to here segments could not be deleted, or their keys not kept.
+    trimming: Option<Place>,
+    /// When that was last tried again, and written down how far the spool is published.
+    tidied: Instant,
 }
 
 impl<'s> Pump<'s> {
@@ -67,13 +74,17 @@ impl<'s> Pump<'s> {
             limit: usize::MAX,
             suspects: Vec::new(),
             backoff: BACKOFF_FIRST,
+            trimming: None,
+            tidied: Instant::now(),
         }
     }
 
     /// Until the gateway stops and nothing is left, or a few seconds after.
     pub(crate) fn run(mut self) {
         while !self.is_done() {
-            if let Err(why) = self.turn() {
+            let turned = self.turn();
+            self.tidy(TIDY_EVERY);
+            if let Err(why) = turned {
                 self.shared.set_behind(Some(why));
                 self.connection = None;
                 // A stop cuts it short; whatever is left stays in the spool.
@@ -83,6 +94,7 @@ impl<'s> Pump<'s> {
                 self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
             }
         }
+        self.tidy(Duration::ZERO);
         let left = self.shared.spool.depth();
         if left.entries > 0 {
             tracing::warn!(
@@ -117,6 +129,8 @@ impl<'s> Pump<'s> {
             Err(LogError::Invalid(why)) => self.narrow(plan, &why),
             Err(error) => {
                 self.shared.metrics.commit_failed();
+                // It may be that the log cannot take so many in the time that a commit has.
+                self.limit = (plan.events / 2).max(1);
                 Err(format!("a commit failed: {error}"))
             }
         }
@@ -184,17 +198,41 @@ impl<'s> Pump<'s> {
         self.limit = self.limit.saturating_mul(2);
         self.backoff = BACKOFF_FIRST;
         self.shared.set_behind(None);
-        self.trim();
         Ok(())
     }
 
-    /// Deletes segments, once the keys in them are kept elsewhere. What fails now is done later.
-    fn trim(&mut self) {
-        let Some(place) = self.shared.spool.trimmable() else { return };
-        let saved = self.keys.save(place, (self.shared.clock)());
-        if let Err(error) = saved.and_then(|()| self.shared.spool.trim(place)) {
-            tracing::warn!(%error, "published entries cannot be deleted from the spool; trying again");
+    /// What follows from entries being published. What fails is tried again when `every` has passed.
+    fn tidy(&mut self, every: Duration) {
+        let due = self.tidied.elapsed() >= every;
+        if due || self.trimming.is_none() {
+            self.trim();
         }
+        if due {
+            self.tidied = Instant::now();
+            if let Err(error) = self.shared.spool.keep_released() {
+                tracing::debug!(%error, "how far the spool is published could not be written down");
+            }
+        }
+    }
+
+    fn trim(&mut self) {
+        let place = self.shared.spool.trimmable().or(self.trimming);
+        let trimmed = place.map_or(Ok(()), |place| self.trim_to(place));
+        if let (Err(error), None) = (&trimmed, self.trimming) {
+            tracing::warn!(%error, "published entries cannot be deleted from the spool, or their keys not kept; trying again");
+        }
+        self.trimming = place.filter(|_| trimmed.is_err());
+    }
+
+    /// Deletes segments, once the keys in them are kept elsewhere. A disk that has no room for the keys gets it from the
+    /// segments: until the keys are written after all, they stand in memory and in the answers topic.
+    fn trim_to(&mut self, place: Place) -> Result<(), SpoolError> {
+        let now = (self.shared.clock)();
+        let saved = self.keys.save(place, now);
+        if saved.as_ref().err().is_none_or(SpoolError::no_space) {
+            self.shared.spool.trim(place)?;
+        }
+        saved
     }
 
     /// A commit was refused: fewer events next time, and of one alone it is known which it is.

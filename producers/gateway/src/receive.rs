@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
 use tidemark_log::{TraceContext, failpoint};
 use tidemark_spool::Error as SpoolError;
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -53,38 +53,38 @@ pub(crate) async fn handle(
 ) -> Result<Response, Problem> {
     let ask = Ask::of(query, headers)?;
     let schema = admit(gateway)?;
-    let mut room = Room::of(&gateway.bodies);
-    let body = read(gateway, &ask, headers, body, &mut room).await?;
+    let (body, room) = read(gateway, &ask, headers, body).await?;
     let (given, claim) = begin(gateway, &ask, &body)?;
     let replay = ask.key.is_some() && claim.is_none();
     let basis = basis(gateway, given, schema);
-    let (decided, read) = decide(gateway, ask.format, body, basis).await?;
+    let ((decided, read), room) = decide(gateway, ask.format, body, basis, room).await?;
     if replay {
         gateway.shared.metrics.replayed();
-        return read.map(|()| accepted(decided, true).1);
+        read?;
+        return accepted(decided, true, room).map(|(_, response)| response);
     }
     gateway.shared.metrics.decided(&decided);
     read?;
     refuse(&decided, ask.partial)?;
-    let (batch, response) = accepted(decided, false);
+    let (batch, response) = accepted(decided, false, room)?;
     publish(gateway, batch, claim, trace).await?;
     Ok(response)
 }
 
-async fn read(
-    gateway: &Gateway,
-    ask: &Ask,
-    headers: &HeaderMap,
-    body: Body,
-    room: &mut Room<'_>,
-) -> Result<Bytes, Problem> {
-    let mut body = body::receive(headers, body, room).await?;
+async fn read(gateway: &Gateway, ask: &Ask, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Problem> {
+    let mut room = Room::of(&gateway.bodies);
+    let mut body = body::receive(headers, body, &mut room).await?;
     if ask.gzipped {
-        body = off_executor(gateway, move || body::gunzip(&body)).await??;
-        room.grow(body.len())?;
+        let unpacked = off_executor(&gateway.workers, room, move |room| {
+            let unpacked = body::gunzip(&body)?;
+            room.grow(unpacked.len())?;
+            Ok(unpacked)
+        });
+        let (unpacked, held) = unpacked.await?;
+        (body, room) = (unpacked?, held);
     }
     gateway.shared.metrics.body(body.len());
-    Ok(body)
+    Ok((body, room))
 }
 
 fn basis(gateway: &Gateway, given: Given, schema: u32) -> Basis {
@@ -105,26 +105,37 @@ fn admit(gateway: &Gateway) -> Result<u32, Problem> {
     schemas.map(|schemas| schemas.flow).ok_or_else(|| not_ready(&["schemas are not registered yet".to_owned()]))
 }
 
+/// What reading a body comes to: all of it, or the fault that ended it.
+type Reading = (Decided, Result<(), Problem>);
+
 async fn decide(
     gateway: &Gateway,
     format: Format,
     body: Bytes,
     basis: Basis,
-) -> Result<(Decided, Result<(), Problem>), Problem> {
+    mut room: Room,
+) -> Result<(Reading, Room), Problem> {
     if body.len() <= INLINE_MAX && format != Format::Avro {
-        return Ok(body::decide(format, &body, basis));
+        return Ok((body::decide(format, &body, basis, &mut room), room));
     }
-    off_executor(gateway, move || body::decide(format, &body, basis)).await
+    off_executor(&gateway.workers, room, move |room| body::decide(format, &body, basis, room)).await
 }
 
-/// Does work that takes long on another thread, as many at a time as there are processors: that bounds its memory too.
+/// Does work that takes long on another thread, as many at a time as there are `turns`: that bounds its memory too. Work that
+/// was begun goes on when the caller goes away, so the turn and the room are its own until it ends.
 async fn off_executor<T: Send + 'static>(
-    gateway: &Gateway,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
+    turns: &Arc<Semaphore>,
+    mut room: Room,
+    work: impl FnOnce(&mut Room) -> T + Send + 'static,
+) -> Result<(T, Room), Problem> {
     // Only fails when the semaphore is closed, which it never is.
-    let _turn = gateway.workers.acquire().await.ok();
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
+    let turn = Arc::clone(turns).acquire_owned().await.ok();
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work(&mut room);
+        drop(turn);
+        (done, room)
+    });
+    done.await.map_err(|error| {
         tracing::error!(%error, "reading a body failed");
         Problem::new(Kind::NotStored, "the gateway failed while reading the body; nothing was accepted, report this")
     })
@@ -149,8 +160,17 @@ fn begin(gateway: &Gateway, ask: &Ask, body: &[u8]) -> Result<(Given, Option<Cla
                           send a new key with a new request";
             Err(Problem::new(Kind::KeyReused, detail))
         }
-        Begin::Full => Err(overloaded("Idempotency-Keys")),
+        Begin::Full(free_at) => Err(keys_full(gateway.shared.config.keys_max, free_at.saturating_sub(received_at))),
     }
+}
+
+fn keys_full(keys_max: usize, wait_ms: i64) -> Problem {
+    let detail = format!(
+        "{keys_max} Idempotency-Keys of the last 24 hours are remembered, which is the limit (spool.keys_max); nothing was \
+         accepted, send requests without a key, or try again after Retry-After seconds, when the oldest is forgotten"
+    );
+    let seconds = u32::try_from(wait_ms / 1_000 + 1).unwrap_or(1);
+    Problem { retry_after: Some(seconds), ..Problem::new(Kind::Overloaded, detail) }
 }
 
 /// Refuses a request whose records break rules, all of them or, unless it may be taken in part, one.
@@ -169,7 +189,20 @@ pub(crate) fn refuse(decided: &Decided, partial: bool) -> Result<(), Problem> {
     Err(Problem::new(kind, detail).with_errors(decided.errors.clone(), decided.errors_total))
 }
 
-fn accepted(decided: Decided, replayed: bool) -> (Batch, Response) {
+/// The body of an answer: in memory, and in its room, until the client has taken it.
+struct Held {
+    json: Vec<u8>,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
+    }
+}
+
+/// The batch, and the answer for when it is durable. Of `room` what the answer takes is kept; the spool counts the batch itself.
+fn accepted(decided: Decided, replayed: bool, mut room: Room) -> Result<(Batch, Response), Problem> {
     let Decided { batch, errors, errors_total, .. } = decided;
     let answer = Accepted {
         accepted: batch.len(),
@@ -177,12 +210,21 @@ fn accepted(decided: Decided, replayed: bool) -> (Batch, Response) {
         errors,
         errors_total: (errors_total > 0).then_some(errors_total),
     };
-    let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
+    let mut json = Vec::with_capacity(256 + batch.len() * 39);
+    serde_json::to_writer(&mut json, &answer).map_err(|error| {
+        Problem::new(
+            Kind::NotStored,
+            format!("the answer cannot be written: {error}; nothing was accepted, report this"),
+        )
+    })?;
+    room.shrink(json.capacity());
+    let body = Body::from(Bytes::from_owner(Held { json, _room: room }));
+    let mut response = (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body).into_response();
     if replayed {
         let name = HeaderName::from_static("idempotency-replayed");
         response.headers_mut().insert(name, HeaderValue::from_static("true"));
     }
-    (batch, response)
+    Ok((batch, response))
 }
 
 /// Waits until the events are durable in the spool. The waiting is a task of its own: a caller that goes away leaves a request
@@ -194,6 +236,7 @@ async fn publish(gateway: &Gateway, batch: Batch, claim: Option<Claim>, request:
     let keyed = claim.as_ref().map(|claim| (claim.key.as_str(), claim.given));
     let mut entry = Vec::new();
     entry::put(&span.context().header(), keyed, &batch, &mut entry);
+    drop(batch);
     let appended = shared.spool.append(entry, u32::try_from(records).unwrap_or(u32::MAX));
     let stored = tokio::spawn(async move {
         let stored = match appended {
@@ -226,7 +269,10 @@ fn not_stored(gateway: &Gateway, error: &SpoolError, keyed: bool) -> Problem {
         SpoolError::Disk(_) if error.no_space() => spool_full(gateway, error),
         SpoolError::Busy => overloaded("requests"),
         SpoolError::Unknown(_) => unknown(error, keyed),
-        SpoolError::Disk(_) | SpoolError::Closed | SpoolError::Thread(_) | SpoolError::TooLarge { .. } => {
+        SpoolError::TooLarge { .. } => {
+            Problem::new(Kind::BodyTooLarge, format!("{error}; nothing was accepted, send fewer records at a time"))
+        }
+        SpoolError::Disk(_) | SpoolError::Closed | SpoolError::Thread(_) => {
             let detail = format!("{error}; nothing was accepted, send the request again");
             Problem::new(Kind::NotStored, detail)
         }
@@ -249,4 +295,52 @@ fn unknown(error: &SpoolError, keyed: bool) -> Problem {
         "sending it again may store the events twice; with an Idempotency-Key they would have the same ids"
     };
     Problem::new(Kind::OutcomeUnknown, format!("{error}; {advice}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// What happens to a handler whose client hangs up.
+    #[tokio::test]
+    async fn work_whose_caller_is_gone_keeps_its_turn_and_its_room() {
+        let (turns, kib) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(100)));
+        let mut room = Room::of(&kib);
+        room.grow(10 << 10).unwrap();
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let work = move |_: &mut Room| {
+            begin.send(()).unwrap();
+            ended.recv().unwrap();
+        };
+        let caller = {
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move { off_executor(&turns, room, work).await.map(|_| ()) })
+        };
+        begun.await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!((turns.available_permits(), kib.available_permits()), (0, 90));
+        end.send(()).unwrap();
+        let all = async {
+            while (turns.available_permits(), kib.available_permits()) != (1, 100) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), all).await.unwrap();
+    }
+
+    #[test]
+    fn an_answer_has_its_room_until_it_is_taken() {
+        let kib = Arc::new(Semaphore::new(100));
+        let mut room = Room::of(&kib);
+        room.grow(50 << 10).unwrap();
+        let decided = Decided { batch: Batch::of(&[b"v".as_slice(); 100]), ..Decided::default() };
+        let (_, response) = accepted(decided, false, room).unwrap();
+        assert_eq!(kib.available_permits(), 95, "4,156 bytes are kept");
+        drop(response);
+        assert_eq!(kib.available_permits(), 100);
+    }
 }

@@ -42,7 +42,7 @@ impl Gateway {
     pub fn render(&self, out: &mut String) {
         self.shared.metrics.render(out);
         let spool = &self.shared.spool;
-        let (depth, stats, (damage, _)) = (spool.depth(), spool.stats(), spool.damage());
+        let (depth, stats) = (spool.depth(), spool.stats());
         let gauges = [
             ("records", "Records in the spool that are not published.", depth.records),
             ("bytes", "Bytes of them.", depth.bytes),
@@ -58,7 +58,7 @@ impl Gateway {
         one(out, "disk_failures_total", "Writes and syncs that the disk failed.", "counter", stats.failures());
         head(out, "damaged_entries_total", "Most requests lost to the disk, by kind of damage.", "counter");
         for kind in [Kind::Torn, Kind::Damaged, Kind::Missing] {
-            let entries: u64 = damage.iter().filter(|found| found.kind == kind).map(|found| found.entries_max).sum();
+            let entries = spool.lost(kind);
             let _ = writeln!(out, "tidemark_spool_damaged_entries_total{{kind=\"{}\"}} {entries}", kind.name());
         }
         histogram(out, "append_duration_seconds", "Time from a request's append to its being durable.", &stats.appends);

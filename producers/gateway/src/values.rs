@@ -42,7 +42,8 @@ impl<'s> Values<'s> {
     }
 
     fn spend(&mut self, values: usize) -> Result<(), String> {
-        self.left = self.left.checked_sub(values).ok_or(format!("more than {VALUES_MAX} values in one body"))?;
+        let over = || format!("more than {VALUES_MAX} values in one body");
+        self.left = self.left.checked_sub(values).ok_or_else(over)?;
         Ok(())
     }
 

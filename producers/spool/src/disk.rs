@@ -77,7 +77,10 @@ impl Dir {
     /// It cannot be made or written, or another process holds it.
     pub fn claim(path: &Path) -> Result<Self, DirError> {
         let io = |source| DirError::Io { path: path.into(), source };
+        let parents = parents(path, Path::exists);
         fs::create_dir_all(path).map_err(io)?;
+        // A directory whose name is lost with the power takes everything in it along.
+        parents.into_iter().try_for_each(|parent| File::open(parent)?.sync_all()).map_err(io)?;
         let lock = File::create(path.join(LOCK)).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
@@ -90,6 +93,13 @@ impl Dir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The directories that get a new name when `path` is made with all that is missing above it.
+fn parents(path: &Path, exists: impl Fn(&Path) -> bool) -> Vec<&Path> {
+    let missing = path.ancestors().take_while(|part| !part.as_os_str().is_empty() && !exists(part));
+    let here = Path::new(".");
+    missing.filter_map(Path::parent).map(|parent| if parent.as_os_str().is_empty() { here } else { parent }).collect()
 }
 
 impl Disk for Dir {
@@ -178,6 +188,35 @@ pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Bytes that are read at once around those that cannot be.
+const BLOCK: usize = 512;
+/// Stands for bytes that cannot be read. Not zero, which would look like bytes that were never written.
+const UNREADABLE: u8 = 0xff;
+
+/// Whether the error says that bytes of the disk are gone, rather than that the moment is bad: EIO; EBADMSG and EUCLEAN of file
+/// systems with checksums; ENODATA and EILSEQ of the block layer.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| matches!(code, 5 | 61 | 74 | 84 | 117))
+}
+
+/// All bytes of a file; in place of blocks that the disk does not give, others.
+pub(crate) fn read_readable(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    match read_all(file) {
+        Err(error) if is_unreadable(&error) => {}
+        other => return other,
+    }
+    let length = usize::try_from(file.length()?).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    for (at, block) in (0..).step_by(BLOCK).zip(bytes.chunks_mut(BLOCK)) {
+        match file.read_at(block, at) {
+            Ok(_) => {}
+            Err(error) if is_unreadable(&error) => block.fill(UNREADABLE),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
+}
+
 /// Puts a small file in place of another, durable on return: never half of it.
 pub fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = format!("{name}.new");
@@ -194,5 +233,22 @@ pub fn read(disk: &dyn Disk, name: &str) -> io::Result<Option<Vec<u8>>> {
         Ok(file) => read_all(&*file).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parents_of_what_is_missing_are_known() {
+        for (path, there, expected) in [
+            ("/var/lib/spool/keys", "/var/lib", vec!["/var/lib/spool", "/var/lib"]),
+            ("/var/lib/spool/keys", "/var/lib/spool/keys", vec![]),
+            ("a/b", "", vec!["a", "."]),
+        ] {
+            let found = parents(Path::new(path), |part| Path::new(there).starts_with(part));
+            assert_eq!(found, expected.into_iter().map(Path::new).collect::<Vec<_>>(), "{path}");
+        }
     }
 }

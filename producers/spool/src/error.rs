@@ -25,11 +25,13 @@ pub enum Error {
     /// Too much waits in memory; another try in a moment is of use. Nothing was written.
     #[error("too much waits for the disk")]
     Busy,
-    /// The entry is larger than [`crate::PAYLOAD_MAX`].
-    #[error("an entry of {bytes} bytes does not fit: at most {} are taken", crate::PAYLOAD_MAX)]
+    /// The entry is larger than [`crate::PAYLOAD_MAX`], or than the whole spool: no later try is of use. Nothing was written.
+    #[error("an entry of {bytes} bytes does not fit: at most {bytes_max} are taken")]
     TooLarge {
         /// What it has.
         bytes: usize,
+        /// What it may have.
+        bytes_max: usize,
     },
     /// The disk failed. Nothing of the entry is there.
     #[error("the disk did not take it: {0}")]
@@ -46,8 +48,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the disk has no room left.
+    /// Whether the disk has no room left, or none for this user.
     pub fn no_space(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.kind() == io::ErrorKind::StorageFull)
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Disk(error) if full.contains(&error.kind()))
     }
 }

@@ -12,23 +12,28 @@
 //! have held, the file is kept as `….damaged`, and what follows is read all the same. What cannot be told from the bytes: the
 //! last segment lost as a whole, or an older copy put back. [`Place`] keeps positions apart over that.
 //!
+//! What the disk fails to give later, while the spool is open, is asked for again and again before it counts as damage: see
+//! [`Reader::read`]. What was released before a start is known only as far as [`Spool::keep_released`] wrote it down: that is
+//! for [`Depth`] and age alone, and every entry that is there is read all the same.
+//!
 //! Limits: 64 MiB for an entry; 64 MiB wait in memory; [`Limits`] for the disk. Beyond them nothing is taken. Segments are
 //! deleted whole once all their entries are released: the disk holds up to two segments more than the entries.
 
-use std::ops::Range;
-
+mod damage;
 mod depth;
 pub mod disk;
 mod error;
 mod frame;
 mod reader;
 mod recover;
+mod released;
 mod scan;
 mod segment;
 mod spool;
 mod stats;
 mod syncer;
 
+pub use damage::Damage;
 pub use depth::Depth;
 pub use error::Error;
 pub use frame::PAYLOAD_MAX;
@@ -61,44 +66,6 @@ impl Entry {
             records: frame.head.records,
             bytes: frame.bytes() as u64,
             payload: frame.payload.to_vec(),
-        }
-    }
-}
-
-/// Entries that are not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// File of the segment; it is kept with `.damaged` after its name, unless `kind` is [`Kind::Torn`].
-    pub segment: String,
-    /// Why.
-    pub kind: Kind,
-    /// Bytes of the file that cannot be used.
-    pub bytes: Range<u64>,
-    /// Most entries that stood there.
-    pub entries_max: u64,
-}
-
-impl Damage {
-    fn log(&self) {
-        let Self { segment, kind, bytes, entries_max } = self;
-        let (from, to) = (bytes.start, bytes.end);
-        match kind {
-            Kind::Torn => tracing::warn!(
-                segment,
-                from,
-                to,
-                "the last write to the spool was not completed before the process ended: it was cut off; nothing that was \
-                 acknowledged is lost"
-            ),
-            Kind::Damaged | Kind::Missing => tracing::error!(
-                segment,
-                from,
-                to,
-                entries_max,
-                kind = kind.name(),
-                "bytes of the spool cannot be read: up to entries_max acknowledged entries are lost; the file is kept with \
-                 .damaged after its name; check the disk"
-            ),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::disk::{self, Disk};
 use crate::frame::{Framing, HEADER, Header, OVERHEAD};
 use crate::scan::{Kind, Scan, Step};
 use crate::segment::{self, Place, Segment};
-use crate::{Damage, Entry};
+use crate::{Damage, Entry, released};
 
 /// Holds the spool's id.
 const ID: &str = "spool";
@@ -23,6 +23,8 @@ pub(crate) struct Found {
     pub(crate) next: u64,
     pub(crate) depth: Depth,
     pub(crate) times: Times,
+    /// Entries before it are released, and in neither of the two.
+    pub(crate) counted_from: Place,
     pub(crate) damage: Vec<Damage>,
 }
 
@@ -31,8 +33,15 @@ pub(crate) fn recover(disk: &dyn Disk, segment_bytes: u64, visit: &mut dyn FnMut
     let segments = segment::list(disk)?;
     let id = id(disk, &segments)?;
     let next = segments.first().map_or(0, |segment| segment.first);
-    let mut found =
-        Found { id, segments: Vec::new(), next, depth: Depth::default(), times: Times::default(), damage: Vec::new() };
+    let mut found = Found {
+        id,
+        segments: Vec::new(),
+        next,
+        depth: Depth::default(),
+        times: Times::default(),
+        counted_from: released::read(disk),
+        damage: Vec::new(),
+    };
     for (at, segment) in segments.iter().enumerate() {
         let limit = segments.get(at + 1).map(|next| next.first);
         if limit.is_none() {
@@ -87,7 +96,7 @@ impl Found {
         (limit, made): (Option<u64>, u64),
         visit: &mut dyn FnMut(Entry),
     ) -> io::Result<()> {
-        let bytes = match disk.open(&segment.name()).and_then(|file| disk::read_all(&*file)) {
+        let bytes = match disk.open(&segment.name()).and_then(|file| disk::read_readable(&*file)) {
             Ok(bytes) => bytes,
             // A disk that cannot read a file any more is no reason to keep the others back.
             Err(error) => {
@@ -110,8 +119,10 @@ impl Found {
                 }
                 Step::Entry(frame) => {
                     let entry = Entry::of(segment.run, &frame);
-                    self.depth.add(&entry);
-                    self.times.push(entry.place.position, entry.appended_at);
+                    if entry.place >= self.counted_from {
+                        self.depth.add(&entry);
+                        self.times.push(entry.place.position, entry.appended_at);
+                    }
                     visit(entry);
                 }
             }

@@ -8,7 +8,7 @@ use crate::frame::{Frame, Framing, HEAD, HEADER, OVERHEAD};
 const SECTOR: usize = 512;
 
 /// Why entries are not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The process or the machine ended while they were written: they were never acknowledged.
     Torn,

@@ -1,6 +1,8 @@
 //! The spool: what its writers, its reader and its thread share.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::damage::{Reports, Unread};
 use crate::depth::{Depth, Times};
 use crate::disk::Disk;
 use crate::frame::{Framing, HEADER, OVERHEAD, PAYLOAD_MAX};
@@ -16,12 +19,10 @@ use crate::recover::{self, Found};
 use crate::segment::{Place, Segment};
 use crate::stats::Stats;
 use crate::syncer::{self, Waiting};
-use crate::{Damage, Entry, Error};
+use crate::{Damage, Entry, Error, Kind, released};
 
 /// Bytes that wait for the disk.
 const WAITING_BYTES_MAX: u64 = 64 << 20;
-/// Reports of damage that are kept; all are logged and counted.
-const DAMAGE_KEPT: usize = 100;
 
 /// Milliseconds since the epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -65,12 +66,18 @@ pub(crate) struct State {
     /// The position after the last durable entry.
     pub(crate) durable: u64,
     released: Place,
+    /// Entries before it were released in an earlier run, and do not count.
+    counted_from: Place,
+    /// `released` as it was last written down.
+    kept: Place,
+    /// Positions that hold nothing any more, first to next: released once all before them are.
+    lost: BTreeMap<u64, u64>,
+    unread: Unread,
     depth: Depth,
     times: Times,
     pub(crate) closed: bool,
     pub(crate) last_error: Option<String>,
-    damage: Vec<Damage>,
-    damaged: u64,
+    damage: Reports,
 }
 
 impl Shared {
@@ -109,8 +116,17 @@ impl Shared {
         }
     }
 
-    pub(crate) fn damaged(&self, damage: Damage) {
-        self.state().damaged(damage);
+    /// The reader found that these positions hold nothing any more.
+    pub(crate) fn lost(&self, positions: Range<u64>, damage: Damage) {
+        let mut state = self.state();
+        state.damage.add(damage);
+        state.lost.insert(positions.start, positions.end);
+        state.settle();
+    }
+
+    /// Whether the entry at `position`, which could not be read, is to be passed over.
+    pub(crate) fn gives_up(&self, position: u64, error: &io::Error) -> bool {
+        self.state().unread.gives_up(position, error)
     }
 }
 
@@ -123,26 +139,31 @@ impl State {
             segments: found.segments.into(),
             durable: begin.position,
             released: first,
+            counted_from: found.counted_from,
+            kept: found.counted_from,
+            lost: BTreeMap::new(),
+            unread: Unread::default(),
             depth: found.depth,
             times: found.times,
             closed: false,
             last_error: None,
-            damage: Vec::new(),
-            damaged: 0,
+            damage: Reports::default(),
         };
-        found.damage.into_iter().for_each(|damage| state.damaged(damage));
+        found.damage.into_iter().for_each(|damage| state.damage.add(damage));
         state
     }
 
-    /// Keeps a report, once: what is found at the opening is met again by the reader.
-    fn damaged(&mut self, damage: Damage) {
-        if self.damage.contains(&damage) {
-            return;
+    /// Passes over what is lost. Lost entries go on counting until nothing is left: how many records they had is not known.
+    fn settle(&mut self) {
+        while let Some(lost) = self.lost.first_entry().filter(|lost| *lost.key() <= self.released.position) {
+            self.released.position = self.released.position.max(lost.remove());
         }
-        damage.log();
-        self.damaged += 1;
-        if self.damage.len() < DAMAGE_KEPT {
-            self.damage.push(damage);
+        self.times.release(self.released.position);
+        if self.released.position >= self.durable {
+            self.depth = Depth::default();
+        }
+        if self.depth.entries == 0 {
+            self.times.clear();
         }
     }
 
@@ -215,8 +236,9 @@ impl Spool {
     /// # Errors
     /// A bound is reached, or the spool is closed. Nothing was written.
     pub fn append(&self, payload: Vec<u8>, records: u32) -> Result<oneshot::Receiver<Result<Place, Error>>, Error> {
-        if payload.len() > PAYLOAD_MAX {
-            return Err(Error::TooLarge { bytes: payload.len() });
+        let bytes_max = self.shared.limits.payload_max();
+        if payload.len() > bytes_max {
+            return Err(Error::TooLarge { bytes: payload.len(), bytes_max });
         }
         let (reply, receiver) = oneshot::channel();
         let waiting = Waiting { payload, records, since: Instant::now(), reply };
@@ -247,14 +269,30 @@ impl Spool {
             if entry.place < state.released {
                 continue;
             }
-            state.depth.sub(entry);
+            if entry.place >= state.counted_from {
+                state.depth.sub(entry);
+            }
             state.released = Place { run: entry.place.run, position: entry.place.position + 1 };
         }
-        let position = state.released.position;
-        state.times.release(position);
-        if state.depth.entries == 0 {
-            state.times.clear();
-        }
+        state.settle();
+    }
+
+    /// Writes down how far the entries are released, if that has changed, so that the next start does not count them as
+    /// waiting. Only a hint: what is done with is for the caller to know.
+    ///
+    /// # Errors
+    /// The disk fails; another call tries again.
+    pub fn keep_released(&self) -> Result<(), Error> {
+        let place = {
+            let state = self.shared.state();
+            if state.released <= state.kept {
+                return Ok(());
+            }
+            state.released
+        };
+        released::write(&*self.shared.disk, place).map_err(|error| Error::Disk(Arc::new(error)))?;
+        self.shared.state().kept = place;
+        Ok(())
     }
 
     /// The first entry that [`Spool::trim`] would keep, if it would delete any segment.
@@ -313,8 +351,12 @@ impl Spool {
 
     /// What could not be read, the first hundred reports, and how many there were.
     pub fn damage(&self) -> (Vec<Damage>, u64) {
-        let state = self.shared.state();
-        (state.damage.clone(), state.damaged)
+        self.shared.state().damage.kept()
+    }
+
+    /// Most entries lost to a kind of damage, of all reports.
+    pub fn lost(&self, kind: Kind) -> u64 {
+        self.shared.state().damage.entries(kind)
     }
 
     /// What was counted so far.
@@ -346,11 +388,9 @@ impl Limits {
     pub(crate) fn segment_for(&self, bytes: u64) -> u64 {
         self.segment_bytes.max(HEADER as u64 + bytes)
     }
-}
 
-impl Waiting {
-    /// Bytes that it will take in a segment.
-    pub(crate) fn bytes(&self) -> u64 {
-        (OVERHEAD + self.payload.len()) as u64
+    /// Largest payload that ever fits.
+    fn payload_max(&self) -> usize {
+        usize::try_from(self.bytes_max).unwrap_or(usize::MAX).saturating_sub(OVERHEAD).min(PAYLOAD_MAX)
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::disk::DiskFile;
-use crate::frame::{HEADER, Unframed};
+use crate::frame::{HEADER, OVERHEAD, Unframed};
 use crate::segment::{self, Place, Segment};
 use crate::spool::Shared;
 
@@ -21,6 +21,13 @@ pub(crate) struct Waiting {
     pub(crate) records: u32,
     pub(crate) since: Instant,
     pub(crate) reply: oneshot::Sender<Result<Place, Error>>,
+}
+
+impl Waiting {
+    /// Bytes that it will take in a segment.
+    pub(crate) fn bytes(&self) -> u64 {
+        (OVERHEAD + self.payload.len()) as u64
+    }
 }
 
 /// The segment that is written to.

@@ -13,6 +13,8 @@ use crate::resolve;
 
 /// Most versions over all subjects; each keeps its text in memory.
 pub const MAX_VERSIONS: usize = 10_000;
+/// Most bytes of different schemas, over all subjects.
+const MAX_BYTES: usize = 64 << 20;
 /// Longest subject name, in bytes.
 pub const MAX_SUBJECT_BYTES: usize = 512;
 
@@ -104,7 +106,9 @@ pub enum Refusal {
     #[error("Schema being registered is incompatible with an earlier schema for subject \"{0}\": {reasons}", reasons = .1.join("; "))]
     Incompatible(String, Vec<String>),
     /// 50001
-    #[error("the registry holds {MAX_VERSIONS} versions, which is its limit: use a registry server")]
+    #[error(
+        "the registry's limit is {MAX_VERSIONS} versions and {MAX_BYTES} bytes of schemas, and this is over it: use a registry server"
+    )]
     Full,
 }
 
@@ -126,12 +130,15 @@ impl Refusal {
     }
 }
 
-/// All subjects with their versions and rules.
+/// All subjects with their versions and rules. Texts are shared, so that a clone costs little and a schema under many subjects is
+/// kept once.
 #[derive(Debug, Clone, Default)]
 pub struct Subjects {
     subjects: BTreeMap<String, Vec<Version>>,
     by_id: BTreeMap<u32, Version>,
-    by_form: HashMap<String, u32>,
+    by_form: HashMap<Arc<str>, u32>,
+    /// Of the schemas in `by_id`.
+    bytes: usize,
     levels: BTreeMap<String, Level>,
     level: Level,
 }
@@ -140,17 +147,25 @@ impl Subjects {
     /// Takes an event in. One that repeats an earlier one changes nothing.
     pub fn apply(&mut self, event: Event) {
         match event {
-            Event::Registered(version) => {
+            Event::Registered(mut version) => {
+                // Read from the topic, each version has a text of its own.
+                if let Some(same) = self.schema(version.id).filter(|schema| *schema == version.schema) {
+                    version.schema = same;
+                }
                 let versions = self.subjects.entry(version.subject.clone()).or_default();
                 if versions.iter().any(|v| v.version == version.version) {
                     return;
                 }
                 versions.push(version.clone());
                 versions.sort_by_key(|v| v.version);
-                if let Ok(form) = form(&version.schema) {
-                    self.by_form.entry(form).or_insert(version.id);
+                if self.by_id.contains_key(&version.id) {
+                    return;
                 }
-                self.by_id.entry(version.id).or_insert(version);
+                if let Ok(form) = form(&version.schema) {
+                    self.by_form.entry(form.into()).or_insert(version.id);
+                }
+                self.bytes += version.schema.len();
+                self.by_id.insert(version.id, version);
             }
             Event::Level(Some(subject), level) => {
                 self.levels.insert(subject, level);
@@ -165,12 +180,13 @@ impl Subjects {
         valid_subject(subject)?;
         let form = form(schema).map_err(Refusal::InvalidSchema)?;
         let versions = self.of(subject);
-        let known = self.by_form.get(&form).copied();
+        let known = self.by_form.get(form.as_str()).copied();
         if let Some(id) = known.filter(|id| versions.iter().any(|v| v.id == *id)) {
             return Ok(Err(id));
         }
         self.compatible(subject, schema, versions)?;
-        if self.subjects.values().map(Vec::len).sum::<usize>() >= MAX_VERSIONS {
+        let added = if known.is_some() { 0 } else { schema.len() };
+        if self.subjects.values().map(Vec::len).sum::<usize>() >= MAX_VERSIONS || self.bytes + added > MAX_BYTES {
             return Err(Refusal::Full);
         }
         let next_id = self.by_id.last_key_value().map_or(1, |(id, _)| id.saturating_add(1));
@@ -204,7 +220,7 @@ impl Subjects {
     pub fn lookup(&self, subject: &str, schema: &str) -> Result<&Version, Refusal> {
         let form = form(schema).map_err(Refusal::InvalidSchema)?;
         let versions = self.versions(subject)?;
-        let id = self.by_form.get(&form).ok_or(Refusal::SchemaNotFound)?;
+        let id = self.by_form.get(form.as_str()).ok_or(Refusal::SchemaNotFound)?;
         versions.iter().find(|v| v.id == *id).ok_or(Refusal::SchemaNotFound)
     }
 

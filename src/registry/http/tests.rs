@@ -167,3 +167,44 @@ async fn our_own_client_works_against_it() {
     };
     tokio::task::spawn_blocking(client).await.unwrap();
 }
+
+/// What happens to a handler whose client hangs up.
+#[tokio::test]
+async fn work_whose_caller_is_gone_keeps_its_place_and_its_turn() {
+    let (places, turns) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(1)));
+    let place = Arc::clone(&places).try_acquire_owned().unwrap();
+    let post = Post { bytes: Bytes::new(), place, turns: Arc::clone(&turns) };
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let caller = tokio::spawn(async move {
+        let done = post.work(move |_| {
+            begin.send(()).unwrap();
+            ended.recv().unwrap();
+            Ok(())
+        });
+        done.await.is_ok()
+    });
+    begun.await.unwrap();
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    assert_eq!((places.available_permits(), turns.available_permits()), (1, 0));
+    end.send(()).unwrap();
+    let all = async {
+        while (places.available_permits(), turns.available_permits()) != (2, 1) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), all).await.unwrap();
+}
+
+#[tokio::test]
+async fn more_schemas_than_there_are_places_are_told_to_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
+    let served = Served::new(Arc::new(EmbeddedRegistry::open(log).unwrap()));
+    let held = Arc::clone(&served.places).acquire_many_owned(u32::try_from(POSTS_MAX).unwrap()).await.unwrap();
+    let ask = || Post::from_request(Request::new(Body::from("{}")), &served);
+    assert_eq!(ask().await.err().unwrap().status(), 503);
+    drop(held);
+    assert!(ask().await.is_ok());
+}

@@ -46,6 +46,20 @@ fn registering_at_once_gives_one_id() {
 }
 
 #[test]
+fn a_long_answer_holds_up_no_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Arc::new(EmbeddedRegistry::open(open(&dir)).unwrap());
+    let (told, hears) = std::sync::mpsc::channel();
+    registry.read(|then| {
+        let registry = Arc::clone(&registry);
+        std::thread::spawn(move || told.send(registry.register("s", LONG)));
+        assert_eq!(hears.recv_timeout(Duration::from_secs(10)).unwrap(), Ok(1));
+        assert!(then.subjects().is_empty(), "what was asked first is answered as of then");
+    });
+    assert_eq!(registry.read(|now| now.subjects().len()), 1);
+}
+
+#[test]
 fn refusals_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let registry = EmbeddedRegistry::open(open(&dir)).unwrap();

@@ -68,18 +68,25 @@ impl<V> Table<V> {
     /// The position of `key`, put in with `make()` when it is new. `key_hash` is [`hash`]`(key)`.
     #[inline]
     pub fn position(&mut self, key_hash: u64, key: &[u8], make: impl FnOnce() -> V) -> usize {
-        let Self { index, entries, arena } = self;
-        let found = index.find(key_hash, |&at| {
-            entries.get(at as usize).is_some_and(|entry| entry.hash == key_hash && key_of(arena, entry) == key)
-        });
-        if let Some(&at) = found {
-            return at as usize;
+        if let Some(at) = self.find(key_hash, key) {
+            return at;
         }
+        let Self { index, entries, arena } = self;
         let at = entries.len();
         entries.push(Entry { hash: key_hash, key_start: arena.len(), key_length: key.len() as u32, value: make() });
         arena.extend_from_slice(key);
         index.insert_unique(key_hash, at as u32, |&at| entries.get(at as usize).map_or(0, |entry| entry.hash));
         at
+    }
+
+    /// The position of `key`, if it is there. `key_hash` is [`hash`]`(key)`.
+    #[inline]
+    pub fn find(&self, key_hash: u64, key: &[u8]) -> Option<usize> {
+        let Self { index, entries, arena } = self;
+        let found = index.find(key_hash, |&at| {
+            entries.get(at as usize).is_some_and(|entry| entry.hash == key_hash && key_of(arena, entry) == key)
+        });
+        found.map(|&at| at as usize)
     }
 
     /// The entry at a position.

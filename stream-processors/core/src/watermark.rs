@@ -45,19 +45,19 @@ impl Sources {
     }
 
     /// Takes a marker in and moves the watermark. A mark that is behind what is known came from an owner that has been
-    /// replaced and is passed over.
-    pub fn fold(&mut self, marker: &Marker, idle_after_ms: i64) {
+    /// replaced and is passed over. `appended_at` is the marker's append time: the log's clock.
+    pub fn fold(&mut self, marker: &Marker, appended_at: i64, idle_after_ms: i64) {
         for count in &marker.partition_counts {
             let known = self.counts.entry(count.topic.clone()).or_default();
             *known = (*known).max(count.partitions);
         }
         for mark in &marker.sources {
-            self.fold_mark(mark);
+            self.fold_mark(mark, appended_at);
         }
         self.watermark = self.watermark.max(self.minimum(idle_after_ms));
     }
 
-    fn fold_mark(&mut self, mark: &SourceMark) {
+    fn fold_mark(&mut self, mark: &SourceMark, appended_at: i64) {
         let source = self.known.entry((mark.topic.clone(), mark.partition)).or_insert_with(|| SourceProgress {
             topic: mark.topic.clone(),
             partition: mark.partition,
@@ -76,7 +76,8 @@ impl Sources {
         }
         source.next_offset = mark.next_offset;
         source.watermark = source.watermark.max(mark.watermark);
-        source.idle_at = mark.idle_at;
+        // By its owner's clock, which may be fast; no partition was found idle after its marker was appended.
+        source.idle_at = mark.idle_at.map(|at| at.min(appended_at));
         source.records += mark.records;
         source.late += mark.late;
         source.held += mark.held;
@@ -104,6 +105,9 @@ pub fn effective(source: &SourceProgress, idle_after_ms: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An append time that bounds nothing.
+    const FAR: i64 = i64::MAX;
 
     fn marker(partitions: i32, marks: &[(i32, i64, Option<i64>, Option<i64>)]) -> Marker {
         Marker {
@@ -133,41 +137,48 @@ mod tests {
     #[test]
     fn no_watermark_until_every_partition_is_heard_of() {
         let mut sources = Sources::default();
-        sources.fold(&marker(2, &[(0, 1, Some(100), None)]), 10);
+        sources.fold(&marker(2, &[(0, 1, Some(100), None)]), FAR, 10);
         assert_eq!(sources.watermark(), None);
-        sources.fold(&marker(2, &[(1, 1, Some(70), None)]), 10);
+        sources.fold(&marker(2, &[(1, 1, Some(70), None)]), FAR, 10);
         assert_eq!(sources.watermark(), Some(70));
     }
 
     #[test]
     fn a_partition_without_records_holds_until_it_is_idle() {
         let mut sources = Sources::default();
-        sources.fold(&marker(2, &[(0, 1, Some(100), None), (1, 0, None, None)]), 10);
+        sources.fold(&marker(2, &[(0, 1, Some(100), None), (1, 0, None, None)]), FAR, 10);
         assert_eq!(sources.watermark(), None);
-        sources.fold(&marker(2, &[(1, 0, None, Some(95))]), 10);
+        sources.fold(&marker(2, &[(1, 0, None, Some(95))]), FAR, 10);
         assert_eq!(sources.watermark(), Some(85));
-        sources.fold(&marker(2, &[(1, 0, None, Some(500))]), 10);
+        sources.fold(&marker(2, &[(1, 0, None, Some(500))]), FAR, 10);
         assert_eq!(sources.watermark(), Some(100));
+    }
+
+    #[test]
+    fn a_fast_clock_closes_nothing_before_its_time() {
+        let mut sources = Sources::default();
+        sources.fold(&marker(1, &[(0, 1, Some(50), Some(9_000))]), 1_000, 10);
+        assert_eq!(sources.watermark(), Some(990));
     }
 
     #[test]
     fn never_back_when_an_idle_partition_returns_or_one_is_added() {
         let mut sources = Sources::default();
-        sources.fold(&marker(1, &[(0, 1, Some(50), Some(1000))]), 10);
+        sources.fold(&marker(1, &[(0, 1, Some(50), Some(1000))]), FAR, 10);
         assert_eq!(sources.watermark(), Some(990));
-        sources.fold(&marker(1, &[(0, 2, Some(60), None)]), 10);
+        sources.fold(&marker(1, &[(0, 2, Some(60), None)]), FAR, 10);
         assert_eq!(sources.watermark(), Some(990));
-        sources.fold(&marker(2, &[(0, 3, Some(2000), None)]), 10);
+        sources.fold(&marker(2, &[(0, 3, Some(2000), None)]), FAR, 10);
         assert_eq!(sources.watermark(), Some(990));
-        sources.fold(&marker(2, &[(1, 1, Some(1500), None)]), 10);
+        sources.fold(&marker(2, &[(1, 1, Some(1500), None)]), FAR, 10);
         assert_eq!(sources.watermark(), Some(1500));
     }
 
     #[test]
     fn a_replaced_owners_mark_is_passed_over() {
         let mut sources = Sources::default();
-        sources.fold(&marker(1, &[(0, 10, Some(100), None)]), 10);
-        sources.fold(&marker(1, &[(0, 5, Some(900), Some(9000))]), 10);
+        sources.fold(&marker(1, &[(0, 10, Some(100), None)]), FAR, 10);
+        sources.fold(&marker(1, &[(0, 5, Some(900), Some(9000))]), FAR, 10);
         assert_eq!(sources.watermark(), Some(100));
         assert_eq!(sources.progress()[0].records, 1);
     }

@@ -288,7 +288,7 @@ fn one_silent_partition_of_four_does_not_hold_windows_open() {
     finish(&mut driver, ahead);
     assert_eq!(driver.watermark(), None);
     driver.idle(3, ahead + job.spec.idle_after_ms);
-    driver.commit(&[3], ahead);
+    driver.commit(&[3], ahead + job.spec.idle_after_ms);
     driver.merge().unwrap();
     assert_eq!(driver.watermark(), Some(ahead));
     // It comes back with older records: they are not late by the time it was idle, and amend what was final.

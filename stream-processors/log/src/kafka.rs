@@ -28,7 +28,8 @@ mod transaction;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use native::admin::Admin;
@@ -48,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one question for committed offsets waits for an open transaction: a member has to poll in between.
 const UNSTABLE_PATIENCE: Duration = Duration::from_secs(1);
+/// So many requests in a row without an answer, and their client is made anew.
+const SILENT_REQUESTS: u32 = 4;
 /// Between two looks at something that is about to change.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Offset metadata that fits under the broker's limit of 4,096 bytes.
@@ -75,7 +78,9 @@ impl KafkaConfig {
 /// A log on a Kafka cluster.
 pub struct KafkaLog {
     cluster: Cluster,
-    admin: Admin,
+    admin: RwLock<Arc<Admin>>,
+    /// Requests in a row that got no answer.
+    unanswered: AtomicU32,
 }
 
 /// What every client is made from.
@@ -116,7 +121,7 @@ impl KafkaLog {
     /// [`Error::Invalid`] for a property that librdkafka does not take, [`Error::Retriable`] when no broker answers.
     pub fn connect(config: KafkaConfig) -> Result<Arc<Self>, Error> {
         let log = Self::open(config)?;
-        log.admin.ping(CONNECT_TIMEOUT).map_err(|fault| log.cluster.error("connecting", &fault))?;
+        log.ask(|admin| admin.ping(CONNECT_TIMEOUT)).map_err(|fault| log.cluster.error("connecting", &fault))?;
         Ok(log)
     }
 
@@ -130,8 +135,24 @@ impl KafkaLog {
             bootstrap: config.bootstrap,
             replication_factor: config.replication_factor,
         };
-        let admin = cluster.admin()?;
-        Ok(Arc::new(Self { cluster, admin }))
+        let admin = RwLock::new(Arc::new(cluster.admin()?));
+        Ok(Arc::new(Self { cluster, admin, unanswered: AtomicU32::new(0) }))
+    }
+
+    /// Makes a request. After several without an answer the client is made anew: after a broker that hung, one was seen that got
+    /// no answer any more while new ones did.
+    fn ask<T>(&self, request: impl FnOnce(&Admin) -> Result<T, Fault>) -> Result<T, Fault> {
+        let admin = Arc::clone(&self.admin.read().unwrap_or_else(PoisonError::into_inner));
+        let answer = request(&admin);
+        let silent = answer.as_ref().is_err_and(|fault| verdict::is_silence(fault.code));
+        if !silent {
+            self.unanswered.store(0, Ordering::Relaxed);
+        } else if (self.unanswered.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(SILENT_REQUESTS)
+            && let Ok(anew) = self.cluster.admin()
+        {
+            *self.admin.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(anew);
+        }
+        answer
     }
 
     /// Fails unless the topic exists.
@@ -158,7 +179,7 @@ impl KafkaLog {
     fn stable(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error> {
         let deadline = Instant::now() + UNSTABLE_PATIENCE;
         loop {
-            match self.admin.group_offsets(group, partitions) {
+            match self.ask(|admin| admin.group_offsets(group, partitions)) {
                 Err(fault) if fault.code == code::UNSTABLE_OFFSET_COMMIT => {
                     if Instant::now() >= deadline {
                         return Err(Error::Unstable(format!(
@@ -183,7 +204,7 @@ impl KafkaLog {
     fn list_offsets(&self, partitions: &[TopicPartition], spec: i64, stable: bool) -> Result<Vec<i64>, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.admin.offsets(partitions, spec, stable) {
+            match self.ask(|admin| admin.offsets(partitions, spec, stable)) {
                 Err(fault) if leaderless(fault.code) && Instant::now() < deadline => {
                     self.require_partitions(partitions)?;
                     std::thread::sleep(PAUSE);
@@ -225,11 +246,12 @@ fn shared_properties(config: &KafkaConfig) -> BTreeMap<String, String> {
 
 impl Log for KafkaLog {
     fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), Error> {
-        specs.iter().try_for_each(|spec| topics::apply(&self.admin, &self.cluster, spec))
+        let admin = Arc::clone(&self.admin.read().unwrap_or_else(PoisonError::into_inner));
+        specs.iter().try_for_each(|spec| topics::apply(&admin, &self.cluster, spec))
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
-        let found = self.admin.partitions(topic);
+        let found = self.ask(|admin| admin.partitions(topic));
         let found = found.map_err(|fault| self.cluster.error(&format!("describing topic {topic}"), &fault))?;
         Ok(found.map(|partitions| partitions.all))
     }
@@ -267,7 +289,7 @@ impl Log for KafkaLog {
         if wanted.is_empty() {
             return Ok(());
         }
-        match self.admin.set_group_offsets(group, &wanted) {
+        match self.ask(|admin| admin.set_group_offsets(group, &wanted)) {
             Ok(()) => Ok(()),
             // Somebody else may have made the group and its members at the same time.
             Err(_) if missing()?.is_empty() => Ok(()),

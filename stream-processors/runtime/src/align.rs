@@ -14,8 +14,8 @@ const BLIND_LOOKS: u32 = 10;
 /// What is known of one source partition, of whichever process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Offsets between what is committed and the end.
-    pub(crate) lag: i64,
+    /// What is committed is short of the end that the look before found: it has a backlog, not just records on their way.
+    pub(crate) behind: bool,
     /// As committed; `None` before the first accepted record.
     pub(crate) watermark: Option<i64>,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Standing {
 /// The watermark of the slowest partition that is not read to its end; `None` when none holds the others. One without a
 /// watermark is about to have its first commit and is not waited for.
 pub(crate) fn slowest(standings: impl Iterator<Item = Standing>) -> Option<i64> {
-    standings.filter(|standing| standing.lag > 0).filter_map(|standing| standing.watermark).min()
+    standings.filter(|standing| standing.behind).filter_map(|standing| standing.watermark).min()
 }
 
 /// The bound that the partial stages of a process keep to.
@@ -38,7 +38,11 @@ pub struct Alignment {
 impl Alignment {
     /// For windows of this length: nobody is held back yet.
     pub fn new(window_ms: i64) -> Self {
-        Self { ahead_ms: window_ms.saturating_mul(WINDOWS_AHEAD), bound: AtomicI64::new(i64::MAX), blind: AtomicU32::new(0) }
+        Self {
+            ahead_ms: window_ms.saturating_mul(WINDOWS_AHEAD),
+            bound: AtomicI64::new(i64::MAX),
+            blind: AtomicU32::new(0),
+        }
     }
 
     /// Takes in the watermark of the slowest partition that is not read to its end, of whichever process; `None` holds nobody.
@@ -68,10 +72,11 @@ mod tests {
 
     #[test]
     fn only_partitions_behind_their_end_hold_others() {
-        let standing = |lag, watermark| Standing { lag, watermark };
-        let all = [standing(5, Some(700)), standing(0, Some(10)), standing(9, Some(400)), standing(3, None)];
+        let standing = |behind, watermark| Standing { behind, watermark };
+        let all =
+            [standing(true, Some(700)), standing(false, Some(10)), standing(true, Some(400)), standing(true, None)];
         assert_eq!(slowest(all.into_iter()), Some(400));
-        assert_eq!(slowest([standing(0, Some(1)), standing(0, None)].into_iter()), None);
+        assert_eq!(slowest([standing(false, Some(1)), standing(false, None)].into_iter()), None);
     }
 
     #[test]

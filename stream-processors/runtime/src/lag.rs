@@ -2,32 +2,49 @@
 
 use crate::align::{Alignment, Standing, slowest};
 use crate::{Metrics, Plan};
+use std::collections::HashMap;
 use tidemark_core::partial::parse_metadata;
 use tidemark_log::{At, Error, GroupOffset, Log, TopicPartition};
 
-/// Asks for the lag of every stage and sets the gauges and the bound of the alignment; what cannot be had keeps its last value.
-pub(crate) fn ask(plan: &Plan, log: &dyn Log, metrics: &Metrics, alignment: &Alignment) {
-    let stages: [(&'static str, &[String]); 3] = [
-        ("partial", &plan.spec.sources),
-        ("merge", std::slice::from_ref(&plan.partials)),
-        ("view-writer", std::slice::from_ref(&plan.view)),
-    ];
-    for (stage, topics) in stages {
-        match of_group(log, &plan.group(stage), topics) {
-            Ok(lags) => {
-                if stage == "partial" {
-                    let fingerprint = plan.spec.fingerprint();
-                    alignment.learn(slowest(lags.iter().map(|lag| lag.standing(fingerprint))));
+/// Asks again and again.
+#[derive(Default)]
+pub(crate) struct Looks {
+    /// The ends of the source partitions at the look before.
+    ends: HashMap<TopicPartition, i64>,
+}
+
+impl Looks {
+    /// Asks for the lag of every stage and sets the gauges and the bound of the alignment; what cannot be had keeps its last
+    /// value. Between two looks each stage has the time for a commit.
+    pub(crate) fn look(&mut self, plan: &Plan, log: &dyn Log, metrics: &Metrics, alignment: &Alignment) {
+        let stages: [(&'static str, &[String]); 3] = [
+            ("partial", &plan.spec.sources),
+            ("merge", std::slice::from_ref(&plan.partials)),
+            ("view-writer", std::slice::from_ref(&plan.view)),
+        ];
+        for (stage, topics) in stages {
+            match of_group(log, &plan.group(stage), topics) {
+                Ok(lags) => {
+                    if stage == "partial" {
+                        self.align(plan, &lags, alignment);
+                    }
+                    metrics.lag(stage, lags.into_iter().map(|lag| (lag.partition, lag.records)).collect());
                 }
-                metrics.lag(stage, lags.into_iter().map(|lag| (lag.partition, lag.records)).collect());
-            }
-            Err(error) => {
-                if stage == "partial" {
-                    alignment.learn_nothing();
+                Err(error) => {
+                    if stage == "partial" {
+                        alignment.learn_nothing();
+                    }
+                    tracing::debug!(stage, %error, "the lag cannot be had");
                 }
-                tracing::debug!(stage, %error, "the lag cannot be had");
             }
         }
+    }
+
+    fn align(&mut self, plan: &Plan, lags: &[Lag], alignment: &Alignment) {
+        let fingerprint = plan.spec.fingerprint();
+        let ends = &self.ends;
+        alignment.learn(slowest(lags.iter().map(|lag| lag.standing(fingerprint, ends.get(&lag.partition)))));
+        self.ends = lags.iter().map(|lag| (lag.partition.clone(), lag.end)).collect();
     }
 }
 
@@ -35,14 +52,19 @@ pub(crate) fn ask(plan: &Plan, log: &dyn Log, metrics: &Metrics, alignment: &Ali
 struct Lag {
     partition: TopicPartition,
     records: i64,
+    end: i64,
     committed: Option<GroupOffset>,
 }
 
 impl Lag {
-    fn standing(&self, fingerprint: i64) -> Standing {
+    fn standing(&self, fingerprint: i64, end_before: Option<&i64>) -> Standing {
         let committed = self.committed.as_ref();
+        let at = committed.map_or(0, |at| at.offset);
         let position = committed.and_then(|at| parse_metadata(&at.metadata, fingerprint, at.offset).ok());
-        Standing { lag: self.records, watermark: position.and_then(|position| position.watermark) }
+        Standing {
+            behind: end_before.is_some_and(|end| at < *end),
+            watermark: position.and_then(|position| position.watermark),
+        }
     }
 }
 
@@ -56,7 +78,7 @@ fn of_group(log: &dyn Log, group: &str, topics: &[String]) -> Result<Vec<Lag>, E
     let committed = log.committed(group, &partitions)?;
     let lag = |((partition, end), committed): ((TopicPartition, i64), Option<GroupOffset>)| {
         let records = (end - committed.as_ref().map_or(0, |at| at.offset)).max(0);
-        Lag { partition, records, committed }
+        Lag { partition, records, end, committed }
     };
     Ok(partitions.into_iter().zip(ends).zip(committed).map(lag).collect())
 }

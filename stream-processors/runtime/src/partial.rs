@@ -26,6 +26,8 @@ pub(crate) struct Source<A> {
     pub(crate) partition: TopicPartition,
     pub(crate) fold: PartialFold<A>,
     last_record_at: i64,
+    /// Next offset as it was last committed.
+    committed: i64,
     /// Far ahead of the others: not read at present.
     held_back: bool,
 }
@@ -135,7 +137,8 @@ impl<J: Job> PartialStage<J> {
                 }
             };
             let fold = PartialFold::new(&self.plan.spec, &partition.topic, partition.partition, position);
-            self.sources.push(Source { partition, fold, last_record_at: self.assigned_at, held_back: false });
+            let (committed, last_record_at) = (position.next_offset, self.assigned_at);
+            self.sources.push(Source { partition, fold, last_record_at, committed, held_back: false });
         }
         if let Some(dedupe) = &self.plan.spec.dedupe {
             self.recall.begin(self.log.as_ref(), &self.plan, dedupe, &self.sources)?;
@@ -247,14 +250,16 @@ impl<J: Job> Operator for PartialStage<J> {
         self.align(member)?;
         for source in &mut self.sources {
             source.fold.skip_to(member.position(&source.partition)?);
+            // A clock that was set back begins the silence anew; nothing waits for it to catch up.
+            source.last_record_at = source.last_record_at.min(now);
         }
         if !is_over(now, self.last_idle_check, IDLE_RENEW_MS) {
             return Ok(());
         }
         self.last_idle_check = now;
-        let silent_since = now - self.plan.spec.idle_after_ms;
+        let idle_after_ms = self.plan.spec.idle_after_ms;
         let silent: Vec<usize> = (0..self.sources.len())
-            .filter(|&at| self.sources.get(at).is_some_and(|s| s.last_record_at <= silent_since))
+            .filter(|&at| self.sources.get(at).is_some_and(|s| now - s.last_record_at >= idle_after_ms))
             .collect();
         let partitions: Vec<TopicPartition> =
             silent.iter().filter_map(|&at| self.sources.get(at)).map(|source| source.partition.clone()).collect();
@@ -279,7 +284,7 @@ impl<J: Job> Operator for PartialStage<J> {
             Due::Never
         } else if self.marker_owed || bytes + self.late.bytes.len() + self.dead.bytes.len() >= BYTES_MAX {
             Due::Now
-        } else if self.sources.iter().any(|source| source.fold.records() > 0) {
+        } else if self.sources.iter().any(|source| source.fold.position().next_offset > source.committed) {
             Due::AtInterval
         } else {
             Due::Never
@@ -324,6 +329,7 @@ impl<J: Job> Operator for PartialStage<J> {
         for source in &mut self.sources {
             self.metrics.source(&source.fold.mark(), now);
             source.fold.committed();
+            source.committed = source.fold.position().next_offset;
         }
         self.late.clear();
         self.dead.clear();

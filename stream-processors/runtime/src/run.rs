@@ -25,7 +25,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// Pause of the standby between two steps, and after an error.
 const STANDBY_PAUSE: Duration = Duration::from_millis(5);
 const STANDBY_BACKOFF: Duration = Duration::from_secs(1);
-/// How often the lag gauges and the bound of the alignment are renewed.
+/// How often the lag gauges and the bound of the alignment are renewed; not more often than every third commit.
 const LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// What an operator may set.
@@ -138,7 +138,8 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
         );
         running.spawn(Box::new(writer), &plan, "view-writer", vec![plan.view.clone()], parts, settings, thread);
     }
-    running.watch_lag(&plan, parts, alignment);
+    let commits = Duration::from_millis(u64::try_from(settings.commit_interval_ms).unwrap_or(0));
+    running.watch_lag(&plan, parts, alignment, LAG_EVERY.max(commits * 3));
     if let Some(standby) = standby {
         running.follow(standby, parts);
     }
@@ -179,14 +180,14 @@ impl Running {
     }
 
     /// Asks the log now and then how far the groups are behind, whoever owns the partitions.
-    fn watch_lag(&mut self, plan: &Arc<Plan>, parts: &Parts, alignment: Arc<Alignment>) {
+    fn watch_lag(&mut self, plan: &Arc<Plan>, parts: &Parts, alignment: Arc<Alignment>, every: Duration) {
         let (plan, parts, stop) = (Arc::clone(plan), parts.clone(), Arc::clone(&self.stop));
         let watch = move || {
-            let mut next = Instant::now();
+            let (mut next, mut looks) = (Instant::now(), lag::Looks::default());
             while !stop.load(Ordering::Relaxed) {
                 if Instant::now() >= next {
-                    next = Instant::now() + LAG_EVERY;
-                    lag::ask(&plan, parts.log.as_ref(), &parts.metrics, &alignment);
+                    next = Instant::now() + every;
+                    looks.look(&plan, parts.log.as_ref(), &parts.metrics, &alignment);
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }

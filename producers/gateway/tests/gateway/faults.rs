@@ -1,7 +1,7 @@
 //! A log that fails on demand.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ struct Faults {
     cut: AtomicBool,
     /// Records with this text are refused for good.
     poison: Mutex<Option<&'static str>>,
+    /// A commit of more events than this takes too long; zero for no bound.
+    events_max: AtomicUsize,
 }
 
 impl Faults {
@@ -77,13 +79,16 @@ impl FaultyProducer {
     fn refusing(&mut self, produce: Produce<'_>) -> Result<(), Error> {
         self.faults.reach()?;
         let poison = *self.faults.poison.lock().unwrap();
-        self.producer.commit(&mut |sink| produce(&mut Refusing { sink, poison }))
+        let events_max = self.faults.events_max.load(SeqCst);
+        self.producer.commit(&mut |sink| produce(&mut Refusing { sink, poison, events_max, events: 0 }))
     }
 }
 
 struct Refusing<'s> {
     sink: &'s mut dyn Sink,
     poison: Option<&'static str>,
+    events_max: usize,
+    events: usize,
 }
 
 impl Sink for Refusing<'_> {
@@ -92,6 +97,10 @@ impl Sink for Refusing<'_> {
         let poisoned = |text: &str| value.windows(text.len()).any(|bytes| bytes == text.as_bytes());
         if record.topic == FLOWS_TOPIC && self.poison.is_some_and(poisoned) {
             return Err(Error::Invalid("too large, says the log".to_owned()));
+        }
+        self.events += usize::from(record.topic == FLOWS_TOPIC);
+        if self.events_max > 0 && self.events > self.events_max {
+            return Err(Error::Indefinite("timed out".to_owned()));
         }
         self.sink.send(record)
     }
@@ -215,12 +224,14 @@ async fn a_gateway_that_is_started_without_its_log_and_registry_takes_records() 
     bench.registry.down.store(true, SeqCst);
     let bench = bench.reopen(|_| {});
     ready(&bench.gateway);
-    for _ in 0..3 {
-        assert_eq!(bench.post(JSON, flow().to_string()).await.status, 202);
+    // Longer than an event may wait: none does.
+    bench.now.fetch_add(48 * 3_600_000, SeqCst);
+    for at in 0..3 {
+        let answer = bench.post(JSON, flow().to_string()).await;
+        assert_eq!(answer.status, 202, "{at}: {}", answer.body);
     }
     bench.gateway.stop();
-    // The first one is counted too: that it is published stands in the log alone.
-    assert_eq!(waiting(&bench.gateway), 4, "a stop leaves what it cannot publish");
+    assert_eq!(waiting(&bench.gateway), 3, "a stop leaves what it cannot publish");
     let bench = bench.reopen(|_| {});
     faults.cut(false);
     assert_eq!(bench.stored().len(), 4);
@@ -296,7 +307,9 @@ async fn keys_are_known_after_a_restart_without_the_log_also_of_entries_that_are
     faults.cut(false);
     ready(&bench.gateway);
     let headers = [("content-type", JSON), ("idempotency-key", &key(0))];
-    assert!(!bench.send("/v1/flows", &headers, body(0)).await.headers.contains_key("idempotency-replayed"));
+    let anew = bench.send("/v1/flows", &headers, body(0)).await;
+    assert_eq!(anew.status, 202, "{}", anew.body);
+    assert!(!anew.headers.contains_key("idempotency-replayed"));
 }
 
 #[tokio::test]
@@ -315,11 +328,27 @@ async fn a_full_spool_answers_507_loses_nothing_and_takes_again_after_it_has_dra
     assert_eq!(bench.post(JSON, flow().to_string()).await.status, 202);
 }
 
-/// Posts until that is refused: the ids that were accepted, sorted, and the refusal.
+#[tokio::test]
+async fn a_commit_that_takes_too_long_is_made_smaller_until_it_does_not() {
+    let (bench, faults) = bench();
+    faults.events_max.store(3, SeqCst);
+    faults.cut(true);
+    for _ in 0..10 {
+        bench.post(JSON, json!(vec![flow(); 5]).to_string()).await;
+    }
+    faults.cut(false);
+    until("some are published", || !bench.metrics().contains("tidemark_gateway_records_published_total 0\n"));
+    faults.events_max.store(0, SeqCst);
+    assert_eq!(bench.stored().len(), 50);
+}
+
+/// Posts until that is refused, each time with a key of its own: the ids that were accepted, sorted, and the refusal.
 async fn fill(bench: &Bench) -> (Vec<String>, Answer) {
     let mut accepted = Vec::new();
     let full = loop {
-        let answer = bench.post(JSON, json!(vec![flow(); 5]).to_string()).await;
+        let key = format!("fill-{}", accepted.len());
+        let headers = [("content-type", JSON), ("idempotency-key", &key)];
+        let answer = bench.send("/v1/flows", &headers, json!(vec![flow(); 5]).to_string()).await;
         if answer.status != 202 {
             break answer;
         }
@@ -356,7 +385,7 @@ async fn a_disk_without_room_answers_507_and_loses_nothing() {
     }
     let _mounted = Mounted(disk.path().to_owned());
     let dir = disk.path().join("spool");
-    let (bench, faults) = bench_with(|config| config.spool.dir = dir);
+    let (bench, faults) = bench_with(|config| config.spool.dir = dir.clone());
     faults.cut(true);
     let (mut accepted, full) = fill(&bench).await;
     assert_eq!((full.status.as_u16(), full.code()), (507, "spool_full"), "{}", full.body);
@@ -376,6 +405,13 @@ async fn a_disk_without_room_answers_507_and_loses_nothing() {
     };
     accepted.extend(again.ids());
     assert_eq!(bench.stored().len(), accepted.len());
+    // The keys, which had no room before the segments were gone, are kept all the same.
+    faults.cut(true);
+    let bench = bench.reopen(|config| config.spool.dir = dir);
+    ready(&bench.gateway);
+    let headers = [("content-type", JSON), ("idempotency-key", "fill-0")];
+    let repeat = bench.send("/v1/flows", &headers, json!(vec![flow(); 5]).to_string()).await;
+    assert!(repeat.headers.contains_key("idempotency-replayed"), "{}", repeat.body);
     bench.gateway.stop();
 }
 

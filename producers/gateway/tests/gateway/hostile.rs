@@ -161,3 +161,29 @@ fn schemas_that_promise_the_moon_cost_little() {
         assert!(started.elapsed() < Duration::from_secs(5), "{shown} took {:?}", started.elapsed());
     }
 }
+
+/// One byte of an enum stands for 256 of a name: 800 KB would come to 83 MB of events.
+#[tokio::test]
+async fn enums_do_not_come_to_more_events_than_a_request_may_hold() {
+    let symbol = "s".repeat(256);
+    let name = |name: &str| format!(r#"{{"name":"{name}","type":"E"}}"#);
+    let number = |name: &str| format!(r#"{{"name":"{name}","type":"long"}}"#);
+    let fields = format!(
+        r#"{{"name":"src_app","type":{{"type":"enum","name":"E","symbols":["{symbol}"]}}}},{},{},{},{},{}"#,
+        name("dest_app"),
+        name("vpc_id"),
+        number("bytes_tx"),
+        number("bytes_rx"),
+        number("hour")
+    );
+    let schema = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+    let mut record = vec![0; 5];
+    put_long(&mut record, HOUR);
+    let bench = Bench::new();
+    for (records, status, code) in [(30_000, 202, ""), (100_000, 413, "body_too_large")] {
+        let count = i64::try_from(records).unwrap();
+        let answer = bench.post(AVRO, container(&schema, count, &record.repeat(records))).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{}", answer.body);
+        assert_eq!(answer.headers.get("retry-after"), None);
+    }
+}

@@ -111,6 +111,7 @@ async fn keys_are_bounded() {
     let second = [("content-type", JSON), ("idempotency-key", "k-2")];
     let full = send(&small, "/v1/flows", &second, flow().to_string()).await;
     assert_eq!((full.status.as_u16(), full.code()), (503, "overloaded"));
+    assert_eq!(full.headers["retry-after"], "86401", "when the first is forgotten");
     assert_eq!(send(&small, "/v1/flows", &[("content-type", JSON)], flow().to_string()).await.status, 202);
 }
 

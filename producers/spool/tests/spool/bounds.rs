@@ -136,5 +136,37 @@ fn an_entry_larger_than_a_segment_has_one_of_its_own() {
     }
     assert_eq!(texts(&all(&open(&disk.copy()))), ["a", &large, "b"]);
     let huge = spool.append(vec![0; tidemark_spool::PAYLOAD_MAX + 1], 1);
-    assert!(matches!(huge, Err(Error::TooLarge { .. })));
+    assert!(matches!(huge, Err(Error::TooLarge { bytes_max: tidemark_spool::PAYLOAD_MAX, .. })));
+}
+
+#[test]
+fn an_entry_larger_than_the_spool_is_refused_for_good() {
+    let limits = Limits { bytes_max: 500, ..LIMITS };
+    let spool = Spool::open(Arc::new(MemDisk::default()), limits, clock(0), &mut drop).unwrap();
+    let refused = append(&spool, &"x".repeat(460));
+    assert!(matches!(refused, Err(Error::TooLarge { bytes: 460, bytes_max: 459 })), "{refused:?}");
+    append(&spool, &"x".repeat(459)).unwrap();
+}
+
+#[test]
+fn what_was_released_before_a_restart_does_not_count() {
+    let disk = MemDisk::default();
+    let spool = open_at(&disk, 0);
+    (0..4).for_each(|at| append(&spool, &format!("entry {at}")).unwrap());
+    let entries = all(&spool);
+    spool.release(&entries[..3]);
+    spool.keep_released().unwrap();
+    drop(spool);
+    let spool = open_at(&disk, 50_000);
+    assert_eq!((spool.depth().entries, spool.oldest_age_ms()), (1, Some(50_000)));
+    assert_eq!((all(&spool).len(), spool.trimmable()), (4, None), "only a hint: nothing goes because of it");
+    spool.release(&entries[..1]);
+    assert_eq!(spool.depth().entries, 1, "it had been released");
+    spool.release(&entries[1..]);
+    spool.keep_released().unwrap();
+    append(&spool, "last").unwrap();
+    assert_eq!((spool.depth().entries, spool.oldest_age_ms()), (1, Some(0)));
+    drop(spool);
+    let spool = open_at(&disk, 50_001);
+    assert_eq!((spool.depth().entries, spool.oldest_age_ms()), (1, Some(1)));
 }

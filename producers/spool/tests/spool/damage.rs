@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tidemark_spool::{Kind, Place, Spool};
+use tidemark_spool::{Depth, Kind, Limits, Place, Reader, Spool};
 
 use crate::support::*;
 
@@ -105,9 +105,73 @@ fn bytes_that_change_while_the_spool_is_open_are_passed_over_and_reported() {
     let mut bytes = disk.bytes(&segments[0]);
     bytes[150] ^= 1;
     disk.set(&segments[0], bytes);
-    let read = texts(&all(&spool));
-    assert_eq!((read.len(), spool.damage().1), (7, 1));
-    assert_eq!(read[..], sent()[1..]);
+    let read = all(&spool);
+    assert_eq!(texts(&read)[..], sent()[1..]);
+    assert_eq!((spool.damage().1, spool.lost(Kind::Damaged)), (1, 1));
+    spool.release(&read);
+    assert_eq!((spool.depth(), spool.oldest_age_ms()), (Depth::default(), None), "nothing waits");
+}
+
+#[test]
+fn entries_lost_at_the_end_do_not_wait_for_ever() {
+    let (disk, segments) = small();
+    let spool = open(&disk);
+    let mut bytes = disk.bytes(&segments[1]);
+    let last = bytes.windows(7).position(|text| text == b"entry 7").unwrap();
+    bytes[last] ^= 1;
+    disk.set(&segments[1], bytes);
+    let mut reader = Reader::new(Arc::clone(&spool));
+    let read = reader.read(u64::MAX).unwrap();
+    assert_eq!(texts(&read)[..], sent()[..7]);
+    spool.release(&read[..6]);
+    assert_eq!((spool.depth().entries, spool.oldest_age_ms()), (2, Some(0)), "entry 6, and the lost one until the end");
+    spool.release(&read[6..]);
+    assert_eq!((spool.depth(), spool.oldest_age_ms()), (Depth::default(), None));
+    append(&spool, "later").unwrap();
+    assert_eq!((texts(&reader.read(u64::MAX).unwrap()), spool.depth().entries), (vec!["later".to_owned()], 1));
+}
+
+#[test]
+fn bytes_that_cannot_be_read_are_waited_for_and_then_passed_over() {
+    let (disk, segments) = small();
+    let spool = open(&disk);
+    let third = disk.bytes(&segments[0]).windows(7).position(|text| text == b"entry 2").unwrap();
+    disk.spoil(&segments[0], third);
+    let mut read = all(&spool);
+    assert_eq!(texts(&read)[..], sent()[..2], "those before are whole");
+    let again = |reader: &mut Reader| reader.read(u64::MAX).map(|entries| texts(&entries));
+    let from_third = || {
+        let mut reader = Reader::new(Arc::clone(&spool));
+        reader.seek(after(&read[1])).and_then(|()| again(&mut reader))
+    };
+    // Each time by a new reader, as after a reconnect.
+    assert!((0..20).all(|_| from_third().is_err()));
+    disk.heal();
+    assert_eq!(from_third().unwrap()[..], sent()[2..], "it was only a bad moment");
+    disk.spoil(&segments[0], third);
+    let tries = (1..=100).find(|_| from_third().is_ok());
+    assert!(tries.is_some_and(|tries| tries <= 30), "{tries:?}");
+    assert_eq!((spool.damage().1, spool.lost(Kind::Damaged)), (1, 2), "a sector is lost, and what stood in it");
+    read.extend(all(&spool));
+    spool.release(&read);
+    assert_eq!(texts(&read).last(), sent().last());
+    assert_eq!(spool.depth(), Depth::default());
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_at_the_opening_costs_no_more_than_its_entries() {
+    let limits = Limits { segment_bytes: 4_096, ..LIMITS };
+    let disk = MemDisk::default();
+    let reopen = || Spool::open(Arc::new(disk.clone()), limits, clock(1_000), &mut drop).unwrap();
+    let spool = reopen();
+    (0..30).for_each(|at| append(&spool, &format!("{at:060}")).unwrap());
+    drop(spool);
+    let segment = disk.names().into_iter().find(|name| name.ends_with(".segment")).unwrap();
+    disk.spoil(&segment, 1_030);
+    let spool = reopen();
+    assert_eq!((spool.damage().1, spool.lost(Kind::Missing)), (1, 0));
+    assert!((5..9).contains(&spool.lost(Kind::Damaged)), "{:?}", spool.damage());
+    assert_eq!(spool.depth().entries + spool.lost(Kind::Damaged), 30);
 }
 
 #[test]
@@ -121,7 +185,7 @@ fn an_older_copy_put_back_is_told_apart() {
     drop(spool);
     let spool = open_at(&copy, 2_000);
     append(&spool, "new").unwrap();
-    let mut reader = tidemark_spool::Reader::new(Arc::clone(&spool));
+    let mut reader = Reader::new(Arc::clone(&spool));
     assert!(published > Place { run: published.run, position: 1 }, "the copy gives position 1 again");
     reader.seek(published).unwrap();
     assert_eq!(texts(&reader.read(u64::MAX).unwrap()), ["new"]);

@@ -1,4 +1,4 @@
-use std::io::ErrorKind::{Other, StorageFull};
+use std::io::ErrorKind::{Other, QuotaExceeded, StorageFull};
 
 use tidemark_spool::Error;
 
@@ -62,6 +62,8 @@ fn what_a_failed_write_or_sync_left_is_never_read_and_the_spool_goes_on() {
 
 #[test]
 fn a_disk_without_room_says_so() {
-    let (_, answers) = around(0, Fault::Broken(StorageFull));
-    assert!(answers[3].1.as_ref().is_err_and(Error::no_space), "{:?}", answers[3].1);
+    for full in [StorageFull, QuotaExceeded] {
+        let (_, answers) = around(0, Fault::Broken(full));
+        assert!(answers[3].1.as_ref().is_err_and(Error::no_space), "{:?}", answers[3].1);
+    }
 }

@@ -29,6 +29,8 @@ struct Contents {
     fuse: Option<(usize, Fault)>,
     failed: usize,
     dead: bool,
+    /// Bytes that cannot be read, by file.
+    unreadable: Vec<(usize, usize)>,
 }
 
 /// What goes wrong.
@@ -101,6 +103,17 @@ impl MemDisk {
         let (files, names) = (contents.files.clone(), contents.names.clone());
         let copy = Contents { files, durable_names: names.clone(), names, ..Contents::default() };
         Self(Arc::new(Mutex::new(copy)))
+    }
+
+    /// A byte of a file can no longer be read.
+    pub(crate) fn spoil(&self, name: &str, at: usize) {
+        let mut contents = self.0.lock().unwrap();
+        let file = contents.names[name];
+        contents.unreadable.push((file, at));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.0.lock().unwrap().unreadable.clear();
     }
 
     pub(crate) fn remove_now(&self, name: &str) {
@@ -223,6 +236,10 @@ impl DiskFile for MemFile {
     }
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let contents = self.0.0.lock().unwrap();
+        let asked = offset as usize..offset as usize + bytes.len();
+        if contents.unreadable.iter().any(|(file, at)| *file == self.1 && asked.contains(at)) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let seen = contents.files[self.1].seen.get(offset as usize..).unwrap_or_default();
         let read = seen.len().min(bytes.len());
         bytes[..read].copy_from_slice(&seen[..read]);

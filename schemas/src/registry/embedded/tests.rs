@@ -141,3 +141,19 @@ fn events_make_the_same_state_again() {
     assert_eq!(Event::decode(br#"{"keytype":"NOOP","magic":0}"#, b"{}"), None);
     assert_eq!(Event::decode(b"\xff", b""), None);
 }
+
+#[test]
+fn bytes_are_bounded_and_one_schema_is_kept_once() {
+    let mut subjects = Subjects::default();
+    let schema = |n: usize| format!(r#"{{"type":"fixed","name":"F{n}","size":1,"doc":"{}"}}"#, "d".repeat(250_000));
+    let fits = MAX_BYTES / schema(100).len();
+    for n in 100..100 + fits {
+        register(&mut subjects, &format!("s{n}"), &schema(n)).unwrap();
+    }
+    assert_eq!(register(&mut subjects, "over", &schema(0)), Err(Refusal::Full));
+    assert_eq!(register(&mut subjects, "over", &schema(100)), Ok(1), "a known one takes no more");
+    assert_eq!(register(&mut subjects, "small", "\"long\""), Ok(u32::try_from(fits).unwrap() + 1));
+    let read = Event::Registered(Version { subject: "t".into(), version: 1, id: 1, schema: schema(100).into() });
+    subjects.apply(read);
+    assert!(Arc::ptr_eq(&subjects.schema(1).unwrap(), &subjects.version("t", "1").unwrap().schema));
+}

@@ -26,6 +26,13 @@ impl Producer for KafkaProducer {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
+        // Without a group nothing else tells an owner that it has been replaced: it must not come back by itself with what it
+        // remembers, but read anew what is there.
+        if self.transactions.is_doubtful() {
+            let error = Error::Retriable("the producer has lost a connection and must be made anew".to_owned());
+            self.broken = Some(error.clone());
+            return Err(error);
+        }
         let result = self.transactions.run(produce, None);
         self.broken = result.as_ref().err().cloned();
         result

@@ -38,7 +38,7 @@ impl Transactions {
     /// succeeds the first may still be on its way, and one that ends a transaction or moves offsets would then do so to the
     /// *next* one (KAFKA-17754). A new producer has a new epoch: what the old one has sent is refused.
     fn renew(&mut self) -> Result<(), Error> {
-        if self.producer.connections_closed() == self.lost {
+        if !self.is_doubtful() {
             return Ok(());
         }
         tracing::info!(
@@ -48,6 +48,11 @@ impl Transactions {
         self.producer = Self::start(&self.cluster, &self.id, self.timeout, self.timeout / 2)?;
         self.lost = self.producer.connections_closed();
         Ok(())
+    }
+
+    /// Whether the producer has lost a connection since it was new.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.producer.connections_closed() != self.lost
     }
 
     fn start(cluster: &Cluster, id: &str, timeout: Duration, patience: Duration) -> Result<Producer, Error> {

@@ -107,6 +107,11 @@ pub(super) fn kind(code: i32) -> Kind {
     }
 }
 
+/// Whether a request got no answer at all.
+pub(super) fn is_silence(code: i32) -> bool {
+    matches!(code, code::LOCAL_ALL_BROKERS_DOWN | code::LOCAL_TIMED_OUT | code::LOCAL_TRANSPORT)
+}
+
 /// What a failed request means, with the address in it.
 pub(super) fn of_request(bootstrap: &str, doing: &str, fault: &Fault) -> Error {
     match kind(fault.code) {

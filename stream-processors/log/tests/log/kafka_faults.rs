@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tidemark_harness::proxy::{Action, Request};
 use tidemark_harness::{Kafka, Proxy};
 use tidemark_log::kafka::{KafkaConfig, KafkaLog, open_transactions};
-use tidemark_log::{At, Cleanup, Error, Event, GroupOffset, Log, TopicSpec};
+use tidemark_log::{At, Cleanup, Error, Event, GroupOffset, Log, Sink, TopicSpec};
 
 use crate::kafka::member_config;
 use crate::support::{at, eventually_within, plain};
@@ -81,7 +81,9 @@ fn a_late_end_of_a_transaction_does_not_end_the_next_one() {
     });
     let mut producer = log.producer("p").unwrap();
     producer.commit(&mut |sink| sink.send(plain("t", 0, b"first"))).unwrap();
-    let failed = producer.commit(&mut |sink| {
+    let mut begun = false;
+    let mut half = |sink: &mut dyn Sink| {
+        begun = true;
         sink.send(plain("t", 0, b"half"))?;
         eventually("the record is on the broker", || {
             // The first commit has left a record and a marker.
@@ -89,8 +91,11 @@ fn a_late_end_of_a_transaction_does_not_end_the_next_one() {
         });
         late.get().unwrap().send_to(broker.bootstrap()).unwrap();
         Err(Error::Retriable("on purpose".to_owned()))
-    });
-    assert!(failed.is_err());
+    };
+    assert!(matches!(producer.commit(&mut half), Err(Error::Retriable(_))));
+    // One that has lost a connection does not go on: its successor does.
+    log.producer("p").unwrap().commit(&mut half).unwrap_err();
+    assert!(begun);
     let mut next = log.producer("p").unwrap();
     next.commit(&mut |sink| sink.send(plain("t", 0, b"last"))).unwrap();
     let mut seen = Vec::new();

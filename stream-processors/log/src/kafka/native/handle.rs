@@ -1,6 +1,7 @@
 //! A client, and its end.
 
 use std::any::Any;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -59,8 +60,8 @@ impl Handle {
     }
 }
 
-/// Carries the client to the thread that ends it.
-struct Ending(*mut sys::rd_kafka_t, Option<Box<dyn Any + Send>>);
+/// Carries the client to the thread that ends it. What callbacks point to is dropped after the client or never.
+struct Ending(*mut sys::rd_kafka_t, ManuallyDrop<Option<Box<dyn Any + Send>>>);
 
 // SAFETY: see `Handle`.
 unsafe impl Send for Ending {}
@@ -71,14 +72,14 @@ impl Ending {
             // SAFETY: the last use of the client; queues, topics and messages made from it hold the handle, so are gone.
             unsafe { sys::rd_kafka_destroy_flags(self.0, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
         });
-        drop(self.1);
+        drop(ManuallyDrop::into_inner(self.1));
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let ending = Ending(self.rk, self.kept.take());
-        // When no thread can be had the client is leaked: better than a drop that hangs.
+        let ending = Ending(self.rk, ManuallyDrop::new(self.kept.take()));
+        // When no thread can be had the client is leaked, with what its callbacks point to: better than a drop that hangs.
         if let Err(error) = std::thread::Builder::new().name("kafka-destroy".to_owned()).spawn(move || ending.run()) {
             tracing::warn!("a kafka client could not be ended: {error}");
         }
