@@ -216,7 +216,10 @@ impl<A: Accumulator> Owned<A> {
         let kind = if schema == 0 {
             let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
             let fold = &self.held.fold;
-            if fold.lacking(&partial).is_some() && self.held.disk.is_some() && fold.bytes() > memory_max {
+            // Only a commit or a checkpoint makes room: where neither is on its way, waiting would have no end.
+            let room_is_made = self.moved || self.held.is_stuck();
+            let is_short = self.held.disk.is_some() && fold.bytes() > memory_max;
+            if fold.lacking(&partial).is_some() && is_short && room_is_made {
                 self.crowded = true;
                 return Ok(Kind::Waits);
             }
