@@ -1,6 +1,5 @@
 //! The state of one merge partition in this process, and what there is of it on disk.
 
-use crate::merge::row_of;
 use crate::plan::FIRST_EPOCH;
 use crate::state::checkpoint::{Checkpoints, Step};
 use crate::state::manifest::Facts;
@@ -23,8 +22,6 @@ pub(crate) struct Held<A> {
     pub(crate) disk: Option<Checkpoints>,
     /// While it is restored or followed: everything on the changelog below this offset is in the state. None before that.
     pub(crate) at: Option<i64>,
-    /// Not from the changelog of this takeover alone: from disk, or from a standby.
-    pub(crate) secondhand: bool,
     /// Entries that the last restore took from the changelog.
     pub(crate) entries: u64,
 }
@@ -32,7 +29,7 @@ pub(crate) struct Held<A> {
 impl<A: Accumulator> Held<A> {
     pub(crate) fn new(plan: &Plan, partition: u32) -> Self {
         let fold = MergeFold::new(&plan.spec, partition, FIRST_EPOCH);
-        Self { partition, fold, disk: None, at: None, secondhand: false, entries: 0 }
+        Self { partition, fold, disk: None, at: None, entries: 0 }
     }
 
     /// Takes from disk what is of use there and sets `at` behind it.
@@ -40,7 +37,7 @@ impl<A: Accumulator> Held<A> {
         self.at = Some(facts.start);
         let Some(disk) = &mut self.disk else { return };
         match disk.open(&mut self.fold, facts) {
-            Ok(covered) => (self.at, self.secondhand) = (Some(covered), true),
+            Ok(covered) => self.at = Some(covered),
             Err(None) => {}
             Err(Some(reason)) => self.reset(plan, facts.start, &reason, metrics),
         }
@@ -58,7 +55,7 @@ impl<A: Accumulator> Held<A> {
             disk.discard();
         }
         self.fold = MergeFold::new(&plan.spec, self.partition, FIRST_EPOCH);
-        (self.at, self.secondhand) = (Some(start), false);
+        self.at = Some(start);
     }
 
     /// Loads the rows of a cold window that are needed now.
@@ -89,16 +86,10 @@ impl<A: Accumulator> Held<A> {
         &mut self,
         decoder: &mut wire::Decoder,
         scratch: &mut Vec<u8>,
-        key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), EntryError> {
         self.entries += 1;
-        let Some(value) = value else {
-            if let Some((window_start, key)) = key.and_then(row_of) {
-                self.fold.restore_removal(window_start, key);
-            }
-            return Ok(());
-        };
+        let Some(value) = value else { return Ok(()) }; // a tombstone: the ledger says that its window is sealed
         let (schema, datum) = decoder.datum(value, scratch)?;
         let mut reader = Reader::new(datum);
         match schema {
@@ -118,9 +109,12 @@ impl<A: Accumulator> Held<A> {
         Ok(())
     }
 
-    /// Loads the rows of a sealed window that are the next to be removed.
+    /// Loads the rows of windows that were sealed since the last commit: their removal is to be written.
     pub(crate) fn load_sealed(&mut self) -> Result<(), Error> {
-        self.fold.lacking_sealed().map_or(Ok(()), |window_start| self.load(window_start))
+        while let Some(window_start) = self.fold.lacking_sealed() {
+            self.load_whole(window_start)?;
+        }
+        Ok(())
     }
 
     /// Goes on with a checkpoint that was begun. The fold holds nothing that is not committed.
@@ -133,11 +127,6 @@ impl<A: Accumulator> Held<A> {
     /// Whether a checkpoint is on its way.
     pub(crate) fn is_making(&self) -> bool {
         self.disk.as_ref().is_some_and(Checkpoints::is_making)
-    }
-
-    /// Whether memory cannot be freed now: a checkpoint is on its way, or the last one failed.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.is_making() || disk.is_failing())
     }
 
     /// While the changelog is read, when everything below `at` is here: takes a checkpoint when one is due, or memory is over
@@ -169,6 +158,11 @@ impl<A: Accumulator> Held<A> {
                 );
             }
         }
+    }
+
+    /// Whether any of it was taken from disk.
+    pub(crate) fn is_from_disk(&self) -> bool {
+        self.disk.as_ref().is_some_and(Checkpoints::is_used)
     }
 
     /// Whether everything that the ledgers count is there.

@@ -1,7 +1,6 @@
 //! The merge stage: reads partials, keeps window state with its changelog, writes rows, ledger and progress to the view
 //! topic. Within a commit rows come first, then the ledger that speaks of them, then the progress that closes windows.
 
-mod intake;
 mod output;
 mod takeover;
 
@@ -14,8 +13,6 @@ use crate::state::StateDir;
 use crate::state::checkpoint::Step;
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
-use intake::Intake;
-pub(crate) use output::row_of;
 use output::{Output, sealed_letter};
 use std::sync::Arc;
 use takeover::Takeover;
@@ -33,10 +30,6 @@ static INPUT: &[Schema] = &[catalog::PARTIAL, catalog::MARKER];
 const CHECKPOINT_STEPS: u32 = 4;
 /// Least time between two checkpoints when memory is over its bound, milliseconds.
 const CROWDED_INTERVAL_MS: i64 = 1_000;
-
-/// Rows that changed, and as many that are removed, in one commit: what brokers take well within the time of a transaction. A
-/// partial is folded as a whole, so that its rows may come on top: some ten thousand.
-const COMMIT_ROWS_MAX: usize = 50_000;
 
 /// A merge partition that this member owns.
 struct Owned<A> {
@@ -63,7 +56,6 @@ pub struct MergeStage<J: Job> {
     takeover: Takeover,
     metrics: Arc<Metrics>,
     owned: Vec<Owned<J::Accumulator>>,
-    intake: Intake,
     trace: CommitTrace,
     failed: Option<Error>,
     scratch: Vec<u8>,
@@ -95,7 +87,6 @@ impl<J: Job> MergeStage<J> {
             takeover: Takeover::Done,
             metrics,
             owned: Vec::new(),
-            intake: Intake::new(COMMIT_ROWS_MAX),
             trace: CommitTrace::default(),
             failed: None,
             scratch: Vec::new(),
@@ -114,12 +105,6 @@ impl<J: Job> MergeStage<J> {
     /// With a standby of the same directory, which gives the state of partitions that it follows.
     pub fn with_standby(mut self, standby: Option<Arc<Standby<J::Accumulator>>>) -> Self {
         self.standby = standby;
-        self
-    }
-
-    /// With commits of so many rows, in place of 50,000.
-    pub fn with_commit_rows(mut self, rows_max: usize) -> Self {
-        self.intake = Intake::new(rows_max);
         self
     }
 
@@ -173,8 +158,6 @@ impl<J: Job> MergeStage<J> {
 enum Kind {
     Partial,
     Marker,
-    /// A partial that is not folded yet: its windows must be loaded, and memory is full.
-    Waits,
 }
 
 impl<A: Accumulator> Owned<A> {
@@ -194,7 +177,7 @@ impl<A: Accumulator> Owned<A> {
     }
 
     fn due(&self, now: i64, stopping: bool) -> Due {
-        match (self.moved || self.held.fold.is_removing(), self.is_due(now, stopping)) {
+        match (self.moved, self.is_due(now, stopping)) {
             (_, true) if stopping => Due::Now,
             (true, _) | (_, true) => Due::AtInterval,
             (false, false) => Due::Never,
@@ -206,7 +189,6 @@ impl<A: Accumulator> Owned<A> {
         plan: &Plan,
         decoder: &mut wire::Decoder,
         scratch: &mut Vec<u8>,
-        memory_max: usize,
         batch: &Batch<'_>,
         record: &Record<'_>,
     ) -> Result<Kind, Error> {
@@ -215,16 +197,6 @@ impl<A: Accumulator> Owned<A> {
         let mut reader = Reader::new(datum);
         let kind = if schema == 0 {
             let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
-            let fold = &self.held.fold;
-            // Only a commit or a checkpoint makes room: where neither is on its way, waiting would have no end.
-            let room_is_made = self.moved || self.held.is_stuck();
-            let is_short = self.held.disk.is_some() && fold.bytes() > memory_max;
-            if fold.lacking(&partial).is_some() && is_short && room_is_made {
-                self.crowded = true;
-                return Ok(Kind::Waits);
-            }
-            // Before anything can go wrong: what is folded in part is not to be taken for what was committed.
-            self.moved = true;
             while let Some(window_start) = self.held.fold.lacking(&partial) {
                 self.held.load_whole(window_start)?;
             }
@@ -235,22 +207,22 @@ impl<A: Accumulator> Owned<A> {
             Kind::Partial
         } else {
             let marker = Marker::get(&mut reader).map_err(|error| wrong(error.into()))?;
-            self.moved = true;
             self.held.fold.fold_marker(record.offset, record.timestamp, &marker)?;
+            self.held.load_sealed()?;
             Kind::Marker
         };
         self.next_offset = record.offset + 1;
+        self.moved = true;
         Ok(kind)
     }
 
     /// What is folded has been committed.
-    fn committed(&mut self, share: usize, removals_max: usize, now: i64, metrics: &Metrics) {
+    fn committed(&mut self, share: usize, now: i64, metrics: &Metrics) {
         self.moved = false;
         self.sealed_out.clear();
         let Held { fold, disk, partition, .. } = &mut self.held;
         let partition = *partition;
         fold.committed(now);
-        fold.removed(removals_max);
         let begun = disk.as_mut().map(|disk| {
             self.crowded = !disk.cool(fold, share, now);
             disk.committed(fold, self.next_offset, now)
@@ -286,12 +258,19 @@ impl<J: Job> Operator for MergeStage<J> {
 
     fn fold(&mut self, batch: Batch<'_>, now: i64) {
         self.now = now;
-        batch.records.iter().for_each(|record| self.take_in(&batch, record));
-    }
-
-    fn takes_more(&self) -> bool {
-        // What may yet be read on, in the second until the next checkpoint begins, is bounded by what may be loaded.
-        self.intake.is_empty() && !self.owned.iter().any(|owned| owned.crowded && owned.held.is_stuck())
+        let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else {
+            return;
+        };
+        for record in batch.records {
+            if self.failed.is_some() {
+                return;
+            }
+            match owned.fold_record(&self.plan, &mut self.input, &mut self.scratch, &batch, record) {
+                Ok(Kind::Partial) => {}
+                Ok(Kind::Marker) => self.trace.see(&owned.partition, record),
+                Err(error) => self.failed = Some(error),
+            }
+        }
     }
 
     fn trace(&mut self) -> &mut CommitTrace {
@@ -305,18 +284,10 @@ impl<J: Job> Operator for MergeStage<J> {
     fn tick(&mut self, _member: &mut dyn Member, now: i64) -> Result<(), Error> {
         self.now = now;
         self.step_checkpoints();
-        self.make_room();
-        self.go_on();
         Ok(())
     }
 
     fn due(&self) -> Due {
-        match (&self.failed, self.is_full()) {
-            // What is folded is void.
-            (Some(_), _) => return Due::Never,
-            (None, true) => return Due::Now,
-            (None, false) => {}
-        }
         let due = self.owned.iter().map(|owned| owned.due(self.now, self.stopping));
         due.max().unwrap_or(Due::Never)
     }
@@ -328,13 +299,11 @@ impl<J: Job> Operator for MergeStage<J> {
     }
 
     fn produce(&mut self, _now: i64, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
-        let removals_max = self.removals_max();
-        for owned in self.owned.iter().filter(|owned| owned.moved || owned.held.fold.is_removing()) {
+        for owned in self.owned.iter().filter(|owned| owned.moved) {
             let partition = owned.partition.partition;
             let (job, plan) = (self.job.as_ref(), self.plan.as_ref());
             let trace = self.trace.header();
-            let (key, value) = (Vec::new(), Vec::new());
-            Output { job, plan, partition, removals_max, sink, trace, key, value }.all(owned)?;
+            Output { job, plan, partition, sink, trace, key: Vec::new(), value: Vec::new() }.all(owned)?;
         }
         Ok(())
     }
@@ -350,21 +319,17 @@ impl<J: Job> Operator for MergeStage<J> {
 
     fn committed(&mut self, now: i64) {
         self.now = now;
-        let (share, removals_max) = (self.share(), self.removals_max());
+        let share = self.share();
         for owned in &mut self.owned {
-            owned.committed(share, removals_max, now, &self.metrics);
+            owned.committed(share, now, &self.metrics);
         }
         self.step_checkpoints();
-        if !self.stopping {
-            self.go_on();
-        }
     }
 
     fn discard(&mut self) {
         self.restore.end();
         self.metrics.not_restoring(self.owned.iter().map(|owned| owned.held.partition));
         self.owned.clear();
-        self.intake.clear();
         self.trace.clear();
         (self.failed, self.stopping, self.takeover) = (None, false, Takeover::Done);
     }

@@ -96,7 +96,7 @@ impl Restore {
         for held in held.iter_mut().filter(|held| held.disk.is_none()) {
             let Some(dir) = means.dir else { continue };
             if let Some(followed) = means.standby.and_then(|standby| standby.take(held.partition)) {
-                **held = Held { secondhand: true, ..followed };
+                **held = followed;
                 continue;
             }
             match dir.claim(held.partition) {
@@ -173,7 +173,7 @@ impl Restore {
             let Some(held) = held.iter_mut().find(|held| held.partition == batch.partition) else { return Ok(()) };
             for record in batch.records {
                 tidemark_log::failpoint::hit("restored-record", batch.topic);
-                held.entry(decoder, scratch, record.key, record.value).map_err(|error| match error {
+                held.entry(decoder, scratch, record.value).map_err(|error| match error {
                     EntryError::Unreadable(reason) => unreadable(batch, record, reason),
                     EntryError::State(error) => error,
                 })?;

@@ -21,24 +21,15 @@ pub struct Unsaved {
 }
 
 impl<A: Accumulator> MergeFold<A> {
-    /// Windows whose rows have changed since they were saved: sealed ones that are still being removed first, else oldest
-    /// first.
+    /// Open windows whose rows have changed since they were saved, oldest first.
     pub fn unsaved(&self) -> Vec<Unsaved> {
-        let changed = self.sealing.iter().chain(&self.open).filter(|(_, state)| !state.is_saved());
+        let changed = self.open.iter().filter(|(_, state)| !state.is_saved());
         changed.map(|(start, state)| Unsaved { window_start: *start, changed: state.changed }).collect()
     }
 
-    /// Whether rows of a window belong into a checkpoint: it is open, or rows of it are yet to be removed.
-    pub fn has_rows(&self, window_start: i64) -> bool {
-        self.open.contains_key(&window_start) || self.sealing.contains_key(&window_start)
-    }
-
-    fn state(&self, window_start: i64) -> Option<&WindowState<A>> {
-        self.open.get(&window_start).or_else(|| self.sealing.get(&window_start))
-    }
-
-    pub(super) fn state_mut(&mut self, window_start: i64) -> Option<&mut WindowState<A>> {
-        self.open.get_mut(&window_start).or_else(|| self.sealing.get_mut(&window_start))
+    /// Whether a window is open.
+    pub fn is_open(&self, window_start: i64) -> bool {
+        self.open.contains_key(&window_start)
     }
 
     /// Whether the rows of an open window are not in memory.
@@ -57,9 +48,9 @@ impl<A: Accumulator> MergeFold<A> {
     }
 
     /// Appends the rows of a window from position `from` on, as Avro `RowState`s, until `out` holds `bytes_max` bytes: the
-    /// position to go on from, or none when the last row is in, or the window has no rows any more.
+    /// position to go on from, or none when the last row is in, or the window is not open any more.
     pub fn put_rows(&self, window_start: i64, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> Option<usize> {
-        let rows = self.state(window_start)?.rows.as_ref()?;
+        let rows = self.open.get(&window_start)?.rows.as_ref()?;
         let mut accumulator = Vec::new();
         for at in from..rows.len() {
             if out.len() >= bytes_max {
@@ -87,9 +78,14 @@ impl<A: Accumulator> MergeFold<A> {
 
     /// The rows of a window are on disk as of revision `changed`.
     pub fn saved(&mut self, window_start: i64, changed: i64) {
-        if let Some(state) = self.state_mut(window_start) {
+        if let Some(state) = self.open.get_mut(&window_start) {
             state.saved = state.saved.max(changed);
         }
+    }
+
+    /// Nothing is on disk any more.
+    pub fn forget_saved(&mut self) {
+        self.open.values_mut().for_each(|state| state.saved = 0);
     }
 
     /// Takes in what [`MergeFold::put_head`] and [`MergeFold::put_sealed`] gave. The windows have no rows yet.
@@ -108,12 +104,9 @@ impl<A: Accumulator> MergeFold<A> {
         Ok(())
     }
 
-    /// Notes that a window's rows are on disk as of `changed`, and not in memory. Those of a sealed one are to be removed.
+    /// Notes that a window's rows are on disk as of `changed`, and not in memory.
     pub fn set_cold(&mut self, window_start: i64, changed: i64) {
-        if let Some(ledger) = self.sealed.get(&window_start) {
-            self.sealing.insert(window_start, WindowState::new(ledger.clone()));
-        }
-        if let Some(state) = self.state_mut(window_start) {
+        if let Some(state) = self.open.get_mut(&window_start) {
             (state.rows, state.changed, state.saved) = (None, changed, changed);
         }
     }
@@ -123,22 +116,31 @@ impl<A: Accumulator> MergeFold<A> {
     /// # Errors
     /// The bytes are something else.
     pub fn load_rows(&mut self, window_start: i64, rows: &[u8]) -> Result<(), LoadError> {
-        let Some(state) = self.state_mut(window_start).filter(|state| state.rows.is_none()) else { return Ok(()) };
+        let open = self.open.get_mut(&window_start);
+        let cold = open.into_iter().chain(&mut self.sealing).find(|state| state.ledger.window_start == window_start);
+        let Some(state) = cold.filter(|state| state.rows.is_none()) else { return Ok(()) };
         state.rows = Some(read_rows(window_start, rows)?);
         Ok(())
     }
 
-    /// Whether the rows of an open window that was loaded in the middle of work are all there.
+    /// Whether the rows of a window that was loaded in the middle of work are all there.
     ///
     /// # Errors
     /// They are not.
     pub fn check_rows(&self, window_start: i64) -> Result<(), Gap> {
-        self.open.get(&window_start).map_or(Ok(()), |state| gap(window_start, state))
+        let sealing = self.sealing.iter().find(|state| state.ledger.window_start == window_start);
+        self.open.get(&window_start).or(sealing).map_or(Ok(()), |state| gap(window_start, state))
     }
 
     /// The first window of a partial whose rows must be loaded before it can be folded.
     pub fn lacking(&self, partial: &Partial<'_>) -> Option<i64> {
         partial.windows.iter().map(|window| window.start).find(|start| self.is_cold(*start))
+    }
+
+    /// The first window that was sealed since the last commit and whose rows must be loaded before the next: their
+    /// tombstones are owed.
+    pub fn lacking_sealed(&self) -> Option<i64> {
+        self.sealing.iter().find(|state| state.rows.is_none()).map(|state| state.ledger.window_start)
     }
 
     /// Drops rows from memory that are in the checkpoint: of final windows that no commit has touched since `idle_since`,
@@ -193,7 +195,7 @@ fn read_rows<A: Accumulator>(
             return Err(LoadError::OtherWindow);
         }
         let sum = crate::partial::read_accumulator(row.accumulator)?;
-        let cell = super::RowCell { records: row.records, sum, revision: row.revision, touched: false, removed: false };
+        let cell = super::RowCell { records: row.records, sum, revision: row.revision, touched: false };
         rows.position(crate::table::hash(row.key), row.key, || cell);
     }
     Ok(rows)

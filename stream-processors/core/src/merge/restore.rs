@@ -29,7 +29,7 @@ impl<A: Accumulator> MergeFold<A> {
     pub fn lacks(&self, row: &RowState<'_>) -> bool {
         // Changes up to `saved` are in the checkpoint that the window's rows will be loaded from.
         let is_new = |state: &WindowState<A>| state.rows.is_none() && row.revision > state.saved;
-        self.open.get(&row.window_start).or_else(|| self.sealing.get(&row.window_start)).is_some_and(is_new)
+        self.open.get(&row.window_start).is_some_and(is_new)
     }
 
     /// Takes a row of the changelog in. The ledger of its window may come before or after it.
@@ -37,7 +37,7 @@ impl<A: Accumulator> MergeFold<A> {
         let sum = read_accumulator(row.accumulator)?;
         let state = self.restoring(row.window_start);
         if let Some((_, cell)) = state.row(row.key) {
-            *cell = RowCell { records: row.records, sum, revision: row.revision, touched: false, removed: false };
+            *cell = RowCell { records: row.records, sum, revision: row.revision, touched: false };
             state.changed = state.changed.max(row.revision);
         }
         Ok(())
@@ -46,11 +46,7 @@ impl<A: Accumulator> MergeFold<A> {
     /// Takes a ledger entry of the changelog in.
     pub fn restore_ledger(&mut self, ledger: Ledger) {
         if ledger.sealed {
-            let state = self.open.remove(&ledger.window_start);
-            let left = state.filter(|state| state.rows.as_ref().is_none_or(|rows| !rows.is_empty()));
-            if let Some(state) = left {
-                self.sealing.insert(ledger.window_start, state);
-            }
+            self.open.remove(&ledger.window_start);
             self.sealed_changed = self.sealed_changed.max(ledger.revision);
             self.sealed.insert(ledger.window_start, ledger);
         } else {
@@ -68,8 +64,8 @@ impl<A: Accumulator> MergeFold<A> {
         Ok(())
     }
 
-    /// Ends a restore: rows of sealed windows are no state, whatever is left of them on the changelog, and the rest is held
-    /// against the ledgers.
+    /// Ends a restore: rows of sealed windows whose tombstones are yet to be compacted away are dropped, and the rest is
+    /// held against the ledgers.
     pub fn restored(&mut self) -> Result<(), Gap> {
         let sealed = &self.sealed;
         self.open.retain(|start, _| !sealed.contains_key(start));
@@ -93,11 +89,9 @@ impl<A: Accumulator> MergeFold<A> {
         })
     }
 
-    /// Where rows of a window go; those of a sealed one only wait to be removed.
     fn restoring(&mut self, start: i64) -> &mut WindowState<A> {
         let (end, merge_partition, epoch) = (start + self.window_ms, self.merge_partition, self.epoch);
-        let windows = if self.sealing.contains_key(&start) { &mut self.sealing } else { &mut self.open };
-        windows.entry(start).or_insert_with(|| WindowState::new(opened(start, end, merge_partition, 0, epoch, false)))
+        self.open.entry(start).or_insert_with(|| WindowState::new(opened(start, end, merge_partition, 0, epoch, false)))
     }
 }
 

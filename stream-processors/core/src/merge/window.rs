@@ -14,8 +14,6 @@ pub struct RowCell<A> {
     /// Partials offset + 1 of the last change.
     pub revision: i64,
     pub(super) touched: bool,
-    /// Its removal is on the changelog: the window is sealed.
-    pub(super) removed: bool,
 }
 
 #[derive(Debug)]
@@ -32,25 +30,13 @@ pub(super) struct WindowState<A> {
     pub(super) saved: i64,
     /// Processing time of the last commit that changed a row.
     pub(super) used_at: i64,
-    /// Once the window is sealed: rows whose removal is on the changelog, and the position up to which all are.
-    pub(super) removed: usize,
-    removed_to: usize,
 }
 
 impl<A: Accumulator> WindowState<A> {
     /// Without rows, and with nothing in a checkpoint.
     pub(super) fn new(ledger: Ledger) -> Self {
-        Self {
-            ledger,
-            rows: Some(Table::default()),
-            touched: Vec::new(),
-            ledger_touched: false,
-            changed: 0,
-            saved: 0,
-            used_at: 0,
-            removed: 0,
-            removed_to: 0,
-        }
+        let rows = Some(Table::default());
+        Self { ledger, rows, touched: Vec::new(), ledger_touched: false, changed: 0, saved: 0, used_at: 0 }
     }
 
     /// The row of `key`, which is there from now on, and its position; none when the window is cold.
@@ -61,7 +47,6 @@ impl<A: Accumulator> WindowState<A> {
             sum: A::default(),
             revision: 0,
             touched: false,
-            removed: false,
         });
         rows.get_mut(at).map(|cell| (at, cell))
     }
@@ -73,32 +58,6 @@ impl<A: Accumulator> WindowState<A> {
     /// Whether dropping the rows from memory loses nothing.
     pub(super) fn is_saved(&self) -> bool {
         self.touched.is_empty() && self.changed <= self.saved
-    }
-
-    /// Rows whose removal is yet to be written: window start and key.
-    pub(super) fn removals(&self) -> impl Iterator<Item = (i64, &[u8])> {
-        let rows = self.rows.iter().flat_map(|rows| (self.removed_to..rows.len()).filter_map(|at| rows.get(at)));
-        let left = rows.filter(|(_, entry)| !entry.value.removed);
-        left.map(|(key, _)| (self.ledger.window_start, key))
-    }
-
-    /// Notes that the first `rows_max` of them are removed: how many more could have been.
-    pub(super) fn remove(&mut self, rows_max: usize) -> usize {
-        let (mut left, Some(rows)) = (rows_max, &mut self.rows) else { return rows_max };
-        while left > 0 {
-            let Some(cell) = rows.get_mut(self.removed_to) else { break };
-            if !std::mem::replace(&mut cell.removed, true) {
-                self.removed += 1;
-                left -= 1;
-            }
-            self.removed_to += 1;
-        }
-        left
-    }
-
-    /// Whether no row is left to be removed.
-    pub(super) fn is_removed(&self) -> bool {
-        self.rows.as_ref().is_some_and(|rows| self.removed >= rows.len())
     }
 
     /// Whether the rows that are in memory are those that the ledger counts.

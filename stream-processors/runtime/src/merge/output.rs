@@ -37,12 +37,6 @@ fn row_key(window_start: i64, key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key);
 }
 
-/// The window start and the key in the key of a row's entry.
-pub(crate) fn row_of(key: &[u8]) -> Option<(i64, &[u8])> {
-    let (start, key) = key.strip_prefix(b"R")?.split_first_chunk()?;
-    Some((i64::from_be_bytes(*start), key))
-}
-
 fn ledger_key(window_start: i64) -> [u8; 9] {
     let mut key = [b'L'; 9];
     key[1..].copy_from_slice(&window_start.to_be_bytes());
@@ -54,8 +48,6 @@ pub(super) struct Output<'o, J: Job> {
     pub(super) job: &'o J,
     pub(super) plan: &'o Plan,
     pub(super) partition: u32,
-    /// Most rows of sealed windows that are removed.
-    pub(super) removals_max: usize,
     pub(super) sink: &'o mut dyn Sink,
     /// Header of the record that ends the commit: who reads that has read all of it.
     pub(super) trace: Option<(&'o str, &'o [u8])>,
@@ -74,7 +66,6 @@ impl<J: Job> Output<'_, J> {
         for ledger in owned.held.fold.touched_ledgers() {
             self.send_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
         }
-        self.removals(&owned.held.fold)?;
         if let Some(progress) = owned.held.fold.touched_progress() {
             self.progress(&progress)?;
         }
@@ -117,18 +108,11 @@ impl<J: Job> Output<'_, J> {
             self.job.put_row(&view_row, &mut value);
             self.send(&plan.view, &key, Some(&value))?;
         }
-        (self.key, self.value) = (key, value);
-        Ok(())
-    }
-
-    /// After the ledger that says that they are no state any more, so that a restore that has read it knows which are left.
-    fn removals(&mut self, fold: &MergeFold<J::Accumulator>) -> Result<(), tidemark_log::Error> {
-        let (plan, mut key) = (self.plan, std::mem::take(&mut self.key));
-        for (window_start, row) in fold.removed_rows(self.removals_max) {
+        for (window_start, row) in fold.removed_rows() {
             row_key(window_start, row, &mut key);
             self.send(&plan.changelog, &key, None)?;
         }
-        self.key = key;
+        (self.key, self.value) = (key, value);
         Ok(())
     }
 

@@ -98,7 +98,7 @@ impl<J: Job> MergeStage<J> {
         let starts = self.log.offsets(&crate::restore::changelog(&self.plan, &partitions(&wrong)), At::Start)?;
         for ((partition, reason), start) in wrong.iter().zip(starts) {
             let of = |owned: &&mut Owned<J::Accumulator>| owned.held.partition == *partition;
-            if let Some(owned) = self.owned.iter_mut().find(of).filter(|owned| owned.held.secondhand) {
+            if let Some(owned) = self.owned.iter_mut().find(of).filter(|owned| owned.held.is_from_disk()) {
                 owned.held.reset(&self.plan, start, reason, &self.metrics);
                 again.push(*partition);
             }

@@ -22,9 +22,9 @@ pub(crate) struct Checkpoints {
     claim: Arc<Claim>,
     /// The checkpoint that is durable.
     manifest: Option<Manifest>,
+    /// What is on disk was found to be wrong, whether or not it could be removed.
+    distrusted: bool,
     making: Option<Making>,
-    /// The last one could not be written.
-    failing: bool,
     next_number: i64,
     /// Processing time of the last one, good or bad, or of the beginning.
     last_at: i64,
@@ -88,8 +88,8 @@ impl Checkpoints {
         Self {
             claim,
             manifest: None,
+            distrusted: false,
             making: None,
-            failing: false,
             next_number,
             last_at: now,
             saved_version: None,
@@ -108,7 +108,7 @@ impl Checkpoints {
         fold: &mut MergeFold<A>,
         facts: &Facts,
     ) -> Result<i64, Option<String>> {
-        if self.claim.is_distrusted() {
+        if self.distrusted {
             return Err(None);
         }
         let manifest = self.claim.manifest().map_err(Some)?.ok_or(None)?;
@@ -141,7 +141,7 @@ impl Checkpoints {
     /// Gives up what is on disk: the next restore reads the changelog alone.
     pub(crate) fn discard(&mut self) {
         self.claim.forget();
-        self.claim.distrust();
+        self.distrusted = true;
         (self.manifest, self.making, self.saved_version, self.asked) = (None, None, None, None);
     }
 
@@ -160,9 +160,9 @@ impl Checkpoints {
         self.making.is_some()
     }
 
-    /// Whether the last one could not be written.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failing
+    /// Whether state has been taken from disk.
+    pub(crate) fn is_used(&self) -> bool {
+        self.manifest.is_some()
     }
 
     /// Whether a state of this version is not on disk yet, nor on its way there.
@@ -188,10 +188,7 @@ impl Checkpoints {
         self.last_at = now;
         let writer = match Writer::start(&self.claim) {
             Ok(writer) => writer,
-            Err(error) => {
-                self.failing = true;
-                return Step::Failed(format!("no thread to write it: {error}"));
-            }
+            Err(error) => return Step::Failed(format!("no thread to write it: {error}")),
         };
         self.making = Some(Making {
             writer,
@@ -277,8 +274,8 @@ impl Checkpoints {
         let kept = before.iter().flat_map(|manifest| &manifest.windows);
         let kept: Vec<StoredWindow> = kept.filter(|old| is_new(old.window_start, &windows)).cloned().collect();
         windows.extend(kept);
-        // Windows whose last row was removed meanwhile are state no more.
-        windows.retain(|window| fold.has_rows(window.window_start));
+        // Windows that were sealed meanwhile are state no more.
+        windows.retain(|window| fold.is_open(window.window_start));
         windows.sort_by_key(|window| window.window_start);
         let sealed_changed = fold.sealed_changed();
         let old = before.filter(|manifest| manifest.sealed_changed == sealed_changed).map(|old| old.sealed.clone());
@@ -311,10 +308,8 @@ impl Checkpoints {
     }
 
     fn end<A: Accumulator>(&mut self, fold: &mut MergeFold<A>, making: &Making, outcome: Outcome) -> Step {
-        self.failing = outcome.is_err();
         match outcome {
             Ok(manifest) => {
-                self.claim.trust();
                 for window in &manifest.windows {
                     fold.saved(window.window_start, window.changed);
                 }
