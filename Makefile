@@ -26,10 +26,10 @@ test: ## every test, on the embedded parts and on real Kafka, CQL store and regi
 faults: ## long fault trials on real servers (hours; ONLY=kill TRIALS=10 for less); writes docs/faults.md
 	@scripts/install.sh test
 	@cargo build --workspace
-	@$(SERVERS) run -- cargo test -p tidemark --test faults -- --ignored --nocapture --test-threads=1 \
+	@$(SERVERS) run -- cargo test -p tidemark --test faults-long -- --nocapture --test-threads=1 \
 	  --skip outage_of_five_minutes $(ONLY); one=$$?; \
 	  case outage_of_five_minutes in *"$(ONLY)"*) $(SERVERS) run -- \
-	    cargo test --release -p tidemark --test faults -- --ignored --nocapture outage_of_five_minutes;; esac; \
+	    cargo test --release -p tidemark --test faults-long -- --nocapture outage_of_five_minutes;; esac; \
 	  one=$$((one + $$?)); \
 	  $(SERVERS) run -- $(TRIALS_BIN) elsewhere "$(ONLY)"; two=$$?; \
 	  $(TRIALS_BIN) table && exit $$((one + two))

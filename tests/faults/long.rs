@@ -1,13 +1,34 @@
 //! `make faults`: each fault often enough to say something, with a world of its own. `TRIALS=n` makes at most n trials of each.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    dead_code,
+    unreachable_pub,
+    reason = "a test fails by panicking; modules of two binaries"
+)]
+
+mod content;
+mod publisher;
+mod random;
+mod reference;
+mod report;
+mod rest;
+mod target;
+mod trap;
+mod trials;
+mod world;
+
 use std::time::Duration;
 
-use crate::publisher::Load;
-use crate::report::Row;
-use crate::rest::Verdict;
-use crate::trap::Loss;
-use crate::trials::{Recoveries, SPOOL_STEPS, STEPS};
-use crate::world::{Settings, World};
+use publisher::Load;
+use report::Row;
+use rest::Verdict;
+use trap::Loss;
+use trials::{Recoveries, SPOOL_STEPS, STEPS};
+use world::{Settings, World};
 
 /// Everything is run to rest and compared after so many trials.
 const TRIALS_PER_REST: usize = 10;
@@ -17,7 +38,7 @@ const FAILPOINT: &[u8] = b"TIDEMARK_FAILPOINT";
 const REST: Duration = Duration::from_secs(900);
 
 fn run(fault: &'static str, trials: usize, once: impl FnMut(&mut World, usize) -> Recoveries) {
-    run_with(crate::settings(), fault, trials, once);
+    run_with(trials::settings(), fault, trials, once);
 }
 
 /// Runs a fault in slices with a comparison after each, and keeps the row also when it is wrong.
@@ -53,13 +74,11 @@ fn lengths(seconds: &[u64], trials: usize) -> Vec<Duration> {
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn kill() {
     run("kill -9 at any moment", 100, |world, trials| world.kills(trials));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn kill_at_a_step() {
     let mut steps = STEPS.iter().cycle();
     run("kill -9 at a step of a commit", 100, move |world, trials| {
@@ -69,55 +88,46 @@ fn kill_at_a_step() {
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn kill_in_a_restore() {
     run("kill -9 in a restore, twice", 20, |world, trials| world.kills_in_restore(trials));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn late_end_txn_silence() {
-    run("late EndTxn, no answer", 50, |world, trials| crate::late(world, Loss::Silence, trials));
+    run("late EndTxn, no answer", 50, |world, trials| trials::late(world, Loss::Silence, trials));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn late_end_txn_cut() {
-    run("late EndTxn, connection cut", 50, |world, trials| crate::late(world, Loss::Cut, trials));
+    run("late EndTxn, connection cut", 50, |world, trials| trials::late(world, Loss::Cut, trials));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn zombie() {
     run("zombie (SIGSTOP past the session)", 50, |world, trials| world.zombies(trials));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn broker_kill() {
     run("broker kill -9", 20, |world, trials| world.broker_kills(trials));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn broker_stop() {
     run("broker SIGSTOP 5, 20, 70 s", 9, |world, trials| world.broker_stops(&lengths(&[5, 20, 70], trials)));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn network_cut() {
     run("network cut 2, 8, 30 s, then slow", 12, |world, trials| world.network_cuts(&lengths(&[2, 8, 30], trials)));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn rebalance() {
     run("rebalance: a process joins and leaves", 30, |world, trials| world.rebalances(trials));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn view_store() {
     run("view store down 3 min, then slow", 1, |world, _| {
         world.store_failures(Duration::from_secs(180), Duration::from_secs(60))
@@ -125,17 +135,15 @@ fn view_store() {
 }
 
 fn through_a_gateway() -> Settings {
-    Settings { gateway: true, ..crate::settings() }
+    Settings { gateway: true, ..trials::settings() }
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn gateway_kill() {
     run_with(through_a_gateway(), "gateway: kill -9 at any moment", 50, |world, trials| world.gateway_kills(trials));
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn gateway_kill_at_a_step() {
     let mut steps = SPOOL_STEPS.iter().cycle();
     run_with(through_a_gateway(), "gateway: kill -9 between fsync and trim", 40, move |world, trials| {
@@ -145,7 +153,6 @@ fn gateway_kill_at_a_step() {
 }
 
 #[test]
-#[ignore = "long: make faults"]
 fn gateway_outage() {
     run_with(through_a_gateway(), "gateway: broker gone 6, 20, 70 s", 6, |world, trials| {
         world.outages(&lengths(&[6, 20, 70], trials))
@@ -154,7 +161,6 @@ fn gateway_outage() {
 
 /// As fast as the figures of the platform say, which an unoptimised build is not: run with `--release`.
 #[test]
-#[ignore = "long: make faults"]
 fn outage_of_five_minutes() {
     let binary = std::fs::read(env!("CARGO_BIN_EXE_tidemark")).unwrap();
     let armed = binary.windows(FAILPOINT.len()).any(|bytes| bytes == FAILPOINT);

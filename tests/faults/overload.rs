@@ -29,7 +29,7 @@ struct Overload {
 }
 
 fn settings(partitions: u32) -> Settings {
-    let ordinary = crate::settings();
+    let ordinary = crate::trials::settings();
     let load = Load { repeat_one_in: 0, ..ordinary.load };
     Settings { partitions, dedupe: false, load, ..ordinary }
 }

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use tidemark_harness::Program;
 
+use crate::content::Shape;
+use crate::publisher::Load;
 use crate::trap::Loss;
-use crate::world::{PATIENCE, SESSION, World};
+use crate::world::{PATIENCE, SESSION, Settings, World};
 
 /// A process that is to die at a failpoint comes to it within this time.
 const DEATH: Duration = Duration::from_secs(30);
@@ -256,4 +258,19 @@ impl World {
         self.cql_proxy.delay(Duration::ZERO);
         vec![self.await_commits(Instant::now(), &before)]
     }
+}
+
+/// A load of everything ordinary, repeats and unreadable records in it.
+pub fn settings() -> Settings {
+    let seed = (tidemark_log::system_clock())() as u64;
+    let seed = std::env::var("TIDEMARK_FAULTS_SEED").map_or(seed, |seed| seed.parse().unwrap());
+    let load = Load { shape: Shape::Ordinary, records_per_second: 2_000, poison_one_in: 300, repeat_one_in: 10 };
+    Settings { seed, keys: 300, load, dedupe: true, gateway: false, partitions: 4 }
+}
+
+/// Trials of an EndTxn that arrives late: none may end a later transaction.
+pub fn late(world: &mut World, loss: Loss, trials: usize) -> Recoveries {
+    let (recoveries, taken) = world.late_end_txns(loss, trials);
+    assert_eq!(taken, 0, "the broker took {taken} of {trials} EndTxns that came late for a later transaction's");
+    recoveries
 }
