@@ -176,7 +176,7 @@ impl<J: Job> Driver<J> {
             merge.changelog.insert(key.clone(), (sum, row.cell.records, row.cell.revision));
             self.rows.insert(key, (row.cell.records, row.cell.sum.clone()));
         }
-        for (start, key) in merge.fold.removed_rows() {
+        for (start, key) in merge.fold.removed_rows(usize::MAX) {
             merge.changelog.remove(&(start, key.to_vec()));
         }
         for ledger in merge.fold.touched_ledgers() {
@@ -184,6 +184,7 @@ impl<J: Job> Driver<J> {
         }
         merge.progress = Some(merge.fold.progress());
         merge.fold.committed(0);
+        merge.fold.removed(usize::MAX);
         Ok(())
     }
 

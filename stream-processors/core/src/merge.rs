@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod error;
+mod remove;
 mod restore;
 #[cfg(test)]
 mod tests;
@@ -75,8 +76,11 @@ pub struct MergeFold<A> {
     sealed_touched: Vec<i64>,
     /// Revision of the last change of a sealed ledger.
     sealed_changed: i64,
-    /// Windows sealed since the last commit: their last changes are yet to be written, their rows to be removed.
-    sealing: Vec<WindowState<A>>,
+    /// Sealed windows whose rows are yet to be removed from the changelog, a bounded number with each commit; of those that
+    /// were sealed since the last commit, the last changes are yet to be written too.
+    sealing: BTreeMap<i64, WindowState<A>>,
+    /// Rows that changed since the last commit.
+    touched: usize,
     sources: Sources,
     as_of: i64,
     oldest_append: Option<i64>,
@@ -100,7 +104,8 @@ impl<A: Accumulator> MergeFold<A> {
             sealed: BTreeMap::new(),
             sealed_touched: Vec::new(),
             sealed_changed: 0,
-            sealing: Vec::new(),
+            sealing: BTreeMap::new(),
+            touched: 0,
             sources: Sources::default(),
             as_of: 0,
             oldest_append: None,
@@ -121,9 +126,14 @@ impl<A: Accumulator> MergeFold<A> {
         self.open.values().map(count).sum()
     }
 
-    /// Memory that rows take, bytes.
+    /// Memory that rows take, bytes; also those of sealed windows whose removal is yet to be written.
     pub fn bytes(&self) -> usize {
-        self.open.values().map(WindowState::bytes).sum()
+        self.open.values().chain(self.sealing.values()).map(WindowState::bytes).sum()
+    }
+
+    /// Rows that changed since the last commit: what the next one has to write.
+    pub fn touched(&self) -> usize {
+        self.touched
     }
 
     /// Whether anything changed since the last commit.
@@ -220,6 +230,7 @@ impl<A: Accumulator> MergeFold<A> {
             cell.revision = offset + 1;
             if !std::mem::replace(&mut cell.touched, true) {
                 state.touched.push(at as u32);
+                self.touched += 1;
             }
             state.ledger.records += row.records;
             state.changed = offset + 1;
@@ -275,13 +286,13 @@ impl<A: Accumulator> MergeFold<A> {
             self.sealed.insert(start, state.ledger.clone());
             self.sealed_touched.push(start);
             self.sealed_changed = offset + 1;
-            self.sealing.push(state);
+            self.sealing.insert(start, state);
         }
     }
 
     /// Rows that changed since the last commit, window by window.
     pub fn touched_rows(&self) -> impl Iterator<Item = TouchedRow<'_, A>> {
-        self.sealing.iter().chain(self.open.values()).flat_map(|state| {
+        self.sealing.values().chain(self.open.values()).flat_map(|state| {
             state.touched.iter().filter_map(|&at| {
                 let (key, entry) = state.rows.as_ref()?.get(at as usize)?;
                 let Ledger { window_start, opened_at, .. } = state.ledger;
@@ -294,13 +305,6 @@ impl<A: Accumulator> MergeFold<A> {
     pub fn touched_ledgers(&self) -> impl Iterator<Item = &Ledger> {
         let open = self.open.values().filter(|state| state.ledger_touched).map(|state| &state.ledger);
         open.chain(self.sealed_touched.iter().filter_map(|start| self.sealed.get(start)))
-    }
-
-    /// Rows that are no longer state since their windows were sealed: window start and key.
-    pub fn removed_rows(&self) -> impl Iterator<Item = (i64, &[u8])> {
-        self.sealing.iter().flat_map(|state| {
-            state.rows.iter().flat_map(|rows| rows.iter().map(|(key, _)| (state.ledger.window_start, key)))
-        })
     }
 
     /// How far it has come, if that changed since the last commit: only a marker changes it, so that equal revisions have
@@ -330,8 +334,8 @@ impl<A: Accumulator> MergeFold<A> {
         self.progress_touched = false;
         self.oldest_append = None;
         self.sealed_touched.clear();
-        self.sealing.clear();
-        for state in self.open.values_mut() {
+        self.touched = 0;
+        for state in self.open.values_mut().chain(self.sealing.values_mut()) {
             state.ledger_touched = false;
             if !state.touched.is_empty() {
                 state.used_at = now;

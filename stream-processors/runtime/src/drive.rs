@@ -90,7 +90,9 @@ pub struct Stage<'s> {
     member: Box<dyn Member>,
     last_commit: i64,
     preparing: Preparing,
-    /// Nothing is read: the operator is full, or cannot go on.
+    /// What comes before a commit cannot go on, or state is about to be loaded again: nothing is to be read.
+    held_up: bool,
+    /// Nothing is read: the stage is held up, or the operator takes no more.
     paused: bool,
     /// State is being loaded: nothing is folded or committed, but the member goes on answering its group.
     restoring: bool,
@@ -120,6 +122,7 @@ impl<'s> Stage<'s> {
             member,
             last_commit: (context.clock)(),
             preparing: Preparing::No,
+            held_up: false,
             paused: false,
             restoring: false,
             not_before: i64::MIN,
@@ -151,7 +154,8 @@ impl Stage<'_> {
         }
         let now = self.now();
         self.operator.tick(self.member.as_mut(), now)?;
-        self.commit_if_due(now)
+        self.commit_if_due(now)?;
+        self.pause(self.held_up)
     }
 
     fn answer(&mut self, event: Event) -> Result<(), Error> {
@@ -246,11 +250,15 @@ impl Stage<'_> {
     fn release(&mut self) -> Result<(), Error> {
         self.operator.discard();
         self.owned.clear();
-        (self.preparing, self.restoring, self.paused) = (Preparing::No, false, false);
+        (self.preparing, self.restoring) = (Preparing::No, false);
+        (self.held_up, self.paused) = (false, false);
         Ok(self.member.release()?)
     }
 
-    fn pause(&mut self, paused: bool) -> Result<(), Error> {
+    /// Holds reading up, or not; it also rests while the operator takes no more.
+    fn pause(&mut self, held_up: bool) -> Result<(), Error> {
+        self.held_up = held_up;
+        let paused = held_up || !self.operator.takes_more();
         if paused != self.paused {
             self.member.pause(&self.owned, paused)?;
             self.paused = paused;

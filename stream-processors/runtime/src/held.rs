@@ -1,7 +1,8 @@
 //! The state of one merge partition in this process, and what there is of it on disk.
 
+use crate::merge::removed_window;
 use crate::plan::FIRST_EPOCH;
-use crate::state::checkpoint::{Checkpoints, Step};
+use crate::state::checkpoint::{Checkpoints, Step, Version};
 use crate::state::manifest::Facts;
 use crate::{Error, Metrics, Plan};
 use tidemark_core::Accumulator;
@@ -14,6 +15,17 @@ use tidemark_schemas::wire;
 /// What is on the changelog.
 pub(crate) static STATE: &[Schema] = &[catalog::ROW_STATE, catalog::LEDGER, catalog::PROGRESS];
 
+/// What state was restored from, the tail of the changelog apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The changelog alone.
+    Changelog,
+    /// A checkpoint on this machine.
+    Checkpoint,
+    /// The standby of this process.
+    Standby,
+}
+
 /// State of a merge partition.
 pub(crate) struct Held<A> {
     pub(crate) partition: u32,
@@ -22,6 +34,10 @@ pub(crate) struct Held<A> {
     pub(crate) disk: Option<Checkpoints>,
     /// While it is restored or followed: everything on the changelog below this offset is in the state. None before that.
     pub(crate) at: Option<i64>,
+    /// What it was restored from.
+    pub(crate) origin: Origin,
+    /// Cold windows that were loaded, as long as nobody was told.
+    pub(crate) loads: u64,
     /// Entries that the last restore took from the changelog.
     pub(crate) entries: u64,
 }
@@ -29,7 +45,7 @@ pub(crate) struct Held<A> {
 impl<A: Accumulator> Held<A> {
     pub(crate) fn new(plan: &Plan, partition: u32) -> Self {
         let fold = MergeFold::new(&plan.spec, partition, FIRST_EPOCH);
-        Self { partition, fold, disk: None, at: None, entries: 0 }
+        Self { partition, fold, disk: None, at: None, origin: Origin::Changelog, loads: 0, entries: 0 }
     }
 
     /// Takes from disk what is of use there and sets `at` behind it.
@@ -37,7 +53,7 @@ impl<A: Accumulator> Held<A> {
         self.at = Some(facts.start);
         let Some(disk) = &mut self.disk else { return };
         match disk.open(&mut self.fold, facts) {
-            Ok(covered) => self.at = Some(covered),
+            Ok(covered) => (self.at, self.origin) = (Some(covered), Origin::Checkpoint),
             Err(None) => {}
             Err(Some(reason)) => self.reset(plan, facts.start, &reason, metrics),
         }
@@ -55,11 +71,12 @@ impl<A: Accumulator> Held<A> {
             disk.discard();
         }
         self.fold = MergeFold::new(&plan.spec, self.partition, FIRST_EPOCH);
-        self.at = Some(start);
+        (self.at, self.origin) = (Some(start), Origin::Changelog);
     }
 
     /// Loads the rows of a cold window that are needed now.
     pub(crate) fn load(&mut self, window_start: i64) -> Result<(), Error> {
+        self.loads += 1;
         let none = || Err(format!("window {window_start} is not in memory, and there is no state directory"));
         let loaded = self.disk.as_ref().map_or_else(none, |disk| disk.load(&mut self.fold, window_start));
         loaded.map_err(|reason| {
@@ -86,10 +103,17 @@ impl<A: Accumulator> Held<A> {
         &mut self,
         decoder: &mut wire::Decoder,
         scratch: &mut Vec<u8>,
+        key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), EntryError> {
         self.entries += 1;
-        let Some(value) = value else { return Ok(()) }; // a tombstone: the ledger says that its window is sealed
+        let Some(value) = value else {
+            // Of a row: the ledger says that its window is sealed.
+            if let Some(window_start) = key.and_then(removed_window) {
+                self.fold.restore_removed(window_start);
+            }
+            return Ok(());
+        };
         let (schema, datum) = decoder.datum(value, scratch)?;
         let mut reader = Reader::new(datum);
         match schema {
@@ -109,12 +133,9 @@ impl<A: Accumulator> Held<A> {
         Ok(())
     }
 
-    /// Loads the rows of windows that were sealed since the last commit: their removal is to be written.
+    /// Loads the rows of a sealed window that are the next to be removed.
     pub(crate) fn load_sealed(&mut self) -> Result<(), Error> {
-        while let Some(window_start) = self.fold.lacking_sealed() {
-            self.load_whole(window_start)?;
-        }
-        Ok(())
+        self.fold.lacking_sealed().map_or(Ok(()), |window_start| self.load(window_start))
     }
 
     /// Goes on with a checkpoint that was begun. The fold holds nothing that is not committed.
@@ -134,8 +155,8 @@ impl<A: Accumulator> Held<A> {
     pub(crate) fn keep(&mut self, share: usize, now: i64, metrics: &Metrics) {
         let Self { disk: Some(disk), fold, at: Some(at), .. } = self else { return };
         let crowded = !disk.cool(fold, share, now);
-        if disk.is_wanted(*at) && (crowded || disk.is_due(now)) {
-            let begun = disk.begin(fold, *at, *at, now);
+        if disk.is_wanted(Version::Changelog(*at)) && (crowded || disk.is_due(now)) {
+            let begun = disk.begin(fold, *at, Version::Changelog(*at), now);
             self.tell(begun, now, metrics);
         }
         self.step(now, metrics);
@@ -158,11 +179,6 @@ impl<A: Accumulator> Held<A> {
                 );
             }
         }
-    }
-
-    /// Whether any of it was taken from disk.
-    pub(crate) fn is_from_disk(&self) -> bool {
-        self.disk.as_ref().is_some_and(Checkpoints::is_used)
     }
 
     /// Whether everything that the ledgers count is there.

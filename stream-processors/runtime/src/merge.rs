@@ -1,6 +1,7 @@
 //! The merge stage: reads partials, keeps window state with its changelog, writes rows, ledger and progress to the view
 //! topic. Within a commit rows come first, then the ledger that speaks of them, then the progress that closes windows.
 
+mod intake;
 mod output;
 mod takeover;
 
@@ -10,9 +11,11 @@ use crate::operator::{Due, Operator, Prepared};
 use crate::restore::{Restore, changelog};
 use crate::standby::Standby;
 use crate::state::StateDir;
-use crate::state::checkpoint::Step;
+use crate::state::checkpoint::{Step, Version};
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
+use intake::Intake;
+pub(crate) use output::removed_window;
 use output::{Output, sealed_letter};
 use std::sync::Arc;
 use takeover::Takeover;
@@ -30,6 +33,10 @@ static INPUT: &[Schema] = &[catalog::PARTIAL, catalog::MARKER];
 const CHECKPOINT_STEPS: u32 = 4;
 /// Least time between two checkpoints when memory is over its bound, milliseconds.
 const CROWDED_INTERVAL_MS: i64 = 1_000;
+
+/// Rows that changed, and as many that are removed, in one commit: what brokers take well within the time of a transaction. A
+/// partial is folded as a whole, so that its rows may come on top: some ten thousand.
+const COMMIT_ROWS_MAX: usize = 50_000;
 
 /// A merge partition that this member owns.
 struct Owned<A> {
@@ -56,6 +63,7 @@ pub struct MergeStage<J: Job> {
     takeover: Takeover,
     metrics: Arc<Metrics>,
     owned: Vec<Owned<J::Accumulator>>,
+    intake: Intake,
     trace: CommitTrace,
     failed: Option<Error>,
     scratch: Vec<u8>,
@@ -87,6 +95,7 @@ impl<J: Job> MergeStage<J> {
             takeover: Takeover::Done,
             metrics,
             owned: Vec::new(),
+            intake: Intake::new(COMMIT_ROWS_MAX),
             trace: CommitTrace::default(),
             failed: None,
             scratch: Vec::new(),
@@ -105,6 +114,12 @@ impl<J: Job> MergeStage<J> {
     /// With a standby of the same directory, which gives the state of partitions that it follows.
     pub fn with_standby(mut self, standby: Option<Arc<Standby<J::Accumulator>>>) -> Self {
         self.standby = standby;
+        self
+    }
+
+    /// With commits of so many rows, in place of 50,000.
+    pub fn with_commit_rows(mut self, rows_max: usize) -> Self {
+        self.intake = Intake::new(rows_max);
         self
     }
 
@@ -158,6 +173,8 @@ impl<J: Job> MergeStage<J> {
 enum Kind {
     Partial,
     Marker,
+    /// A partial that is not folded yet: memory is full.
+    Waits,
 }
 
 impl<A: Accumulator> Owned<A> {
@@ -167,10 +184,14 @@ impl<A: Accumulator> Owned<A> {
         Self { partition, held, next_offset: 0, metadata, moved: false, crowded: false, sealed_out }
     }
 
+    fn version(&self) -> Version {
+        Version::Partials(self.next_offset)
+    }
+
     /// Whether the next commit should begin a checkpoint.
     fn is_due(&self, now: i64, stopping: bool) -> bool {
         self.held.disk.as_ref().is_some_and(|disk| {
-            let wanted = disk.is_wanted(self.next_offset);
+            let wanted = disk.is_wanted(self.version());
             let soon = self.crowded && disk.is_over(now, CROWDED_INTERVAL_MS);
             wanted && (stopping || soon || disk.is_due(now))
         })
@@ -178,6 +199,8 @@ impl<A: Accumulator> Owned<A> {
 
     fn due(&self, now: i64, stopping: bool) -> Due {
         match (self.moved, self.is_due(now, stopping)) {
+            // Each commit removes a bounded number of rows, and no checkpoint comes to its end before the last.
+            _ if self.held.fold.is_removing() => Due::Now,
             (_, true) if stopping => Due::Now,
             (true, _) | (_, true) => Due::AtInterval,
             (false, false) => Due::Never,
@@ -189,6 +212,7 @@ impl<A: Accumulator> Owned<A> {
         plan: &Plan,
         decoder: &mut wire::Decoder,
         scratch: &mut Vec<u8>,
+        memory_max: usize,
         batch: &Batch<'_>,
         record: &Record<'_>,
     ) -> Result<Kind, Error> {
@@ -197,6 +221,14 @@ impl<A: Accumulator> Owned<A> {
         let mut reader = Reader::new(datum);
         let kind = if schema == 0 {
             let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
+            // A checkpoint makes room; once it holds everything, there is no more to be made.
+            let is_saved = self.held.disk.as_ref().is_none_or(|disk| disk.is_saved(self.version()));
+            if !is_saved && self.held.fold.bytes() > memory_max {
+                self.crowded = true;
+                return Ok(Kind::Waits);
+            }
+            // Before anything can go wrong: what is folded in part is not to be taken for what was committed.
+            self.moved = true;
             while let Some(window_start) = self.held.fold.lacking(&partial) {
                 self.held.load_whole(window_start)?;
             }
@@ -207,27 +239,29 @@ impl<A: Accumulator> Owned<A> {
             Kind::Partial
         } else {
             let marker = Marker::get(&mut reader).map_err(|error| wrong(error.into()))?;
+            self.moved = true;
             self.held.fold.fold_marker(record.offset, record.timestamp, &marker)?;
-            self.held.load_sealed()?;
             Kind::Marker
         };
         self.next_offset = record.offset + 1;
-        self.moved = true;
         Ok(kind)
     }
 
     /// What is folded has been committed.
-    fn committed(&mut self, share: usize, now: i64, metrics: &Metrics) {
+    fn committed(&mut self, share: usize, removals_max: usize, now: i64, metrics: &Metrics) {
+        let version = self.version();
         self.moved = false;
         self.sealed_out.clear();
         let Held { fold, disk, partition, .. } = &mut self.held;
         let partition = *partition;
         fold.committed(now);
+        fold.removed(removals_max);
         let begun = disk.as_mut().map(|disk| {
             self.crowded = !disk.cool(fold, share, now);
-            disk.committed(fold, self.next_offset, now)
+            disk.committed(fold, version, now)
         });
         metrics.merge(partition, fold.rows(), fold.bytes(), fold.watermark(), now);
+        metrics.windows_loaded(partition, std::mem::take(&mut self.held.loads));
         self.held.tell(begun.unwrap_or(Step::Going), now, metrics);
     }
 }
@@ -258,19 +292,11 @@ impl<J: Job> Operator for MergeStage<J> {
 
     fn fold(&mut self, batch: Batch<'_>, now: i64) {
         self.now = now;
-        let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else {
-            return;
-        };
-        for record in batch.records {
-            if self.failed.is_some() {
-                return;
-            }
-            match owned.fold_record(&self.plan, &mut self.input, &mut self.scratch, &batch, record) {
-                Ok(Kind::Partial) => {}
-                Ok(Kind::Marker) => self.trace.see(&owned.partition, record),
-                Err(error) => self.failed = Some(error),
-            }
-        }
+        batch.records.iter().for_each(|record| self.take_in(&batch, record));
+    }
+
+    fn takes_more(&self) -> bool {
+        self.intake.is_empty() && !self.is_full()
     }
 
     fn trace(&mut self) -> &mut CommitTrace {
@@ -284,10 +310,18 @@ impl<J: Job> Operator for MergeStage<J> {
     fn tick(&mut self, _member: &mut dyn Member, now: i64) -> Result<(), Error> {
         self.now = now;
         self.step_checkpoints();
+        self.make_room();
+        self.go_on();
         Ok(())
     }
 
     fn due(&self) -> Due {
+        match (&self.failed, self.is_full()) {
+            // What is folded is void.
+            (Some(_), _) => return Due::Never,
+            (None, true) => return Due::Now,
+            (None, false) => {}
+        }
         let due = self.owned.iter().map(|owned| owned.due(self.now, self.stopping));
         due.max().unwrap_or(Due::Never)
     }
@@ -299,11 +333,13 @@ impl<J: Job> Operator for MergeStage<J> {
     }
 
     fn produce(&mut self, _now: i64, sink: &mut dyn Sink) -> Result<(), tidemark_log::Error> {
-        for owned in self.owned.iter().filter(|owned| owned.moved) {
+        let removals_max = self.removals_max();
+        for owned in self.owned.iter().filter(|owned| owned.moved || owned.held.fold.is_removing()) {
             let partition = owned.partition.partition;
             let (job, plan) = (self.job.as_ref(), self.plan.as_ref());
             let trace = self.trace.header();
-            Output { job, plan, partition, sink, trace, key: Vec::new(), value: Vec::new() }.all(owned)?;
+            let (key, value) = (Vec::new(), Vec::new());
+            Output { job, plan, partition, removals_max, sink, trace, key, value }.all(owned)?;
         }
         Ok(())
     }
@@ -319,17 +355,21 @@ impl<J: Job> Operator for MergeStage<J> {
 
     fn committed(&mut self, now: i64) {
         self.now = now;
-        let share = self.share();
+        let (share, removals_max) = (self.share(), self.removals_max());
         for owned in &mut self.owned {
-            owned.committed(share, now, &self.metrics);
+            owned.committed(share, removals_max, now, &self.metrics);
         }
         self.step_checkpoints();
+        if !self.stopping {
+            self.go_on();
+        }
     }
 
     fn discard(&mut self) {
         self.restore.end();
         self.metrics.not_restoring(self.owned.iter().map(|owned| owned.held.partition));
         self.owned.clear();
+        self.intake.clear();
         self.trace.clear();
         (self.failed, self.stopping, self.takeover) = (None, false, Takeover::Done);
     }

@@ -2,7 +2,7 @@
 
 mod state;
 
-pub use state::Restoring;
+pub use state::{Origins, Restoring};
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

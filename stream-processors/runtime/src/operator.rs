@@ -41,6 +41,11 @@ pub trait Operator: Send {
     /// Folds a batch in. It cannot fail: errors are kept for [`Operator::check`].
     fn fold(&mut self, batch: Batch<'_>, now: i64);
 
+    /// Whether it can take more records in: reading is paused while it cannot. What was read before is not refused.
+    fn takes_more(&self) -> bool {
+        true
+    }
+
     /// The trace that the next commit goes on with: fed by [`Operator::fold`], its header sent by [`Operator::produce`].
     fn trace(&mut self) -> &mut CommitTrace;
 

@@ -4,7 +4,7 @@
 //! The order is what makes it right: the caller has fetched the *stable* offset, so no transaction of a predecessor is open;
 //! the end is taken after that and includes control markers; the restore is over by position, not by record.
 
-use crate::held::{EntryError, Held, STATE};
+use crate::held::{EntryError, Held, Origin, STATE};
 use crate::merge::unreadable;
 use crate::metrics::Restoring;
 use crate::replay::{Replay, Target};
@@ -96,7 +96,7 @@ impl Restore {
         for held in held.iter_mut().filter(|held| held.disk.is_none()) {
             let Some(dir) = means.dir else { continue };
             if let Some(followed) = means.standby.and_then(|standby| standby.take(held.partition)) {
-                **held = followed;
+                **held = Held { origin: Origin::Standby, ..followed };
                 continue;
             }
             match dir.claim(held.partition) {
@@ -173,7 +173,7 @@ impl Restore {
             let Some(held) = held.iter_mut().find(|held| held.partition == batch.partition) else { return Ok(()) };
             for record in batch.records {
                 tidemark_log::failpoint::hit("restored-record", batch.topic);
-                held.entry(decoder, scratch, record.value).map_err(|error| match error {
+                held.entry(decoder, scratch, record.key, record.value).map_err(|error| match error {
                     EntryError::Unreadable(reason) => unreadable(batch, record, reason),
                     EntryError::State(error) => error,
                 })?;
@@ -198,7 +198,10 @@ impl Restore {
     fn makes_room<A: Accumulator>(&self, means: &Means<'_, A>, held: &mut [&mut Held<A>]) -> bool {
         let share = share(means, held.len());
         let mut waits = false;
-        for held in held.iter_mut().filter(|held| held.is_making() && held.fold.bytes() > share) {
+        // While rows are yet to be removed, no checkpoint comes to its end: what is to be read says that they are.
+        let is_full =
+            |held: &&mut &mut Held<A>| held.is_making() && !held.fold.is_removing() && held.fold.bytes() > share;
+        for held in held.iter_mut().filter(is_full) {
             held.keep(share, means.now, means.metrics);
             waits = true;
         }
@@ -211,13 +214,13 @@ impl Restore {
     fn tell<A: Accumulator>(
         &mut self,
         means: &Means<'_, A>,
-        held: &[&mut Held<A>],
+        held: &mut [&mut Held<A>],
         replay: &Replay,
         from: &[i64],
         is_over: bool,
     ) {
         let elapsed = self.began.elapsed();
-        for (held, from) in held.iter().zip(from) {
+        for (held, from) in held.iter_mut().zip(from) {
             let end = replay.targets().iter().find(|target| target.partition.partition == held.partition);
             let (done, all) = end.map_or((0, 0), |target| (target.at - from, target.end - from));
             let restoring = Restoring::of(held.fold.rows(), done, all, elapsed);
@@ -226,6 +229,8 @@ impl Restore {
                 let (partition, seconds) = (held.partition, elapsed.as_secs_f64());
                 tracing::info!(merge_partition = partition, rows, entries, seconds, "state restored");
                 means.metrics.restored(partition, rows, entries, elapsed);
+                means.metrics.restored_from(partition, held.origin, held.fold.is_removing());
+                means.metrics.windows_loaded(partition, std::mem::take(&mut held.loads));
                 continue;
             }
             if self.told.elapsed() >= TELL_EVERY {

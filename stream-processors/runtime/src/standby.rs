@@ -133,7 +133,7 @@ impl<A: Accumulator> Standby<A> {
             let Some(held) = held.iter_mut().find(|held| held.partition == batch.partition) else { return };
             for record in batch.records {
                 if failed.is_none() {
-                    failed = held.entry(decoder, scratch, record.value).err().map(|error| match error {
+                    failed = held.entry(decoder, scratch, record.key, record.value).err().map(|error| match error {
                         EntryError::Unreadable(reason) => unreadable(&batch, record, reason),
                         EntryError::State(error) => error,
                     });

@@ -83,11 +83,6 @@ impl<A: Accumulator> MergeFold<A> {
         }
     }
 
-    /// Nothing is on disk any more.
-    pub fn forget_saved(&mut self) {
-        self.open.values_mut().for_each(|state| state.saved = 0);
-    }
-
     /// Takes in what [`MergeFold::put_head`] and [`MergeFold::put_sealed`] gave. The windows have no rows yet.
     ///
     /// # Errors
@@ -116,31 +111,23 @@ impl<A: Accumulator> MergeFold<A> {
     /// # Errors
     /// The bytes are something else.
     pub fn load_rows(&mut self, window_start: i64, rows: &[u8]) -> Result<(), LoadError> {
-        let open = self.open.get_mut(&window_start);
-        let cold = open.into_iter().chain(&mut self.sealing).find(|state| state.ledger.window_start == window_start);
-        let Some(state) = cold.filter(|state| state.rows.is_none()) else { return Ok(()) };
+        let state = self.open.get_mut(&window_start).or_else(|| self.sealing.get_mut(&window_start));
+        let Some(state) = state.filter(|state| state.rows.is_none()) else { return Ok(()) };
         state.rows = Some(read_rows(window_start, rows)?);
         Ok(())
     }
 
-    /// Whether the rows of a window that was loaded in the middle of work are all there.
+    /// Whether the rows of an open window that was loaded in the middle of work are all there.
     ///
     /// # Errors
     /// They are not.
     pub fn check_rows(&self, window_start: i64) -> Result<(), Gap> {
-        let sealing = self.sealing.iter().find(|state| state.ledger.window_start == window_start);
-        self.open.get(&window_start).or(sealing).map_or(Ok(()), |state| gap(window_start, state))
+        self.open.get(&window_start).map_or(Ok(()), |state| gap(window_start, state))
     }
 
     /// The first window of a partial whose rows must be loaded before it can be folded.
     pub fn lacking(&self, partial: &Partial<'_>) -> Option<i64> {
         partial.windows.iter().map(|window| window.start).find(|start| self.is_cold(*start))
-    }
-
-    /// The first window that was sealed since the last commit and whose rows must be loaded before the next: their
-    /// tombstones are owed.
-    pub fn lacking_sealed(&self) -> Option<i64> {
-        self.sealing.iter().find(|state| state.rows.is_none()).map(|state| state.ledger.window_start)
     }
 
     /// Drops rows from memory that are in the checkpoint: of final windows that no commit has touched since `idle_since`,

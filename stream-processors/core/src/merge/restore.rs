@@ -35,6 +35,10 @@ impl<A: Accumulator> MergeFold<A> {
     /// Takes a row of the changelog in. The ledger of its window may come before or after it.
     pub fn restore_row(&mut self, row: &RowState<'_>) -> Result<(), avro::Error> {
         let sum = read_accumulator(row.accumulator)?;
+        // Nothing is added to a sealed window: the entry is older than what is here.
+        if self.sealed.contains_key(&row.window_start) {
+            return Ok(());
+        }
         let state = self.restoring(row.window_start);
         if let Some((_, cell)) = state.row(row.key) {
             *cell = RowCell { records: row.records, sum, revision: row.revision, touched: false };
@@ -46,10 +50,14 @@ impl<A: Accumulator> MergeFold<A> {
     /// Takes a ledger entry of the changelog in.
     pub fn restore_ledger(&mut self, ledger: Ledger) {
         if ledger.sealed {
-            self.open.remove(&ledger.window_start);
+            let state = self.open.remove(&ledger.window_start);
+            let left = state.filter(|state| state.rows.as_ref().is_none_or(|rows| !rows.is_empty()));
+            if let Some(state) = left {
+                self.sealing.insert(ledger.window_start, state);
+            }
             self.sealed_changed = self.sealed_changed.max(ledger.revision);
             self.sealed.insert(ledger.window_start, ledger);
-        } else {
+        } else if !self.sealed.contains_key(&ledger.window_start) {
             let state = self.restoring(ledger.window_start);
             state.ledger = ledger;
         }
@@ -64,11 +72,8 @@ impl<A: Accumulator> MergeFold<A> {
         Ok(())
     }
 
-    /// Ends a restore: rows of sealed windows whose tombstones are yet to be compacted away are dropped, and the rest is
-    /// held against the ledgers.
-    pub fn restored(&mut self) -> Result<(), Gap> {
-        let sealed = &self.sealed;
-        self.open.retain(|start, _| !sealed.contains_key(start));
+    /// Ends a restore: holds the rows of open windows against the ledgers.
+    pub fn restored(&self) -> Result<(), Gap> {
         self.open.iter().try_for_each(|(start, state)| gap(*start, state))
     }
 

@@ -10,6 +10,8 @@ use tidemark_schemas::engine::{PartialRow, RowState, SourceMark, TopicPartitions
 
 const WINDOW: i64 = 10;
 const AMEND_FOR: i64 = 100;
+/// Rows that one commit removes.
+const REMOVED_MAX: usize = 2;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Sum(i64);
@@ -49,6 +51,8 @@ fn spec() -> JobSpec {
 #[derive(Debug, Clone)]
 enum Entry {
     Row(i64, Vec<u8>, i64, i64, i64),
+    Removal(i64, Vec<u8>),
+    Removed(i64),
     Ledger(Ledger),
     Progress(Progress),
 }
@@ -125,21 +129,25 @@ impl Model {
             Marker { fingerprint, at: self.next, oldest_append: None, sources: vec![mark], partition_counts: counts };
         // Append time far on: what the watermark seals is sealed.
         self.fold.fold_marker(self.next, self.next + AMEND_FOR, &marker).unwrap();
-        while let Some(start) = self.fold.lacking_sealed() {
-            self.load(start);
-        }
         self.next += 1;
     }
 
     fn commit(&mut self, checkpoint: bool) {
         let covered = self.changelog.len();
+        if let Some(start) = self.fold.lacking_sealed() {
+            self.load(start);
+        }
         for row in self.fold.touched_rows() {
             let (key, cell) = (row.key.to_vec(), row.cell);
             self.changelog.push(Entry::Row(row.window_start, key, cell.records, cell.sum.0, cell.revision));
         }
         self.changelog.extend(self.fold.touched_ledgers().cloned().map(Entry::Ledger));
+        let removed = self.fold.removed_rows(REMOVED_MAX).map(|(start, key)| Entry::Removal(start, key.to_vec()));
+        self.changelog.extend(removed);
+        self.changelog.extend(self.fold.removed_windows(REMOVED_MAX).map(Entry::Removed));
         self.changelog.extend(self.fold.touched_progress().map(Entry::Progress));
         self.fold.committed(self.next);
+        self.fold.removed(REMOVED_MAX);
         if checkpoint && self.taking.is_none() {
             self.taking = Some(Taking { covered, todo: self.fold.unsaved(), current: None, new: Vec::new() });
         }
@@ -161,6 +169,7 @@ impl Model {
                 }
                 self.taking = Some(taking);
             }
+            None if self.fold.is_removing() => self.taking = Some(taking),
             None => self.publish(taking),
         }
     }
@@ -204,6 +213,8 @@ impl Model {
                     }
                     fold.restore_row(&row).unwrap();
                 }
+                Entry::Removal(..) => {}
+                Entry::Removed(start) => fold.restore_removed(*start),
                 Entry::Ledger(ledger) => fold.restore_ledger(ledger.clone()),
                 Entry::Progress(progress) => fold.restore_progress(progress.clone()).unwrap(),
             }
@@ -278,6 +289,44 @@ proptest! {
         cold.into_iter().for_each(|start| model.load(start));
         prop_assert_eq!(&contents(&model.fold), &whole);
     }
+
+    /// However few rows a commit removes and wherever a restart falls between: whoever goes on removes the rest.
+    #[test]
+    fn rows_of_sealed_windows_leave_the_changelog(steps in steps(), from_disk in any::<bool>()) {
+        let mut model = Model::new();
+        for step in steps {
+            match step {
+                Do::Partial(window, key) => model.partial(window, key),
+                Do::Marker(watermark) => model.marker(watermark),
+                Do::Commit(checkpoint) => model.commit(checkpoint),
+                Do::Cool(all) => { model.fold.cool(i64::MAX, if all { 0 } else { usize::MAX }); }
+            }
+        }
+        model.commit(false);
+        let mut fold = model.restored(from_disk, false);
+        let mut left = std::collections::BTreeSet::new();
+        for entry in &model.changelog {
+            match entry {
+                Entry::Row(start, key, ..) => drop(left.insert((*start, key.clone()))),
+                Entry::Removal(start, key) => drop(left.remove(&(*start, key.clone()))),
+                Entry::Removed(_) | Entry::Ledger(_) | Entry::Progress(_) => {}
+            }
+        }
+        for _ in 0..1_000 {
+            if let Some(start) = fold.lacking_sealed() {
+                fold.load_rows(start, &model.disk.as_ref().unwrap().windows[&start].1).unwrap();
+            }
+            let removed: Vec<_> = fold.removed_rows(REMOVED_MAX).map(|(start, key)| (start, key.to_vec())).collect();
+            prop_assert!(removed.len() <= REMOVED_MAX);
+            for row in &removed {
+                left.remove(row);
+            }
+            fold.removed(REMOVED_MAX);
+        }
+        prop_assert!(!fold.is_removing());
+        left.retain(|(start, _)| fold.sealed.contains_key(start));
+        prop_assert_eq!(left, Default::default());
+    }
 }
 
 #[test]
@@ -313,7 +362,7 @@ fn state_without_a_row_that_its_ledger_counts_is_refused() {
     for entry in &model.changelog {
         match entry {
             Entry::Ledger(ledger) => fold.restore_ledger(ledger.clone()),
-            Entry::Row(..) | Entry::Progress(_) => {}
+            Entry::Row(..) | Entry::Removal(..) | Entry::Removed(_) | Entry::Progress(_) => {}
         }
     }
     assert_eq!(fold.restored(), Err(Gap { window_start: 0, rows: 0, expected: 2 }));

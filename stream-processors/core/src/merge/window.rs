@@ -30,13 +30,23 @@ pub(super) struct WindowState<A> {
     pub(super) saved: i64,
     /// Processing time of the last commit that changed a row.
     pub(super) used_at: i64,
+    /// Once the window is sealed: the position up to which the removal of rows is on the changelog.
+    pub(super) removed: usize,
 }
 
 impl<A: Accumulator> WindowState<A> {
     /// Without rows, and with nothing in a checkpoint.
     pub(super) fn new(ledger: Ledger) -> Self {
-        let rows = Some(Table::default());
-        Self { ledger, rows, touched: Vec::new(), ledger_touched: false, changed: 0, saved: 0, used_at: 0 }
+        Self {
+            ledger,
+            rows: Some(Table::default()),
+            touched: Vec::new(),
+            ledger_touched: false,
+            changed: 0,
+            saved: 0,
+            used_at: 0,
+            removed: 0,
+        }
     }
 
     /// The row of `key`, which is there from now on, and its position; none when the window is cold.

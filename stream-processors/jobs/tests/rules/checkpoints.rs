@@ -171,11 +171,12 @@ fn sealed_straggler() {
     assert_eq!(late.get(), 1);
 }
 
-/// Seals every window: event time and the log's own are far enough on.
+/// Seals every window, event time and the log's own being far enough on, and has their rows removed.
 fn seal(world: &mut World, owner: &mut Owner) {
     world.log_time(31 * 24 * HOUR_MS);
     world.marker(24 * 30);
     owner.go_on(world);
+    owner.settle(world);
 }
 
 fn tight() -> StateSettings {
@@ -192,7 +193,8 @@ fn a_cold_window_is_as_good_as_another() {
         world.partial(0, hour, &[1, 2, 3]);
     }
     world.marker(2);
-    owner.checkpoint(&world);
+    owner.go_on(&world);
+    owner.settle(&world);
     owner.go_on(&world);
     assert!(text(&owner).contains("tidemark_state_bytes{merge_partition=\"0\"} 0\n"), "{}", text(&owner));
     assert!(text(&owner).contains("tidemark_state_rows{merge_partition=\"0\"} 12\n"));
@@ -206,6 +208,7 @@ fn a_cold_window_is_as_good_as_another() {
     assert_eq!(again.metrics.checkpoints(0).2, 0);
     world.partial(0, 2, &[9]);
     again.go_on(&world);
+    again.settle(&world);
     assert_eq!([0, 1, 2, 3].map(|hour| world.records(hour)), [5, 3, 4, 3]);
     seal(&mut world, &mut again);
     assert_eq!([0, 1, 2, 3].map(|hour| world.records(hour)), [0; 4]);

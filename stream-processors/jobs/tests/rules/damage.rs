@@ -10,7 +10,11 @@ fn small(world: &mut World, machine: &Machine) -> Owner {
     world.partial(0, 0, &[1]);
     world.partial(0, 1, &[1]);
     owner.go_on(world);
-    owner.checkpoint(world);
+    owner.settle(world);
+    // Where memory is short, everything is on disk by now.
+    if owner.metrics.checkpoints(0).0 == 0 {
+        owner.checkpoint(world);
+    }
     owner
 }
 
@@ -104,7 +108,30 @@ fn a_damaged_cold_window_costs_a_restore() {
     owner.stage.assign(&place, owner.now).unwrap();
     owner.try_take_over(&world).unwrap();
     owner.go_on(&world);
+    owner.settle(&world);
     assert_eq!((world.records(0), world.records(1)), (2, 1));
+}
+
+/// The same on a disk that cannot be written to any more: what is damaged stays where it is, and is not believed again.
+#[test]
+fn damage_on_a_read_only_disk_is_read_once() {
+    let mut world = World::new(1);
+    let machine = world.machine();
+    drop(small(&mut world, &machine));
+    for (dir, name) in machine.disk.files() {
+        if name != "manifest" {
+            machine.disk.damage(&dir, &name, |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 1));
+        }
+    }
+    machine.disk.fail_after(Some(0));
+    let mut owner = Owner::on(&world, &machine).take_over(&world);
+    assert_eq!(owner.metrics.checkpoints(0).2, 1);
+    owner.try_take_over(&world).unwrap();
+    assert_eq!(owner.metrics.checkpoints(0).2, 1, "it is known to be damaged");
+    machine.disk.fail_after(None);
+    owner.checkpoint(&world);
+    owner.try_take_over(&world).unwrap();
+    assert_eq!((owner.metrics.checkpoints(0).2, owner.entries()), (1, 0), "a new one has taken its place");
 }
 
 /// The disk is full: no checkpoint, nothing lost, metric and status say so; with room again there is a checkpoint.
@@ -130,10 +157,16 @@ fn a_full_disk_costs_the_checkpoint_and_nothing_else() {
     assert_eq!((again.entries(), again.metrics.checkpoints(0).2), (0, 0));
 }
 
-/// The process dies after any number of writes of a checkpoint, unsynced bytes gone: the checkpoint before it stands, or the
-/// new one, and no file that nobody names is left for long.
+/// The process dies after any number of writes of a checkpoint, unsynced bytes gone with the machine or left behind by a
+/// process that was killed: the checkpoint before it stands, or the new one, and no file that nobody names is left for long.
 #[test]
 fn a_process_may_die_between_any_two_writes() {
+    for killed in [false, true] {
+        die_between_any_two_writes(killed);
+    }
+}
+
+fn die_between_any_two_writes(killed: bool) {
     let mut used = [0, 0];
     for writes in 0.. {
         let mut world = World::new(1);
@@ -147,7 +180,11 @@ fn a_process_may_die_between_any_two_writes() {
         owner.checkpoint(&world);
         let all = owner.metrics.checkpoints(0).0 == 2 && machine.disk.changes() - before <= writes;
         drop(owner);
-        machine.disk.crash();
+        if killed {
+            machine.disk.fail_after(None)
+        } else {
+            machine.disk.crash()
+        }
         let mut again = Owner::on(&world, &machine).take_over(&world);
         assert_eq!(again.metrics.checkpoints(0).2, 0, "after {writes} writes");
         used[usize::from(again.entries() == 0)] += 1;
@@ -156,6 +193,8 @@ fn a_process_may_die_between_any_two_writes() {
         assert_eq!(world.records(0), 4, "after {writes} writes");
         again.checkpoint(&world);
         assert_eq!(machine.disk.files().len(), whole, "after {writes} writes");
+        let last = Owner::on(&world, &machine).take_over(&world);
+        assert_eq!((last.metrics.checkpoints(0).2, last.entries()), (0, 0), "after {writes} writes");
         if all {
             break;
         }

@@ -67,3 +67,33 @@ fn a_takeover_from_a_standby_reads_the_tail_only() {
     owner.go_on(&world);
     assert_eq!(world.records(0), 203);
 }
+
+/// What a standby has followed is not what was committed (the topics were made anew): the changelog has the word, not an end
+/// of the stage. The standby has no checkpoint yet.
+#[test]
+fn a_standby_that_is_wrong_costs_a_restore() {
+    let (mut old, mut world) = (World::new(1), World::new(1));
+    let mut before = Owner::in_memory(&old).take_over(&old);
+    old.partial(0, 0, &[1, 2]);
+    old.marker(0);
+    before.go_on(&old);
+    let second = second(&old, &old.machine());
+    for step in 0..5 {
+        second.standby.step(before.now + step * 1_000).unwrap();
+    }
+    assert_eq!((second.metrics.standby_lag(0), second.metrics.checkpoints(0).0), (Some(0), 0));
+    let mut first = Owner::in_memory(&world).take_over(&world);
+    for _ in 0..2 {
+        world.partial(0, 0, &[3, 4, 5]);
+        world.marker(0);
+        first.go_on(&world);
+    }
+    drop(first);
+    let mut owner = Owner::with(&world, Some(Arc::clone(&second.dir)));
+    owner.stage = owner.stage.with_standby(Some(Arc::clone(&second.standby)));
+    let mut owner = owner.take_over(&world);
+    assert_eq!(owner.metrics.checkpoints(0).2, 1);
+    world.partial(0, 0, &[3]);
+    owner.go_on(&world);
+    assert_eq!(world.records(0), 7);
+}

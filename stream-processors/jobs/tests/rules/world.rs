@@ -10,6 +10,7 @@ use tidemark_core::{Accumulator, Job};
 use tidemark_jobs::flows::{self, FlowSums, FlowsHourly, HOUR_MS, Settings};
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::{At, Batch, Cleanup, Error, GroupOffset, Log, Outgoing, Sink, TopicPartition, TopicSpec};
+use tidemark_runtime::drive::Due;
 use tidemark_runtime::merge::MergeStage;
 use tidemark_runtime::state::memory::MemoryStorage;
 use tidemark_runtime::state::{StateDir, StateSettings};
@@ -318,6 +319,21 @@ impl Owner {
     pub(crate) fn go_on(&mut self, world: &World) {
         self.fold(world);
         self.commit(world);
+    }
+
+    /// Takes steps as a stage does, a second each, until nothing is left to fold, to commit or to remove.
+    pub(crate) fn settle(&mut self, world: &World) {
+        for _ in 0..1_000 {
+            self.now += 1_001;
+            self.stage.tick(&mut Nobody, self.now).unwrap();
+            self.stage.check().unwrap();
+            match self.stage.due() {
+                Due::Never if self.stage.takes_more() => return,
+                Due::Never => {}
+                Due::AtInterval | Due::Now => self.commit(world),
+            }
+        }
+        panic!("it does not come to rest");
     }
 
     /// Lets the interval go by, commits, and writes the checkpoint that is due then to its end.

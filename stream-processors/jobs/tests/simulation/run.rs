@@ -6,6 +6,7 @@ use crate::check::{self, Checked};
 use crate::schedule::Schedule;
 use crate::world::{SLOTS, Work, World};
 use tidemark_log::simulated::Injected;
+use tidemark_runtime::metrics::Origins;
 
 /// What all runs together have done.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,20 +14,22 @@ pub(crate) struct Totals {
     pub(crate) checked: Checked,
     pub(crate) work: Work,
     pub(crate) injected: Injected,
+    pub(crate) origins: Origins,
 }
 
 /// Plays the schedule, lets it come to rest and checks it.
 pub(crate) fn run(schedule: &Schedule, totals: &mut Totals) -> Result<(), String> {
     let played = catch_unwind(AssertUnwindSafe(|| play(schedule)));
-    let (checked, work, injected) = played.unwrap_or_else(|panic| {
+    let (checked, work, injected, origins) = played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(format!("panicked: {}", text.unwrap_or("no message")))
     })?;
     totals.add(&checked, &work, &injected);
+    totals.origins = totals.origins.plus(origins);
     Ok(())
 }
 
-fn play(schedule: &Schedule) -> Result<(Checked, Work, Injected), String> {
+fn play(schedule: &Schedule) -> Result<(Checked, Work, Injected, Origins), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
     let mut slots: Vec<_> = std::iter::repeat_with(|| None).take(SLOTS).collect();
     let mut world = World::new(schedule, &runtime, &mut slots)?;
@@ -36,7 +39,9 @@ fn play(schedule: &Schedule) -> Result<(Checked, Work, Injected), String> {
     if checked.records < world.work.acknowledged || world.work.joins < 3 {
         return Err(format!("next to nothing was done: {:?}", world.work));
     }
-    Ok((checked, world.work, world.log.injected()))
+    let origins = world.processes.iter().map(|process| process.metrics.origins());
+    let origins = origins.fold(Origins::default(), Origins::plus);
+    Ok((checked, world.work, world.log.injected(), origins))
 }
 
 impl Totals {
@@ -71,7 +76,7 @@ impl Totals {
 
     /// INV-5: runs that do nothing prove nothing. Each kind of fault has struck, and there was work between the faults.
     pub(crate) fn assert_floors(&self, seeds: u64) {
-        let Self { checked, work, injected } = self;
+        let Self { checked, work, injected, origins } = self;
         let each = [
             ("records", checked.records, 20),
             ("rows", checked.rows, 5),
@@ -97,7 +102,15 @@ impl Totals {
             injected.sync_fails,
             injected.crashes,
             injected.refused_late,
+            origins.changelog,
+            origins.checkpoint,
+            origins.standby,
+            origins.removing,
+            origins.windows,
         ];
-        assert!(seeds < 200 || some.iter().all(|&n| n > 0), "some kind of fault has never struck: {self:?}");
+        assert!(
+            seeds < 200 || some.iter().all(|&n| n > 0),
+            "some kind of fault has never struck, or some way to restore was never taken: {self:?}"
+        );
     }
 }

@@ -160,6 +160,14 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Rows of one commit of a merge stage: few where windows are sealed or memory is short.
+    pub(crate) fn commit_rows(&self) -> usize {
+        let is_short = self.local.is_some_and(|local| local.memory_bytes < 1_000);
+        if self.amend_for_ms == 20_000 || is_short { 3 } else { 1_000 }
+    }
+}
+
 impl Schedule {
     /// The run of a seed.
     pub(crate) fn of(seed: u64) -> Self {

@@ -44,6 +44,9 @@ impl Operator for Seat {
     fn fold(&mut self, batch: Batch<'_>, now: i64) {
         self.operator.lock().unwrap().fold(batch, now);
     }
+    fn takes_more(&self) -> bool {
+        self.operator.lock().unwrap().takes_more()
+    }
     fn trace(&mut self) -> &mut CommitTrace {
         &mut self.trace
     }

@@ -193,6 +193,7 @@ impl<'a> World<'a> {
             Role::Partial => Box::new(PartialStage::new(job, plan, self.shape.source, log, registry, metrics)),
             Role::Merge => {
                 let merge = MergeStage::new(job, plan, log, registry, metrics).kept_in(process.dir.clone());
+                let merge = merge.with_commit_rows(self.config.commit_rows());
                 Box::new(merge.with_standby(process.standby.clone()))
             }
             Role::Writer => Box::new(WriterStage::new(

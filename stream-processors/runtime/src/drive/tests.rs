@@ -31,6 +31,7 @@ struct Script {
     commits: Mutex<VecDeque<tidemark_log::Error>>,
     unreadable: AtomicBool,
     full: AtomicBool,
+    refuses: AtomicBool,
     seen: Mutex<Vec<&'static str>>,
     now: AtomicI64,
 }
@@ -167,6 +168,9 @@ impl Operator for FakeOperator {
     fn fold(&mut self, _batch: Batch<'_>, _now: i64) {
         self.script.note("fold");
         self.folded = true;
+    }
+    fn takes_more(&self) -> bool {
+        !self.script.refuses.load(Ordering::Relaxed)
     }
     fn trace(&mut self) -> &mut CommitTrace {
         &mut self.trace
@@ -334,6 +338,26 @@ fn a_member_polls_between_the_slices_of_a_write_and_reads_on_until_it_is_full() 
         script.full.store(false, Ordering::Relaxed);
         stage.step().unwrap();
         assert_eq!(script.seen(), ["prepare", "commit", "resume"]);
+    });
+}
+
+/// Either reason to pause is enough, and neither end undoes the other.
+#[test]
+fn reading_is_paused_while_the_operator_takes_no_more() {
+    with_folded(vec![Err(down()), Err(down())], |mut stage, script| {
+        script.refuses.store(true, Ordering::Relaxed);
+        script.now.fetch_add(STALL_RETRY_MS, Ordering::Relaxed);
+        stage.step().unwrap();
+        assert_eq!(script.seen(), ["prepare"]);
+        script.now.fetch_add(STALL_RETRY_MS, Ordering::Relaxed);
+        stage.step().unwrap();
+        assert_eq!(script.seen(), ["prepare", "commit"], "no reason to resume");
+        script.refuses.store(false, Ordering::Relaxed);
+        stage.step().unwrap();
+        assert_eq!(script.seen(), ["resume"]);
+        script.refuses.store(true, Ordering::Relaxed);
+        stage.step().unwrap();
+        assert_eq!(script.seen(), ["pause"]);
     });
 }
 

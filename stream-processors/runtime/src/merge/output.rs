@@ -28,8 +28,8 @@ pub(super) fn sealed_letter(plan: &Plan, partial: &Partial<'_>, row: &SealedRow<
     value
 }
 
-/// Keys of the changelog and the view topic: `R` window start, key; `L` window start; `P`. Big-endian, so that a dump is in
-/// order.
+/// Keys of the changelog and the view topic: `R` window start, key; `L` window start; `P`. On the changelog alone, and never with
+/// a value: `D` window start, after the removal of the last row of a sealed window. Big-endian, so that a dump is in order.
 fn row_key(window_start: i64, key: &[u8], out: &mut Vec<u8>) {
     out.clear();
     out.push(b'R');
@@ -37,10 +37,15 @@ fn row_key(window_start: i64, key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key);
 }
 
-fn ledger_key(window_start: i64) -> [u8; 9] {
-    let mut key = [b'L'; 9];
+fn window_key(letter: u8, window_start: i64) -> [u8; 9] {
+    let mut key = [letter; 9];
     key[1..].copy_from_slice(&window_start.to_be_bytes());
     key
+}
+
+/// The window of which a changelog entry with this key says that all rows are removed.
+pub(crate) fn removed_window(key: &[u8]) -> Option<i64> {
+    key.strip_prefix(b"D")?.try_into().ok().map(i64::from_be_bytes)
 }
 
 /// Writes what changed in one merge partition.
@@ -48,6 +53,8 @@ pub(super) struct Output<'o, J: Job> {
     pub(super) job: &'o J,
     pub(super) plan: &'o Plan,
     pub(super) partition: u32,
+    /// Most rows of sealed windows that are removed.
+    pub(super) removals_max: usize,
     pub(super) sink: &'o mut dyn Sink,
     /// Header of the record that ends the commit: who reads that has read all of it.
     pub(super) trace: Option<(&'o str, &'o [u8])>,
@@ -64,8 +71,9 @@ impl<J: Job> Output<'_, J> {
         let plan = self.plan;
         self.rows(&owned.held.fold)?;
         for ledger in owned.held.fold.touched_ledgers() {
-            self.send_both(&ledger_key(ledger.window_start), plan.ids.ledger, ledger)?;
+            self.send_both(&window_key(b'L', ledger.window_start), plan.ids.ledger, ledger)?;
         }
+        self.removals(&owned.held.fold)?;
         if let Some(progress) = owned.held.fold.touched_progress() {
             self.progress(&progress)?;
         }
@@ -108,11 +116,21 @@ impl<J: Job> Output<'_, J> {
             self.job.put_row(&view_row, &mut value);
             self.send(&plan.view, &key, Some(&value))?;
         }
-        for (window_start, row) in fold.removed_rows() {
+        (self.key, self.value) = (key, value);
+        Ok(())
+    }
+
+    /// After the ledger that says that they are no state any more.
+    fn removals(&mut self, fold: &MergeFold<J::Accumulator>) -> Result<(), tidemark_log::Error> {
+        let (plan, mut key) = (self.plan, std::mem::take(&mut self.key));
+        for (window_start, row) in fold.removed_rows(self.removals_max) {
             row_key(window_start, row, &mut key);
             self.send(&plan.changelog, &key, None)?;
         }
-        (self.key, self.value) = (key, value);
+        self.key = key;
+        for window_start in fold.removed_windows(self.removals_max) {
+            self.send(&plan.changelog, &window_key(b'D', window_start), None)?;
+        }
         Ok(())
     }
 

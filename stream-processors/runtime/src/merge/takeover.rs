@@ -1,7 +1,7 @@
 //! Takes partitions over: the stable offset, then the state, then a look whether the two belong together.
 
 use super::{MergeStage, Owned};
-use crate::held::is_committed;
+use crate::held::{Origin, is_committed};
 use crate::restore::Means;
 use crate::{Error, Plan};
 use std::time::{Duration, Instant};
@@ -98,7 +98,7 @@ impl<J: Job> MergeStage<J> {
         let starts = self.log.offsets(&crate::restore::changelog(&self.plan, &partitions(&wrong)), At::Start)?;
         for ((partition, reason), start) in wrong.iter().zip(starts) {
             let of = |owned: &&mut Owned<J::Accumulator>| owned.held.partition == *partition;
-            if let Some(owned) = self.owned.iter_mut().find(of).filter(|owned| owned.held.is_from_disk()) {
+            if let Some(owned) = self.owned.iter_mut().find(of).filter(|owned| owned.held.origin != Origin::Changelog) {
                 owned.held.reset(&self.plan, start, reason, &self.metrics);
                 again.push(*partition);
             }

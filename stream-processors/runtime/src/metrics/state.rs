@@ -1,6 +1,7 @@
 //! What is known of merge state: restores under way, checkpoints.
 
 use super::{Metrics, Thread, head};
+use crate::held::Origin;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -46,10 +47,39 @@ struct Restored {
     took: Duration,
 }
 
+/// Where the state of a merge partition came from, at all restores so far.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Origins {
+    /// Restores from the changelog alone.
+    pub changelog: u64,
+    /// From a checkpoint on this machine and the changelog after it.
+    pub checkpoint: u64,
+    /// From what a standby had followed.
+    pub standby: u64,
+    /// Of all these, those that went on with the removal of sealed windows' rows.
+    pub removing: u64,
+    /// Windows that were loaded from disk when they were needed.
+    pub windows: u64,
+}
+
+impl Origins {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            changelog: self.changelog + other.changelog,
+            checkpoint: self.checkpoint + other.checkpoint,
+            standby: self.standby + other.standby,
+            removing: self.removing + other.removing,
+            windows: self.windows + other.windows,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct StateMetrics {
     restoring: BTreeMap<u32, Restoring>,
     restored: BTreeMap<u32, Restored>,
+    origins: BTreeMap<u32, Origins>,
     checkpoints: BTreeMap<u32, Checkpoints>,
     following: BTreeMap<u32, Following>,
 }
@@ -87,6 +117,28 @@ impl Metrics {
         let mut state = self.lock();
         state.held.restoring.remove(&partition);
         state.held.restored.insert(partition, Restored { rows, entries, took });
+    }
+
+    /// What a restore began with, and whether rows of sealed windows are yet to be removed after it.
+    pub(crate) fn restored_from(&self, partition: u32, origin: Origin, is_removing: bool) {
+        let mut state = self.lock();
+        let origins = state.held.origins.entry(partition).or_default();
+        match origin {
+            Origin::Changelog => origins.changelog += 1,
+            Origin::Checkpoint => origins.checkpoint += 1,
+            Origin::Standby => origins.standby += 1,
+        }
+        origins.removing += u64::from(is_removing);
+    }
+
+    /// So many windows were loaded from disk.
+    pub(crate) fn windows_loaded(&self, partition: u32, windows: u64) {
+        self.lock().held.origins.entry(partition).or_default().windows += windows;
+    }
+
+    /// Where the state of all merge partitions came from.
+    pub fn origins(&self) -> Origins {
+        self.lock().held.origins.values().copied().fold(Origins::default(), Origins::plus)
     }
 
     /// Restores of these partitions were given up.
@@ -190,6 +242,30 @@ pub(super) fn render(held: &StateMetrics, out: &mut String) {
         ("tidemark_restore_seconds", "gauge", "Time of the last restore.", |r| Some(r.took.as_secs_f64())),
     ];
     family(&restored, &held.restored, out);
+    let origins: [Gauge<Origins>; 5] = [
+        ("tidemark_restores_from_changelog_total", "counter", "Restores from the changelog alone.", |o| {
+            Some(o.changelog as f64)
+        }),
+        (
+            "tidemark_restores_from_checkpoint_total",
+            "counter",
+            "Restores from a checkpoint and what came after it.",
+            |o| Some(o.checkpoint as f64),
+        ),
+        ("tidemark_restores_from_standby_total", "counter", "Takeovers of what a standby had followed.", |o| {
+            Some(o.standby as f64)
+        }),
+        (
+            "tidemark_restores_removing_total",
+            "counter",
+            "Restores that went on with the removal of sealed windows' rows.",
+            |o| Some(o.removing as f64),
+        ),
+        ("tidemark_windows_loaded_total", "counter", "Windows loaded from disk when they were needed.", |o| {
+            Some(o.windows as f64)
+        }),
+    ];
+    family(&origins, &held.origins, out);
     let following: [Gauge<Following>; 2] = [
         ("tidemark_standby_rows", "gauge", "Rows that a standby holds.", |f| Some(f.rows as f64)),
         ("tidemark_standby_lag_records", "gauge", "Offsets of the changelog that it is behind.", |f| {

@@ -22,16 +22,23 @@ pub(crate) struct Checkpoints {
     claim: Arc<Claim>,
     /// The checkpoint that is durable.
     manifest: Option<Manifest>,
-    /// What is on disk was found to be wrong, whether or not it could be removed.
-    distrusted: bool,
     making: Option<Making>,
     next_number: i64,
     /// Processing time of the last one, good or bad, or of the beginning.
     last_at: i64,
-    /// State version (the next partials offset) of the last one that is durable.
-    saved_version: Option<i64>,
+    /// Of the last one that is durable.
+    saved_version: Option<Version>,
     /// End of the changelog, asked for before the commit that is under way.
     asked: Option<i64>,
+}
+
+/// A state: equal ones have equal contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// What is on the changelog below this offset.
+    Changelog(i64),
+    /// What was folded of the partials below this offset.
+    Partials(i64),
 }
 
 /// What became of a step.
@@ -56,7 +63,7 @@ struct Making {
     covered: i64,
     at: i64,
     bytes: i64,
-    version: i64,
+    version: Version,
     published: bool,
 }
 
@@ -85,16 +92,7 @@ impl Growing {
 impl Checkpoints {
     pub(crate) fn new(claim: Arc<Claim>, now: i64) -> Self {
         let next_number = claim.next_number();
-        Self {
-            claim,
-            manifest: None,
-            distrusted: false,
-            making: None,
-            next_number,
-            last_at: now,
-            saved_version: None,
-            asked: None,
-        }
+        Self { claim, manifest: None, making: None, next_number, last_at: now, saved_version: None, asked: None }
     }
 
     fn settings(&self) -> &StateSettings {
@@ -108,7 +106,7 @@ impl Checkpoints {
         fold: &mut MergeFold<A>,
         facts: &Facts,
     ) -> Result<i64, Option<String>> {
-        if self.distrusted {
+        if self.claim.is_distrusted() {
             return Err(None);
         }
         let manifest = self.claim.manifest().map_err(Some)?.ok_or(None)?;
@@ -141,7 +139,7 @@ impl Checkpoints {
     /// Gives up what is on disk: the next restore reads the changelog alone.
     pub(crate) fn discard(&mut self) {
         self.claim.forget();
-        self.distrusted = true;
+        self.claim.distrust();
         (self.manifest, self.making, self.saved_version, self.asked) = (None, None, None, None);
     }
 
@@ -160,14 +158,14 @@ impl Checkpoints {
         self.making.is_some()
     }
 
-    /// Whether state has been taken from disk.
-    pub(crate) fn is_used(&self) -> bool {
-        self.manifest.is_some()
+    /// Whether a state of this version is on disk.
+    pub(crate) fn is_saved(&self, version: Version) -> bool {
+        self.saved_version == Some(version)
     }
 
     /// Whether a state of this version is not on disk yet, nor on its way there.
-    pub(crate) fn is_wanted(&self, version: i64) -> bool {
-        self.making.is_none() && self.saved_version != Some(version)
+    pub(crate) fn is_wanted(&self, version: Version) -> bool {
+        self.making.is_none() && !self.is_saved(version)
     }
 
     /// The end of the changelog as it was before the commit that is about to be made.
@@ -176,7 +174,7 @@ impl Checkpoints {
     }
 
     /// The commit went through: what was asked for before it counts. Begins a checkpoint then.
-    pub(crate) fn committed<A: Accumulator>(&mut self, fold: &MergeFold<A>, version: i64, now: i64) -> Step {
+    pub(crate) fn committed<A: Accumulator>(&mut self, fold: &MergeFold<A>, version: Version, now: i64) -> Step {
         match self.asked.take() {
             Some(covered) if self.making.is_none() => self.begin(fold, covered, version, now),
             _ => Step::Going,
@@ -184,7 +182,13 @@ impl Checkpoints {
     }
 
     /// Begins a checkpoint of a state that holds everything below `covered` and nothing that is not committed.
-    pub(crate) fn begin<A: Accumulator>(&mut self, fold: &MergeFold<A>, covered: i64, version: i64, now: i64) -> Step {
+    pub(crate) fn begin<A: Accumulator>(
+        &mut self,
+        fold: &MergeFold<A>,
+        covered: i64,
+        version: Version,
+        now: i64,
+    ) -> Step {
         self.last_at = now;
         let writer = match Writer::start(&self.claim) {
             Ok(writer) => writer,
@@ -221,9 +225,12 @@ impl Checkpoints {
         }
     }
 
-    /// Takes the last steps of what has been begun, and gives it up when the disk takes too long.
+    /// Takes the last steps of what has been begun, and gives it up when the disk takes too long, or rows are yet to be removed.
     pub(crate) fn finish<A: Accumulator>(&mut self, fold: &mut MergeFold<A>) -> Step {
         let began = Instant::now();
+        if fold.is_removing() {
+            self.making = None;
+        }
         while self.making.is_some() {
             if began.elapsed() > LAST_MAX {
                 self.making = None;
@@ -256,7 +263,8 @@ impl Checkpoints {
         } else if let Some(window) = making.todo.pop_front() {
             making.current = Some((window, 0, Growing::new(self.number())));
             self.advance(fold, making);
-        } else {
+        } else if !fold.is_removing() {
+            // Until then the checkpoint before holds rows of sealed windows that a restart would have to remove.
             self.publish(fold, making);
         }
     }
@@ -310,6 +318,7 @@ impl Checkpoints {
     fn end<A: Accumulator>(&mut self, fold: &mut MergeFold<A>, making: &Making, outcome: Outcome) -> Step {
         match outcome {
             Ok(manifest) => {
+                self.claim.trust();
                 for window in &manifest.windows {
                     fold.saved(window.window_start, window.changed);
                 }

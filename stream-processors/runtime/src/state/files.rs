@@ -126,7 +126,11 @@ impl Files {
                 Ok(None)
             }
             Piece::Publish(manifest) => {
-                self.made.push(NEW_MANIFEST.into());
+                // One that a process left that was killed here: it would come before the bytes of this one.
+                match storage.remove(dir, NEW_MANIFEST) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => self.made.push(NEW_MANIFEST.into()),
+                }
                 storage.append(dir, NEW_MANIFEST, &manifest.encode())?;
                 storage.sync(dir, NEW_MANIFEST)?;
                 storage.replace(dir, NEW_MANIFEST, NAME)?;

@@ -65,6 +65,8 @@ pub struct StateDir {
     storage: Arc<dyn Storage>,
     pub(crate) settings: StateSettings,
     claimed: Mutex<BTreeSet<u32>>,
+    /// Partitions whose checkpoint was found to be wrong, whether or not it could be removed.
+    distrusted: Mutex<BTreeSet<u32>>,
 }
 
 impl StateDir {
@@ -75,7 +77,7 @@ impl StateDir {
 
     /// Over any storage.
     pub fn over(storage: Arc<dyn Storage>, settings: StateSettings) -> Arc<Self> {
-        Arc::new(Self { storage, settings, claimed: Mutex::new(BTreeSet::new()) })
+        Arc::new(Self { storage, settings, claimed: Mutex::default(), distrusted: Mutex::default() })
     }
 
     /// Whether checkpoints are written on threads of their own.
@@ -83,15 +85,15 @@ impl StateDir {
         self.storage.is_slow()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<u32>> {
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Claims a partition's directory; none while a thread of this process still works on it.
     pub(crate) fn claim(self: &Arc<Self>, partition: u32) -> Option<Arc<Claim>> {
         let claim = || Arc::new(Claim { dir: Arc::clone(self), partition, name: partition.to_string() });
-        self.lock().insert(partition).then(claim)
+        lock(&self.claimed).insert(partition).then(claim)
     }
+}
+
+fn lock(partitions: &Mutex<BTreeSet<u32>>) -> MutexGuard<'_, BTreeSet<u32>> {
+    partitions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The right to work on a partition's directory; it ends with its last copy, so that a checkpoint that is still being written
@@ -102,8 +104,25 @@ pub(crate) struct Claim {
     name: String,
 }
 
+impl Claim {
+    /// Whether what is on disk was found to be wrong, by this owner or by one before it.
+    pub(crate) fn is_distrusted(&self) -> bool {
+        lock(&self.dir.distrusted).contains(&self.partition)
+    }
+
+    /// What is on disk is wrong, until another checkpoint has taken its place.
+    pub(crate) fn distrust(&self) {
+        lock(&self.dir.distrusted).insert(self.partition);
+    }
+
+    /// Another checkpoint has taken its place.
+    pub(crate) fn trust(&self) {
+        lock(&self.dir.distrusted).remove(&self.partition);
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.dir.lock().remove(&self.partition);
+        lock(&self.dir.claimed).remove(&self.partition);
     }
 }
