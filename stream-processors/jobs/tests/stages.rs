@@ -202,6 +202,9 @@ impl Member for Pauses {
     fn position(&self, _: &TopicPartition) -> Result<i64, Error> {
         Ok(0)
     }
+    fn end(&self, _: &TopicPartition) -> Result<i64, Error> {
+        Ok(0)
+    }
     fn commit(&mut self, _: Produce<'_>, _: &[GroupOffset]) -> Result<(), Error> {
         Ok(())
     }

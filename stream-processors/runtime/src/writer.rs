@@ -1,6 +1,8 @@
 //! The view writer: reads a view topic and puts rows, ledger and progress into a view store.
 //!
-//! At least once, idempotent by revision: offsets are committed once everything up to them is acknowledged. A write is done in
+//! At least once, idempotent by revision: offsets are committed once everything up to them is acknowledged. What speaks of
+//! other entries, the ledger of its rows and the progress of ledgers, waits until all of them have been read: compaction may
+//! have taken away the entry that came before it, and left a later one of the same key that is yet to come. A write is done in
 //! slices ([`crate::slices`]) that are waited for a moment at a time: a store that is slow, hangs or is down never keeps the
 //! member from its group. Reading goes on while a write is under way, up to a bound; nothing is lost and memory stays bounded.
 
@@ -38,10 +40,31 @@ pub struct ViewSource {
 struct Pending {
     next_offset: i64,
     rows: HashMap<Vec<u8>, Row>,
-    ledgers: BTreeMap<i64, Ledger>,
-    progress: Option<Progress>,
+    claims: Claims,
     oldest_append: Option<i64>,
     moved: bool,
+}
+
+/// Entries that speak of others: they are written once those others are, and read again by the next owner until then.
+#[derive(Default)]
+struct Claims {
+    /// Offset of the first of them.
+    first_offset: Option<i64>,
+    ledgers: BTreeMap<i64, Ledger>,
+    progress: Option<Progress>,
+}
+
+impl Claims {
+    fn see(&mut self, offset: i64) {
+        self.first_offset.get_or_insert(offset);
+    }
+
+    /// Takes later ones in.
+    fn add(&mut self, later: Self) {
+        self.first_offset = self.first_offset.or(later.first_offset);
+        self.ledgers.extend(later.ledgers);
+        self.progress = later.progress.or(self.progress.take());
+    }
 }
 
 impl Pending {
@@ -54,8 +77,44 @@ impl Pending {
 struct Owned {
     partition: TopicPartition,
     pending: Pending,
+    /// Claims that were read, and the end of the partition then: what they speak of comes before it.
+    waiting: Option<(Claims, i64)>,
+    /// Claims that may be written with the next rows.
+    ready: Claims,
     /// Everything before this offset is in the store.
     acknowledged: i64,
+}
+
+impl Owned {
+    fn from(partition: TopicPartition, next_offset: i64) -> Self {
+        let (pending, acknowledged) = (Pending::from(next_offset), next_offset);
+        Self { partition, pending, waiting: None, ready: Claims::default(), acknowledged }
+    }
+
+    /// Lets claims go whose others have been read by now.
+    fn settle(&mut self, member: &dyn Member) -> Result<(), Error> {
+        loop {
+            let read = &mut self.pending.claims;
+            if self.waiting.is_none() && read.first_offset.is_some() {
+                self.waiting = Some((std::mem::take(read), member.end(&self.partition)?));
+            }
+            let Some((_, end)) = &self.waiting else { return Ok(()) };
+            if member.position(&self.partition)? < *end {
+                return Ok(());
+            }
+            self.ready.add(self.waiting.take().map(|(claims, _)| claims).unwrap_or_default());
+        }
+    }
+
+    /// Offset of the first claim that cannot be written yet.
+    fn first_waiting(&self) -> Option<i64> {
+        let waiting = self.waiting.as_ref().and_then(|(claims, _)| claims.first_offset);
+        waiting.or(self.pending.claims.first_offset)
+    }
+
+    fn is_due(&self) -> bool {
+        self.pending.moved || self.ready.first_offset.is_some()
+    }
 }
 
 /// What the slices before it have written, once they are acknowledged.
@@ -123,6 +182,7 @@ impl WriterStage {
         let Some(Owned { partition, pending, .. }) = self.owned.get_mut(at) else { return Ok(()) };
         pending.next_offset = record.offset + 1;
         pending.moved = true;
+        let claims = &mut pending.claims;
         let Some(value) = record.value else { return Ok(()) };
         let (schema, datum) = self.decoder.datum(value, &mut self.scratch)?;
         match schema {
@@ -132,12 +192,14 @@ impl WriterStage {
             }
             1 => {
                 let ledger = Ledger::get(&mut Reader::new(datum))?;
-                pending.ledgers.insert(ledger.window_start, ledger);
+                claims.see(record.offset);
+                claims.ledgers.insert(ledger.window_start, ledger);
             }
             _ => {
                 let progress = Progress::get(&mut Reader::new(datum))?;
                 pending.oldest_append = earliest(pending.oldest_append, progress.oldest_append);
-                pending.progress = Some(progress);
+                claims.see(record.offset);
+                claims.progress = Some(progress);
                 self.trace.see(partition, record);
             }
         }
@@ -147,20 +209,22 @@ impl WriterStage {
     /// Hands over what is folded: of each partition rows first, then the ledger that speaks of them, then the progress that
     /// closes windows.
     fn begin_write(&mut self) {
-        for owned in self.owned.iter_mut().filter(|owned| owned.pending.moved) {
+        for owned in self.owned.iter_mut().filter(|owned| owned.is_due()) {
             let next_offset = owned.pending.next_offset;
-            let pending = std::mem::replace(&mut owned.pending, Pending::from(next_offset));
+            let claims = std::mem::take(&mut owned.pending.claims);
+            let pending = std::mem::replace(&mut owned.pending, Pending { claims, ..Pending::from(next_offset) });
+            let ready = std::mem::take(&mut owned.ready);
             let written = Written {
                 partition: owned.partition.clone(),
-                next_offset,
+                next_offset: owned.first_waiting().unwrap_or(next_offset),
                 rows: pending.rows.len(),
                 oldest_append: pending.oldest_append,
             };
             self.slices.rows(pending.rows.into_values());
-            if !pending.ledgers.is_empty() {
-                self.slices.push(Slice::Ledger(pending.ledgers.into_values().collect()));
+            if !ready.ledgers.is_empty() {
+                self.slices.push(Slice::Ledger(ready.ledgers.into_values().collect()));
             }
-            if let Some(progress) = pending.progress {
+            if let Some(progress) = ready.progress {
                 self.slices.push(Slice::Progress(progress));
             }
             self.slices.mark(written);
@@ -204,7 +268,7 @@ impl Operator for WriterStage {
         {
             // The topic is compacted and cleaned by age: what is gone was replaced by a later revision or has expired.
             let from = committed.map_or(start, |at| at.offset.max(start));
-            self.owned.push(Owned { partition, pending: Pending::from(from), acknowledged: from });
+            self.owned.push(Owned::from(partition, from));
         }
         Ok(Some(self.owned.iter().map(|owned| (owned.partition.clone(), owned.acknowledged)).collect()))
     }
@@ -231,15 +295,15 @@ impl Operator for WriterStage {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    fn tick(&mut self, _member: &mut dyn Member, _now: i64) -> Result<(), Error> {
-        Ok(())
+    fn tick(&mut self, member: &mut dyn Member, _now: i64) -> Result<(), Error> {
+        self.owned.iter_mut().try_for_each(|owned| owned.settle(member))
     }
 
     fn due(&self) -> Due {
         let rows: usize = self.owned.iter().map(|owned| owned.pending.rows.len()).sum();
         if rows >= ROWS_MAX {
             Due::Now
-        } else if self.owned.iter().any(|owned| owned.pending.moved) {
+        } else if self.owned.iter().any(Owned::is_due) {
             Due::AtInterval
         } else {
             Due::Never

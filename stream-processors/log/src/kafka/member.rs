@@ -237,6 +237,11 @@ impl Member for KafkaMember {
         self.reads.position(partition)
     }
 
+    fn end(&self, partition: &TopicPartition) -> Result<i64, Error> {
+        self.usable()?;
+        Ok(self.reads.consumer.end(partition))
+    }
+
     fn commit(&mut self, produce: Produce<'_>, offsets: &[GroupOffset]) -> Result<(), Error> {
         self.usable()?;
         let result = self.transact(produce, offsets);

@@ -67,6 +67,10 @@ impl Member for SimulatedMember {
         self.inner.as_ref().ok_or_else(lost)?.position(partition)
     }
 
+    fn end(&self, partition: &TopicPartition) -> Result<i64, Error> {
+        self.inner.as_ref().ok_or_else(lost)?.end(partition)
+    }
+
     fn commit(&mut self, produce: Produce<'_>, offsets: &[GroupOffset]) -> Result<(), Error> {
         self.inner()?;
         self.shared.settle_id_applied(&self.id)?;

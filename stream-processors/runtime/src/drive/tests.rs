@@ -97,6 +97,9 @@ impl Member for FakeMember {
     fn position(&self, _partition: &TopicPartition) -> Result<i64, tidemark_log::Error> {
         Ok(0)
     }
+    fn end(&self, _partition: &TopicPartition) -> Result<i64, tidemark_log::Error> {
+        Ok(0)
+    }
     fn commit(&mut self, _produce: Produce<'_>, _offsets: &[GroupOffset]) -> Result<(), tidemark_log::Error> {
         self.0.note("commit");
         self.0.commits.lock().unwrap().pop_front().map_or(Ok(()), Err)
