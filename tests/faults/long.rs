@@ -11,6 +11,7 @@
 )]
 
 mod content;
+mod overload;
 mod publisher;
 mod random;
 mod reference;
@@ -132,6 +133,26 @@ fn view_store() {
     run("view store down 3 min, then slow", 1, |world, _| {
         world.store_failures(Duration::from_secs(180), Duration::from_secs(60))
     });
+}
+
+#[test]
+fn graceful_stop() {
+    run("graceful stop of one of three processes", 30, |world, trials| world.graceful_stops(trials));
+}
+
+#[test]
+fn overload_of_each_kind() {
+    overload::each_kind(10);
+}
+
+#[test]
+fn overload_million_keys() {
+    overload::million_keys();
+}
+
+#[test]
+fn overload_partitions() {
+    overload::many_partitions();
 }
 
 fn through_a_gateway() -> Settings {

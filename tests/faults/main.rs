@@ -71,6 +71,12 @@ fn every_fault_a_few_times_is_exact() {
     each(World::start(trials::settings()), FAULTS.iter().filter(|(name, _)| chosen(name)));
 }
 
+/// A tenth of what `make faults` does, and neither a million keys nor 200 partitions.
+#[test]
+fn every_overload_is_bounded_and_exact() {
+    overload::each_kind(1);
+}
+
 /// Through a gateway and its spool, with the broker gone and the gateway killed.
 #[test]
 fn what_a_gateway_took_is_counted_once() {

@@ -38,43 +38,26 @@ fn overload(name: &'static str, shape: Shape, records: u64) -> Overload {
     Overload { name, shape, records_per_second: 300_000, records, store_delay: Duration::ZERO, lag_min: 0 }
 }
 
-#[test]
-fn every_overload_is_bounded_and_exact() {
+/// Each kind of overload, sizes multiplied.
+pub fn each_kind(times: u64) {
     let mut world = World::start(settings(4));
-    let faster = overload("publishers faster than the folds", Shape::Ordinary, 200_000);
+    let faster = overload("publishers faster than the folds", Shape::Ordinary, 200_000 * times);
     overloaded(&mut world, &Overload { lag_min: 1_000, ..faster });
-    overloaded(&mut world, &overload("hot key, 90 %", Shape::HotKey, 100_000));
-    overloaded(&mut world, &overload("late flood, 50 %", Shape::LateFlood, 30_000));
-    overloaded(&mut world, &overload("unique keys only", Shape::UniqueKeys, 20_000));
+    overloaded(&mut world, &overload("hot key, 90 %", Shape::HotKey, 100_000 * times));
+    overloaded(&mut world, &overload("late flood, 50 %", Shape::LateFlood, 30_000 * times));
+    overloaded(&mut world, &overload("unique keys only", Shape::UniqueKeys, 20_000 * times));
     let store_delay = Duration::from_millis(500);
-    let slow = overload("view store that takes 500 ms a write", Shape::Ordinary, 50_000);
+    let slow = overload("view store that takes 500 ms a write", Shape::Ordinary, 50_000 * times);
     overloaded(&mut world, &Overload { store_delay, ..slow });
 }
 
-#[test]
-#[ignore = "long: make faults"]
-fn overload_long() {
-    let mut world = World::start(settings(4));
-    overloaded(&mut world, &overload("publishers faster than the folds", Shape::Ordinary, 5_000_000));
-    overloaded(&mut world, &overload("hot key, 90 %", Shape::HotKey, 2_000_000));
-    overloaded(&mut world, &overload("late flood, 50 %", Shape::LateFlood, 500_000));
-    overloaded(&mut world, &overload("unique keys only", Shape::UniqueKeys, 1_000_000));
-    let store_delay = Duration::from_millis(500);
-    let slow = overload("view store that takes 500 ms a write", Shape::Ordinary, 500_000);
-    overloaded(&mut world, &Overload { store_delay, ..slow });
-}
-
-#[test]
-#[ignore = "long: make faults"]
-fn overload_million_keys() {
+pub fn million_keys() {
     let mut world = World::start(settings(4));
     let shape = Shape::OneHour { keys: 1_000_000, since: world.publisher.next() };
     overloaded(&mut world, &overload("1,000,000 keys in one hour", shape, 2_000_000));
 }
 
-#[test]
-#[ignore = "long: make faults"]
-fn overload_partitions() {
+pub fn many_partitions() {
     let mut world = World::start(settings(200));
     overloaded(&mut world, &overload("200 partitions", Shape::Ordinary, 1_000_000));
 }

@@ -194,6 +194,24 @@ impl World {
             .collect()
     }
 
+    /// A third process that has its share is asked to end: from then until every partition has committed anew elsewhere.
+    pub fn graceful_stops(&mut self, trials: usize) -> Recoveries {
+        let mut third = self.program("c");
+        let stop = |_| {
+            let before = self.commits();
+            let started = Instant::now();
+            third.start(&[]).unwrap();
+            self.await_commits(started, &before);
+            self.between();
+            let before = self.commits();
+            let asked = Instant::now();
+            let status = third.stop(PATIENCE);
+            assert!(status.is_some_and(|status| status.success()), "{status:?}:\n{}", third.log_tail());
+            self.await_commits(asked, &before)
+        };
+        (0..trials).map(stop).collect()
+    }
+
     /// The broker is gone for a while; the gateway goes on taking records at the same rate.
     pub fn outages(&mut self, lengths: &[Duration]) -> Recoveries {
         let outage = |length: &Duration| {
