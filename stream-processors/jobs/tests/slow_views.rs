@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "support/registry.rs"]
+mod registry;
+
+use registry::MemoryRegistry;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,29 +25,10 @@ use tidemark_runtime::writer::WriterStage;
 use tidemark_runtime::{Error, Metrics, Operator, Plan, StageConfig};
 use tidemark_schemas::engine::{Ledger, Progress};
 use tidemark_schemas::flows::FlowHourly;
-use tidemark_schemas::registry::{self, Registry};
 use tidemark_schemas::wire;
 use tidemark_views::{Row, RowQuery, Value, ViewSpec, ViewStore};
 
 const SESSION: Duration = Duration::from_secs(1);
-
-/// Gives ids 1, 2, … and keeps them in memory.
-#[derive(Default)]
-struct Schemas(Mutex<Vec<String>>);
-
-impl Registry for Schemas {
-    fn register(&self, _subject: &str, schema: &str) -> Result<u32, registry::Error> {
-        let mut schemas = self.0.lock().unwrap();
-        let at = schemas.iter().position(|known| known == schema).unwrap_or_else(|| {
-            schemas.push(schema.to_owned());
-            schemas.len() - 1
-        });
-        Ok(at as u32 + 1)
-    }
-    fn schema(&self, id: u32) -> Result<Option<Arc<str>>, registry::Error> {
-        Ok(self.0.lock().unwrap().get(id as usize - 1).map(|schema| schema.as_str().into()))
-    }
-}
 
 type Answer<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, tidemark_views::Error>> + Send + 'a>>;
 
@@ -175,7 +160,7 @@ struct Outcome {
 
 /// Writes `rows` different rows, then a progress, at the store's pace until all of it is committed.
 fn run(rows: usize, pace: fn(usize) -> (Duration, bool)) -> Outcome {
-    let (dir, registry) = (tempfile::TempDir::new().unwrap(), Arc::new(Schemas::default()));
+    let (dir, registry) = (tempfile::TempDir::new().unwrap(), Arc::new(MemoryRegistry::default()));
     let log: Arc<dyn Log> = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
     let job = FlowsHourly::new(&Settings { merge_partitions: 1, ..Settings::default() });
     let source = TopicSpec { name: flows::TOPIC.into(), partitions: 1, cleanup: Cleanup::Delete, retention_ms: None };

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "support/registry.rs"]
+mod registry;
+
+use registry::MemoryRegistry;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tidemark_core::Job;
@@ -21,30 +25,12 @@ use tidemark_runtime::{Alignment, Metrics, Operator, Plan};
 use tidemark_schemas::avro::Avro;
 use tidemark_schemas::engine::Progress;
 use tidemark_schemas::flows::FlowObserved;
-use tidemark_schemas::registry::{self, Registry};
+use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
 use tidemark_views::local::LocalViews;
 use tidemark_views::{RowPartition, RowQuery, Value, ViewStore};
 
 const PARTITIONS: u32 = 3;
-
-/// Gives ids 1, 2, … and keeps them in memory.
-#[derive(Default)]
-struct Schemas(Mutex<Vec<String>>);
-
-impl Registry for Schemas {
-    fn register(&self, _subject: &str, schema: &str) -> Result<u32, registry::Error> {
-        let mut schemas = self.0.lock().unwrap();
-        let at = schemas.iter().position(|known| known == schema).unwrap_or_else(|| {
-            schemas.push(schema.to_owned());
-            schemas.len() - 1
-        });
-        Ok(at as u32 + 1)
-    }
-    fn schema(&self, id: u32) -> Result<Option<Arc<str>>, registry::Error> {
-        Ok(self.0.lock().unwrap().get(id as usize - 1).map(|schema| schema.as_str().into()))
-    }
-}
 
 fn job() -> FlowsHourly {
     FlowsHourly::new(&Settings { merge_partitions: 2, dedupe_ms: 24 * HOUR_MS, ..Settings::default() })
@@ -75,7 +61,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(dir: &Path, registry: &Arc<Schemas>) -> Self {
+    fn start(dir: &Path, registry: &Arc<MemoryRegistry>) -> Self {
         let log = EmbeddedLog::open(&dir.join("log"), system_clock()).unwrap();
         let views = LocalViews::open(&dir.join("views"), system_clock()).unwrap();
         let (name, cleanup) = (TOPIC.to_owned(), Cleanup::Delete);
@@ -166,7 +152,7 @@ impl Process {
 
 #[test]
 fn repeats_count_once_across_restarts() {
-    let (dir, registry) = (TempDir::new().unwrap(), Arc::new(Schemas::default()));
+    let (dir, registry) = (TempDir::new().unwrap(), Arc::new(MemoryRegistry::default()));
     let schema = registry.register("s", tidemark_schemas::catalog::FLOW_OBSERVED.avsc).unwrap();
     let mut read = 0;
     for life in 0..3_u64 {
@@ -215,7 +201,7 @@ impl Member for Pauses {
 
 #[test]
 fn a_partition_far_ahead_waits_and_goes_on() {
-    let (dir, registry) = (TempDir::new().unwrap(), Arc::new(Schemas::default()));
+    let (dir, registry) = (TempDir::new().unwrap(), Arc::new(MemoryRegistry::default()));
     let schema = registry.register("s", tidemark_schemas::catalog::FLOW_OBSERVED.avsc).unwrap();
     let log = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
     log.create_topics(&[TopicSpec { name: TOPIC.into(), partitions: 2, cleanup: Cleanup::Delete, retention_ms: None }])

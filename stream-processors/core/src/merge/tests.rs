@@ -89,6 +89,23 @@ impl Model {
         Self { fold, next: 0, changelog: Vec::new(), files, taking: None, disk: None }
     }
 
+    /// Takes steps, and commits.
+    fn after(steps: Vec<Do>) -> Self {
+        let mut model = Self::new();
+        for step in steps {
+            match step {
+                Do::Partial(window, key) => model.partial(window, key),
+                Do::Marker(watermark) => model.marker(watermark),
+                Do::Commit(checkpoint) => model.commit(checkpoint),
+                Do::Cool(all) => {
+                    model.fold.cool(i64::MAX, if all { 0 } else { usize::MAX });
+                }
+            }
+        }
+        model.commit(false);
+        model
+    }
+
     fn load(&mut self, start: i64) {
         let rows = self.files[&start].1.clone();
         self.fold.load_rows(start, &rows).unwrap();
@@ -273,16 +290,7 @@ proptest! {
     /// changelog after it, it is the state of the whole changelog, which is the state that was committed.
     #[test]
     fn a_checkpoint_and_the_changelog_after_it_are_the_state(steps in steps(), hot in any::<bool>()) {
-        let mut model = Model::new();
-        for step in steps {
-            match step {
-                Do::Partial(window, key) => model.partial(window, key),
-                Do::Marker(watermark) => model.marker(watermark),
-                Do::Commit(checkpoint) => model.commit(checkpoint),
-                Do::Cool(all) => { model.fold.cool(i64::MAX, if all { 0 } else { usize::MAX }); }
-            }
-        }
-        model.commit(false);
+        let mut model = Model::after(steps);
         let whole = contents(&model.restored(false, true));
         prop_assert_eq!(&contents(&model.restored(true, hot)), &whole);
         let cold: Vec<i64> = model.fold.open.iter().filter(|(_, s)| s.rows.is_none()).map(|(at, _)| *at).collect();
@@ -293,16 +301,7 @@ proptest! {
     /// However few rows a commit removes and wherever a restart falls between: whoever goes on removes the rest.
     #[test]
     fn rows_of_sealed_windows_leave_the_changelog(steps in steps(), from_disk in any::<bool>()) {
-        let mut model = Model::new();
-        for step in steps {
-            match step {
-                Do::Partial(window, key) => model.partial(window, key),
-                Do::Marker(watermark) => model.marker(watermark),
-                Do::Commit(checkpoint) => model.commit(checkpoint),
-                Do::Cool(all) => { model.fold.cool(i64::MAX, if all { 0 } else { usize::MAX }); }
-            }
-        }
-        model.commit(false);
+        let model = Model::after(steps);
         let mut fold = model.restored(from_disk, false);
         let mut left = std::collections::BTreeSet::new();
         for entry in &model.changelog {

@@ -8,25 +8,6 @@ use tidemark_log::{
     At, Error, Event, GroupOffset, Log, Member, MemberConfig, OnBatch, Produce, Producer, Reader, TopicPartition,
     TopicSpec,
 };
-use tidemark_schemas::registry::{self, Registry};
-
-/// Gives ids 1, 2, … and keeps them in memory.
-#[derive(Default)]
-pub(crate) struct Schemas(Mutex<Vec<String>>);
-
-impl Registry for Schemas {
-    fn register(&self, _subject: &str, schema: &str) -> Result<u32, registry::Error> {
-        let mut schemas = self.0.lock().unwrap();
-        let at = schemas.iter().position(|known| known == schema).unwrap_or_else(|| {
-            schemas.push(schema.to_owned());
-            schemas.len() - 1
-        });
-        Ok(at as u32 + 1)
-    }
-    fn schema(&self, id: u32) -> Result<Option<Arc<str>>, registry::Error> {
-        Ok(self.0.lock().unwrap().get(id as usize - 1).map(|schema| schema.as_str().into()))
-    }
-}
 
 /// What a stage asks the log for before it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

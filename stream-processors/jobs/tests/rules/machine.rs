@@ -1,6 +1,6 @@
 //! On a real disk with threads: a process that is stopped and started, and two processes of which one goes away.
 
-use crate::hooked::Schemas;
+use crate::registry::MemoryRegistry;
 use crate::world::{INTERVAL, Owner, World};
 use std::path::Path;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ struct Process {
 /// What two processes share.
 struct Shared {
     log: Arc<EmbeddedLog>,
-    registry: Arc<Schemas>,
+    registry: Arc<MemoryRegistry>,
     views: Arc<LocalViews>,
     runtime: tokio::runtime::Runtime,
     published: i64,
@@ -89,7 +89,7 @@ impl Shared {
         log.create_topics(&[TopicSpec { name, partitions: 2, cleanup, retention_ms: None }]).unwrap();
         let views = LocalViews::open(&dir.join("views"), system_clock()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { log, registry: Arc::new(Schemas::default()), views, runtime, published: 0 }
+        Self { log, registry: Arc::new(MemoryRegistry::default()), views, runtime, published: 0 }
     }
 
     fn start(&self, replica: &str, path: &Path) -> Process {

@@ -9,6 +9,8 @@ mod damage;
 mod hooked;
 mod machine;
 mod markers;
+#[path = "../support/registry.rs"]
+mod registry;
 mod standby;
 mod takeover;
 mod world;

@@ -1,6 +1,7 @@
 //! A merge partition by hand: the log, a group's offsets that the test moves, and owners that step when they are told to.
 
-use crate::hooked::{Hooked, Nobody, Schemas};
+use crate::hooked::{Hooked, Nobody};
+use crate::registry::MemoryRegistry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -48,7 +49,7 @@ impl Sink for Pending {
 pub(crate) struct World {
     _dir: TempDir,
     pub(crate) log: Arc<Hooked>,
-    pub(crate) registry: Arc<Schemas>,
+    pub(crate) registry: Arc<MemoryRegistry>,
     pub(crate) job: Arc<FlowsHourly>,
     pub(crate) plan: Arc<Plan>,
     sources: i32,
@@ -66,7 +67,7 @@ impl World {
         let (name, cleanup) = (flows::TOPIC.to_owned(), Cleanup::Delete);
         log.create_topics(&[TopicSpec { name, partitions: sources as u32, cleanup, retention_ms: None }]).unwrap();
         let log = Arc::new(Hooked::new(log));
-        let registry = Arc::new(Schemas::default());
+        let registry = Arc::new(MemoryRegistry::default());
         let job = Arc::new(FlowsHourly::new(&Settings { merge_partitions: 1, ..Settings::default() }));
         let mut plan = Plan::new(job.spec().clone()).unwrap();
         plan.create(log.as_ref(), registry.as_ref(), flows::shape(job.spec()).row).unwrap();

@@ -10,6 +10,7 @@ mod check;
 mod events;
 mod job;
 mod reference;
+#[path = "../support/registry.rs"]
 mod registry;
 mod rest;
 mod run;
