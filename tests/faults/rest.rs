@@ -46,7 +46,7 @@ impl World {
     pub fn rest_within(&mut self, patience: Duration) -> Verdict {
         let published = self.publisher.pause();
         let paused = Instant::now();
-        let expected = self.expected(&published);
+        let expected = self.expected(&published, patience);
         let mut wrong = expected.of_publisher(&published);
         let mut verdict = Verdict { records: expected.reference.records, ..Verdict::default() };
         match self.await_progress(&expected, patience) {
@@ -65,8 +65,9 @@ impl World {
     }
 
     /// What is on the source topic once nothing more comes: a gateway publishes for a while yet what is in its spool.
-    fn expected(&self, published: &Published) -> Expected {
-        let (until, mut last) = (Instant::now() + PATIENCE, None);
+    fn expected(&self, published: &Published, patience: Duration) -> Expected {
+        let (until, mut last) = (Instant::now() + patience, None);
+        self.await_end(until);
         loop {
             let expected = Expected::read(self.log.as_ref(), self.settings.partitions, self.rules());
             let records = expected.reference.records;
@@ -76,6 +77,21 @@ impl World {
             }
             last = Some(records);
             std::thread::sleep(SETTLED);
+        }
+    }
+
+    /// Waits until the source topic has not grown for a while: to read all of it again and again takes longer.
+    fn await_end(&self, until: Instant) {
+        let all: Vec<_> =
+            (0..self.settings.partitions).map(|partition| TopicPartition::new(TOPIC, partition)).collect();
+        let mut last = Vec::new();
+        while self.gateway.is_some() && Instant::now() < until {
+            let ends = self.log.offsets(&all, At::End).unwrap();
+            if ends == last {
+                return;
+            }
+            last = ends;
+            std::thread::sleep(3 * SETTLED);
         }
     }
 

@@ -136,13 +136,6 @@ impl<A: Accumulator> MergeFold<A> {
         self.touched
     }
 
-    /// Whether anything changed since the last commit.
-    pub fn is_touched(&self) -> bool {
-        self.progress_touched
-            || !self.sealed_touched.is_empty()
-            || self.open.values().any(|window| window.ledger_touched)
-    }
-
     /// Folds a partial in; hands over rows that came too late for a sealed window.
     pub fn fold_partial(
         &mut self,

@@ -228,10 +228,10 @@ pub trait Member: Send {
     /// Where the next record would be read from: past everything handed over *and* past control markers.
     fn position(&self, partition: &TopicPartition) -> Result<i64, Error>;
 
-    /// The end of the partition as of when the last records were fetched that have been handed over, or later; 0 before any. It
-    /// asks nobody. Once [`Member::position`] has come there, every key's last record up to those has been handed over, whatever
+    /// The end of the partition as of when the last records were fetched that have been handed over, or later; none while that is
+    /// not known, as after a fetch that failed. It asks nobody. Once [`Member::position`] has come there, every key's last record up to those has been handed over, whatever
     /// compaction took away before they were fetched.
-    fn end(&self, partition: &TopicPartition) -> Result<i64, Error>;
+    fn end(&self, partition: &TopicPartition) -> Result<Option<i64>, Error>;
 
     /// Writes the records that `produce` sends and moves the group to `offsets`, all or nothing, durable on return. The
     /// offsets name every partition whose data or marker is in the commit, else a zombie is not fenced.

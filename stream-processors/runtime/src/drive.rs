@@ -1,7 +1,7 @@
 //! Runs one stage on the calling thread: polls, folds, commits, and answers changes of assignment.
 
 use crate::metrics::StageStatus;
-pub use crate::operator::{Due, Operator, Prepared};
+pub use crate::operator::{Backlog, Due, Operator, Prepared};
 use crate::{Error, Metrics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,10 @@ use tidemark_log::{Clock, Event, Log, Member, MemberConfig, TopicPartition, fail
 
 /// How long a poll waits when nothing comes: bounds how late a stop or a timer is noticed.
 const POLL: Duration = Duration::from_millis(50);
+/// The same while records wait to be folded: for a checkpoint, most likely.
+const POLL_WAITING: Duration = Duration::from_millis(2);
+/// A stage that reads nothing for so long, because no room is made for what waits, is said to stand still.
+const FULL_MS: i64 = 10_000;
 /// Pause before a write is tried again that a view store could not take.
 const STALL_RETRY_MS: i64 = 500;
 /// Pause before records are read again that could not be folded for want of a schema registry.
@@ -92,8 +96,10 @@ pub struct Stage<'s> {
     preparing: Preparing,
     /// What comes before a commit cannot go on, or state is about to be loaded again: nothing is to be read.
     held_up: bool,
-    /// Nothing is read: the stage is held up, or the operator takes no more.
+    /// Nothing is read: the stage is held up, or the operator is full.
     paused: bool,
+    /// The operator is full since.
+    full_since: Option<i64>,
     /// State is being loaded: nothing is folded or committed, but the member goes on answering its group.
     restoring: bool,
     /// Loading begins at this time.
@@ -124,6 +130,7 @@ impl<'s> Stage<'s> {
             preparing: Preparing::No,
             held_up: false,
             paused: false,
+            full_since: None,
             restoring: false,
             not_before: i64::MIN,
             owned: Vec::new(),
@@ -153,8 +160,10 @@ impl Stage<'_> {
             return self.restore();
         }
         let now = self.now();
-        self.operator.tick(self.member.as_mut(), now)?;
+        let (operator, member) = (&mut *self.operator, self.member.as_mut());
+        blocking(Call::Fold, FOLD_LIMIT, || operator.tick(member, now))?;
         self.commit_if_due(now)?;
+        self.tell_full(now);
         self.pause(self.held_up)
     }
 
@@ -193,12 +202,16 @@ impl Stage<'_> {
             return if now < self.not_before { POLL } else { Duration::ZERO };
         }
         let left = match (self.preparing, self.operator.due()) {
-            (Preparing::Failed(_), _) | (Preparing::No, Due::Never) => return POLL,
+            (Preparing::Failed(_), _) | (Preparing::No, Due::Never) => return self.longest(),
             (Preparing::UnderWay, _) | (Preparing::No, Due::Now) => 0,
             (Preparing::No, Due::AtInterval) if self.interval_is_over(now) => 0,
             (Preparing::No, Due::AtInterval) => self.config.commit_interval_ms - (now - self.last_commit),
         };
-        POLL.min(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+        self.longest().min(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+    }
+
+    fn longest(&self) -> Duration {
+        if self.operator.backlog() == Backlog::None { POLL } else { POLL_WAITING }
     }
 
     fn interval_is_over(&self, now: i64) -> bool {
@@ -255,10 +268,21 @@ impl Stage<'_> {
         Ok(self.member.release()?)
     }
 
-    /// Holds reading up, or not; it also rests while the operator takes no more.
+    /// Says so when what waits finds no room for long.
+    fn tell_full(&mut self, now: i64) {
+        if self.operator.backlog() != Backlog::Full {
+            if self.full_since.take().is_some_and(|since| is_over(now, since, FULL_MS)) {
+                self.status.running();
+            }
+        } else if is_over(now, *self.full_since.get_or_insert(now), FULL_MS) {
+            self.status.stalled("reading waits until a checkpoint makes room in memory; see checkpoint_errors");
+        }
+    }
+
+    /// Holds reading up, or not; it also rests while the operator is full.
     fn pause(&mut self, held_up: bool) -> Result<(), Error> {
         self.held_up = held_up;
-        let paused = held_up || !self.operator.takes_more();
+        let paused = held_up || self.operator.backlog() == Backlog::Full;
         if paused != self.paused {
             self.member.pause(&self.owned, paused)?;
             self.paused = paused;
@@ -343,7 +367,8 @@ impl Stage<'_> {
         if self.preparing == Preparing::No { Ok(()) } else { self.commit() }
     }
 
-    /// Leaves after an error. That is no commit: it only spares the others the wait for the session to expire.
+    /// Leaves after an error. That is no commit: it only spares the others the wait for the session to expire, where the member
+    /// is still fit to tell its group; else it comes back under its static id.
     pub fn leave(mut self) {
         let _ = self.member.leave();
     }

@@ -175,7 +175,7 @@ impl<A: Accumulator> Held<A> {
                 tracing::warn!(
                     merge_partition = self.partition,
                     reason,
-                    "no checkpoint could be written: nothing is lost, a restart reads more of the changelog; free disk space or mend the disk"
+                    "no checkpoint could be written: nothing is lost; a restart reads more of the changelog, and reading waits once memory is full: free disk space or mend the disk"
                 );
             }
         }

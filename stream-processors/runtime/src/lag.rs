@@ -1,6 +1,7 @@
 //! How far the groups of a job are behind.
 
 use crate::align::{Alignment, Standing, slowest};
+use crate::writer::rows_next_offset;
 use crate::{Metrics, Plan};
 use std::collections::HashMap;
 use tidemark_core::partial::parse_metadata;
@@ -77,7 +78,9 @@ fn of_group(log: &dyn Log, group: &str, topics: &[String]) -> Result<Vec<Lag>, E
     let ends = log.offsets(&partitions, At::StableEnd)?;
     let committed = log.committed(group, &partitions)?;
     let lag = |((partition, end), committed): ((TopicPartition, i64), Option<GroupOffset>)| {
-        let records = (end - committed.as_ref().map_or(0, |at| at.offset)).max(0);
+        // Of the view writer: its rows are ahead of its offset while a watermark waits. Of other stages metadata is no number.
+        let at = committed.as_ref().map_or(0, |at| at.offset.max(rows_next_offset(at).unwrap_or(0)));
+        let records = (end - at).max(0);
         Lag { partition, records, end, committed }
     };
     Ok(partitions.into_iter().zip(ends).zip(committed).map(lag).collect())

@@ -7,7 +7,7 @@ mod takeover;
 
 use crate::held::{self, Held};
 use crate::metrics::Metrics;
-use crate::operator::{Due, Operator, Prepared};
+use crate::operator::{Backlog, Due, Operator, Prepared};
 use crate::restore::{Restore, changelog};
 use crate::standby::Standby;
 use crate::state::StateDir;
@@ -295,8 +295,8 @@ impl<J: Job> Operator for MergeStage<J> {
         batch.records.iter().for_each(|record| self.take_in(&batch, record));
     }
 
-    fn takes_more(&self) -> bool {
-        self.intake.is_empty() && !self.is_full()
+    fn backlog(&self) -> Backlog {
+        self.intake.backlog()
     }
 
     fn trace(&mut self) -> &mut CommitTrace {
@@ -360,9 +360,6 @@ impl<J: Job> Operator for MergeStage<J> {
             owned.committed(share, removals_max, now, &self.metrics);
         }
         self.step_checkpoints();
-        if !self.stopping {
-            self.go_on();
-        }
     }
 
     fn discard(&mut self) {

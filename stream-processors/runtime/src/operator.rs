@@ -11,8 +11,19 @@ pub enum Due {
     Never,
     /// There is something: when the commit interval is over.
     AtInterval,
-    /// At once: memory bound reached, or a marker is owed.
+    /// At once: memory bound reached, a commit's worth is folded, or a marker or removals are owed.
     Now,
+}
+
+/// Records that were handed over and are not folded yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backlog {
+    /// There are none.
+    None,
+    /// There are some: they are folded in the next steps, which should come soon.
+    Some,
+    /// There are so many that nothing more is to be read.
+    Full,
 }
 
 /// How far what comes before a commit is.
@@ -41,9 +52,9 @@ pub trait Operator: Send {
     /// Folds a batch in. It cannot fail: errors are kept for [`Operator::check`].
     fn fold(&mut self, batch: Batch<'_>, now: i64);
 
-    /// Whether it can take more records in: reading is paused while it cannot. What was read before is not refused.
-    fn takes_more(&self) -> bool {
-        true
+    /// What waits in it of the records that it was given. Whatever it says, it takes what it is given.
+    fn backlog(&self) -> Backlog {
+        Backlog::None
     }
 
     /// The trace that the next commit goes on with: fed by [`Operator::fold`], its header sent by [`Operator::produce`].

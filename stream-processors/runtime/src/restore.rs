@@ -41,7 +41,7 @@ pub(crate) struct Means<'m, A> {
 }
 
 /// A restore of any number of merge partitions. What it has come to is a checkpoint's worth at any time: memory is kept in
-/// bounds on the way, by the same means as later.
+/// bounds on the way, by the same means as later, but for rows of sealed windows, which stay until it reads that they are removed.
 pub(crate) struct Restore {
     decoder: wire::Decoder,
     scratch: Vec<u8>,

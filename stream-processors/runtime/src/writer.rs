@@ -2,7 +2,8 @@
 //!
 //! At least once, idempotent by revision: offsets are committed once everything up to them is acknowledged. What speaks of
 //! other entries, the ledger of its rows and the progress of ledgers, waits until all of them have been read: compaction may
-//! have taken away the entry that came before it, and left a later one of the same key that is yet to come. A write is done in
+//! have taken away the entry that came before it, and left a later one of the same key that is yet to come. Until then the
+//! offset stays before it, and its metadata says how far the rows have come, so that no owner writes them again. A write is done in
 //! slices ([`crate::slices`]) that are waited for a moment at a time: a store that is slow, hangs or is down never keeps the
 //! member from its group. Reading goes on while a write is under way, up to a bound; nothing is lost and memory stays bounded.
 
@@ -55,6 +56,10 @@ struct Claims {
 }
 
 impl Claims {
+    fn is_empty(&self) -> bool {
+        self.first_offset.is_none()
+    }
+
     fn see(&mut self, offset: i64) {
         self.first_offset.get_or_insert(offset);
     }
@@ -81,22 +86,30 @@ struct Owned {
     waiting: Option<(Claims, i64)>,
     /// Claims that may be written with the next rows.
     ready: Claims,
+    /// The largest end that was known.
+    end: i64,
     /// Everything before this offset is in the store.
     acknowledged: i64,
+    /// The rows before this offset are, too.
+    rows_acknowledged: i64,
 }
 
 impl Owned {
     fn from(partition: TopicPartition, next_offset: i64) -> Self {
         let (pending, acknowledged) = (Pending::from(next_offset), next_offset);
-        Self { partition, pending, waiting: None, ready: Claims::default(), acknowledged }
+        let (ready, rows_acknowledged) = (Claims::default(), acknowledged);
+        Self { partition, pending, waiting: None, ready, end: 0, acknowledged, rows_acknowledged }
     }
 
     /// Lets claims go whose others have been read by now.
     fn settle(&mut self, member: &dyn Member) -> Result<(), Error> {
         loop {
             let read = &mut self.pending.claims;
-            if self.waiting.is_none() && read.first_offset.is_some() {
-                self.waiting = Some((std::mem::take(read), member.end(&self.partition)?));
+            if self.waiting.is_none() && !read.is_empty() {
+                // A new leader may at first know of a lower end than the old one did.
+                let Some(end) = member.end(&self.partition)? else { return Ok(()) };
+                self.end = self.end.max(end);
+                self.waiting = Some((std::mem::take(read), self.end));
             }
             let Some((_, end)) = &self.waiting else { return Ok(()) };
             if member.position(&self.partition)? < *end {
@@ -113,7 +126,7 @@ impl Owned {
     }
 
     fn is_due(&self) -> bool {
-        self.pending.moved || self.ready.first_offset.is_some()
+        self.pending.moved || !self.ready.is_empty()
     }
 }
 
@@ -122,6 +135,7 @@ impl Owned {
 struct Written {
     partition: TopicPartition,
     next_offset: i64,
+    rows_next_offset: i64,
     rows: usize,
     oldest_append: Option<i64>,
 }
@@ -179,13 +193,14 @@ impl WriterStage {
     }
 
     fn fold_record(&mut self, at: usize, record: &Record<'_>) -> Result<(), wire::Error> {
-        let Some(Owned { partition, pending, .. }) = self.owned.get_mut(at) else { return Ok(()) };
+        let Some(Owned { partition, pending, rows_acknowledged, .. }) = self.owned.get_mut(at) else { return Ok(()) };
         pending.next_offset = record.offset + 1;
         pending.moved = true;
         let claims = &mut pending.claims;
         let Some(value) = record.value else { return Ok(()) };
         let (schema, datum) = self.decoder.datum(value, &mut self.scratch)?;
         match schema {
+            0 if record.offset < *rows_acknowledged => {}
             0 => {
                 let row = (self.source.row)(datum)?;
                 pending.rows.insert(record.key.unwrap_or_default().to_vec(), row);
@@ -217,6 +232,7 @@ impl WriterStage {
             let written = Written {
                 partition: owned.partition.clone(),
                 next_offset: owned.first_waiting().unwrap_or(next_offset),
+                rows_next_offset: next_offset.max(owned.rows_acknowledged),
                 rows: pending.rows.len(),
                 oldest_append: pending.oldest_append,
             };
@@ -243,6 +259,11 @@ impl WriterStage {
     }
 }
 
+/// From the metadata of a writer's offset: the rows before this offset are in the store.
+pub(crate) fn rows_next_offset(committed: &GroupOffset) -> Option<i64> {
+    committed.metadata.parse().ok()
+}
+
 impl Operator for WriterStage {
     fn stage(&self) -> &'static str {
         "view-writer"
@@ -267,8 +288,9 @@ impl Operator for WriterStage {
         for ((partition, committed), start) in std::mem::take(&mut self.assigned).into_iter().zip(committed).zip(starts)
         {
             // The topic is compacted and cleaned by age: what is gone was replaced by a later revision or has expired.
-            let from = committed.map_or(start, |at| at.offset.max(start));
-            self.owned.push(Owned::from(partition, from));
+            let from = committed.as_ref().map_or(start, |at| at.offset.max(start));
+            let rows = committed.and_then(|at| rows_next_offset(&at)).unwrap_or(from);
+            self.owned.push(Owned { rows_acknowledged: rows.max(from), ..Owned::from(partition, from) });
         }
         Ok(Some(self.owned.iter().map(|owned| (owned.partition.clone(), owned.acknowledged)).collect()))
     }
@@ -317,7 +339,7 @@ impl Operator for WriterStage {
         let step = self.slices.step(now);
         for written in self.slices.marks() {
             if let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition == written.partition) {
-                owned.acknowledged = written.next_offset;
+                (owned.acknowledged, owned.rows_acknowledged) = (written.next_offset, written.rows_next_offset);
             }
             self.written.push(written);
         }
@@ -332,7 +354,7 @@ impl Operator for WriterStage {
         let offset = |owned: &Owned| GroupOffset {
             partition: owned.partition.clone(),
             offset: owned.acknowledged,
-            metadata: String::new(),
+            metadata: owned.rows_acknowledged.to_string(),
         };
         Ok(self.owned.iter().map(offset).collect())
     }

@@ -13,8 +13,9 @@ impl<A: Accumulator> MergeFold<A> {
         // Not past a window whose rows are yet to be loaded: what is told as removed is in order.
         let loaded =
             self.sealing.iter().map_while(|(start, state)| Some((*start, state.removed, state.rows.as_ref()?)));
-        let rows =
-            loaded.flat_map(|(start, removed, rows)| rows.iter().skip(removed).map(move |(key, _)| (start, key)));
+        let rows = loaded.flat_map(|(start, removed, rows)| {
+            (removed..rows.len()).filter_map(move |at| rows.get(at).map(|(key, _)| (start, key)))
+        });
         rows.take(rows_max)
     }
 
@@ -53,8 +54,10 @@ impl<A: Accumulator> MergeFold<A> {
         self.sealing.first_key_value().filter(|(_, state)| state.rows.is_none()).map(|(start, _)| *start)
     }
 
-    /// Takes the end of a window's removal from the changelog in: nothing is left of it but its ledger.
+    /// Takes the end of a window's removal from the changelog in: nothing is left of it but its ledger, which may be yet to come
+    /// where compaction has put a later one in its place.
     pub fn restore_removed(&mut self, window_start: i64) {
+        self.open.remove(&window_start);
         self.sealing.remove(&window_start);
     }
 }

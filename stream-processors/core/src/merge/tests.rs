@@ -366,3 +366,20 @@ fn state_without_a_row_that_its_ledger_counts_is_refused() {
     }
     assert_eq!(fold.restored(), Err(Gap { window_start: 0, rows: 0, expected: 2 }));
 }
+
+/// Compaction may put the ledger that says that a window is sealed behind the end of the removal of its rows.
+#[test]
+fn a_removal_that_ends_before_the_ledger_says_sealed_is_the_end() {
+    let mut model = Model::new();
+    model.partial(0, 1);
+    model.commit(false);
+    model.marker(200);
+    model.commit(false);
+    let is_sealed = |entry: &Entry| matches!(entry, Entry::Ledger(ledger) if ledger.sealed);
+    let at = model.changelog.iter().position(is_sealed).unwrap();
+    let sealed = model.changelog.remove(at);
+    assert!(matches!(model.changelog.iter().find(|entry| matches!(entry, Entry::Removed(_))), Some(Entry::Removed(0))));
+    model.changelog.push(sealed);
+    let fold = model.restored(false, false);
+    assert_eq!((fold.is_removing(), fold.rows()), (false, 0));
+}

@@ -5,7 +5,7 @@ use crate::hooked::Nobody;
 use crate::world::{Machine, Owner, World};
 use tidemark_jobs::flows::HOUR_MS;
 use tidemark_runtime::Operator;
-use tidemark_runtime::drive::Due;
+use tidemark_runtime::drive::{Backlog, Due};
 use tidemark_runtime::state::{StateSettings, Storage};
 
 const ROWS_MAX: usize = 10;
@@ -62,9 +62,9 @@ fn a_commit_is_bounded_however_much_is_read_or_sealed() {
         world.partial(0, hour, &[1, 2, 3, 4, 5, 6, 7]);
     }
     owner.fold(&world);
-    assert_eq!((owner.stage.due(), owner.stage.takes_more()), (Due::Now, false));
+    assert_eq!((owner.stage.due(), owner.stage.backlog()), (Due::Now, Backlog::Full));
     assert_eq!(until_rest(&world, &mut owner), 6);
-    assert!(owner.stage.takes_more());
+    assert_eq!(owner.stage.backlog(), Backlog::None);
     assert!((0..12).all(|hour| world.records(hour) == 7));
     seal(&mut world);
     owner.fold(&world);
@@ -148,7 +148,7 @@ fn rows_that_cannot_leave_memory_hold_reading_up() {
         step(&world, &mut owner);
         assert!(bytes(&owner) < 3 * SHARE, "{} bytes", bytes(&owner));
     }
-    assert!(!owner.stage.takes_more());
+    assert_ne!(owner.stage.backlog(), Backlog::None);
     assert!(owner.metrics.checkpoints(0).1 > 1, "it is tried again and again");
     machine.disk.fail_after(None);
     for _ in 0..1_000 {
@@ -156,7 +156,7 @@ fn rows_that_cannot_leave_memory_hold_reading_up() {
         step(&world, &mut owner);
         assert!(bytes(&owner) < 3 * SHARE, "{} bytes", bytes(&owner));
     }
-    assert!(owner.stage.takes_more());
+    assert_eq!(owner.stage.backlog(), Backlog::None);
     assert!((0..HOURS).all(|hour| world.records(hour) == 301));
 }
 

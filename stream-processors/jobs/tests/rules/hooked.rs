@@ -95,8 +95,8 @@ impl Member for Nobody {
     fn position(&self, _: &TopicPartition) -> Result<i64, Error> {
         Ok(0)
     }
-    fn end(&self, _: &TopicPartition) -> Result<i64, Error> {
-        Ok(0)
+    fn end(&self, _: &TopicPartition) -> Result<Option<i64>, Error> {
+        Ok(None)
     }
     fn commit(&mut self, _: Produce<'_>, _: &[GroupOffset]) -> Result<(), Error> {
         Ok(())

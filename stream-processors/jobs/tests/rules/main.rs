@@ -5,6 +5,7 @@
 
 mod bounds;
 mod checkpoints;
+mod claims;
 mod damage;
 mod hooked;
 mod machine;

@@ -11,7 +11,7 @@ use tidemark_core::{Accumulator, Job};
 use tidemark_jobs::flows::{self, FlowSums, FlowsHourly, HOUR_MS, Settings};
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::{At, Batch, Cleanup, Error, GroupOffset, Log, Outgoing, Sink, TopicPartition, TopicSpec};
-use tidemark_runtime::drive::Due;
+use tidemark_runtime::drive::{Backlog, Due};
 use tidemark_runtime::merge::MergeStage;
 use tidemark_runtime::state::memory::MemoryStorage;
 use tidemark_runtime::state::{StateDir, StateSettings};
@@ -329,7 +329,7 @@ impl Owner {
             self.stage.tick(&mut Nobody, self.now).unwrap();
             self.stage.check().unwrap();
             match self.stage.due() {
-                Due::Never if self.stage.takes_more() => return,
+                Due::Never if self.stage.backlog() == Backlog::None => return,
                 Due::Never => {}
                 Due::AtInterval | Due::Now => self.commit(world),
             }

@@ -11,6 +11,8 @@ use crate::world::{ROLES, Role, World};
 
 /// Steps without an error after which a thread has taken over what is its own.
 const SETTLED_STEPS: u32 = 8;
+/// Within which everything comes to rest that ever does.
+const REST_MS: u64 = 60_000;
 
 impl World<'_> {
     /// Ends all faults, lets everybody run until nothing is left to do, then stops stage after stage.
@@ -39,7 +41,12 @@ impl World<'_> {
 
     /// Everybody steps until the group of the role has nothing left to read.
     fn until_read(&mut self, role: Role) -> Result<(), String> {
-        for round in 0..600 {
+        // By the clock: where memory is short, each partial waits for a checkpoint, and those come a second apart.
+        let until = self.time.elapsed_ms() + REST_MS;
+        for round in 0.. {
+            if self.time.elapsed_ms() > until {
+                break;
+            }
             for at in 0..self.threads.len() {
                 self.step(at)?;
             }

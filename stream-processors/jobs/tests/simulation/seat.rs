@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tidemark_log::{Batch, GroupOffset, Member, Sink, TopicPartition};
 use tidemark_runtime::Error;
-use tidemark_runtime::drive::{Context, Due, Operator, Prepared, StageConfig};
+use tidemark_runtime::drive::{Backlog, Context, Due, Operator, Prepared, StageConfig};
 use tidemark_runtime::metrics::StageStatus;
 use tidemark_runtime::trace::CommitTrace;
 
@@ -44,8 +44,8 @@ impl Operator for Seat {
     fn fold(&mut self, batch: Batch<'_>, now: i64) {
         self.operator.lock().unwrap().fold(batch, now);
     }
-    fn takes_more(&self) -> bool {
-        self.operator.lock().unwrap().takes_more()
+    fn backlog(&self) -> Backlog {
+        self.operator.lock().unwrap().backlog()
     }
     fn trace(&mut self) -> &mut CommitTrace {
         &mut self.trace

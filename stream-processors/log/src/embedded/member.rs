@@ -150,9 +150,9 @@ impl Member for EmbeddedMember {
         self.fetcher.find(partition).map(|c| c.position)
     }
 
-    fn end(&self, partition: &TopicPartition) -> Result<i64, Error> {
+    fn end(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
         let topic = self.fetcher.find(partition)?.topic;
-        Ok(self.inner.lock().topics.partition(topic, partition.partition).map_or(0, |p| p.durable))
+        Ok(self.inner.lock().topics.partition(topic, partition.partition).map(|p| p.durable))
     }
 
     fn commit(&mut self, produce: Produce<'_>, offsets: &[GroupOffset]) -> Result<(), Error> {

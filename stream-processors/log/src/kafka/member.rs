@@ -237,7 +237,7 @@ impl Member for KafkaMember {
         self.reads.position(partition)
     }
 
-    fn end(&self, partition: &TopicPartition) -> Result<i64, Error> {
+    fn end(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
         self.usable()?;
         Ok(self.reads.consumer.end(partition))
     }

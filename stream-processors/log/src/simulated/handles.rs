@@ -67,7 +67,7 @@ impl Member for SimulatedMember {
         self.inner.as_ref().ok_or_else(lost)?.position(partition)
     }
 
-    fn end(&self, partition: &TopicPartition) -> Result<i64, Error> {
+    fn end(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
         self.inner.as_ref().ok_or_else(lost)?.end(partition)
     }
 

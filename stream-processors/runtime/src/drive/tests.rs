@@ -97,8 +97,8 @@ impl Member for FakeMember {
     fn position(&self, _partition: &TopicPartition) -> Result<i64, tidemark_log::Error> {
         Ok(0)
     }
-    fn end(&self, _partition: &TopicPartition) -> Result<i64, tidemark_log::Error> {
-        Ok(0)
+    fn end(&self, _partition: &TopicPartition) -> Result<Option<i64>, tidemark_log::Error> {
+        Ok(None)
     }
     fn commit(&mut self, _produce: Produce<'_>, _offsets: &[GroupOffset]) -> Result<(), tidemark_log::Error> {
         self.0.note("commit");
@@ -172,8 +172,8 @@ impl Operator for FakeOperator {
         self.script.note("fold");
         self.folded = true;
     }
-    fn takes_more(&self) -> bool {
-        !self.script.refuses.load(Ordering::Relaxed)
+    fn backlog(&self) -> Backlog {
+        if self.script.refuses.load(Ordering::Relaxed) { Backlog::Full } else { Backlog::None }
     }
     fn trace(&mut self) -> &mut CommitTrace {
         &mut self.trace

@@ -119,7 +119,7 @@ impl Metrics {
         state.held.restored.insert(partition, Restored { rows, entries, took });
     }
 
-    /// What a restore began with, and whether rows of sealed windows are yet to be removed after it.
+    /// What a restore began with, and whether, at its end, rows of sealed windows are yet to be removed.
     pub(crate) fn restored_from(&self, partition: u32, origin: Origin, is_removing: bool) {
         let mut state = self.lock();
         let origins = state.held.origins.entry(partition).or_default();

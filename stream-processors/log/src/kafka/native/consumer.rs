@@ -176,17 +176,17 @@ impl Consumer {
         }
     }
 
-    /// The high watermark of the last fetch of a partition; 0 before any. librdkafka notes it before it queues the fetch's
-    /// messages.
-    pub(crate) fn end(&self, partition: &TopicPartition) -> i64 {
-        let Ok(topic) = std::ffi::CString::new(&*partition.topic) else { return 0 };
+    /// The high watermark of the last fetch of a partition; none before any, and after one that failed. librdkafka notes it
+    /// before it queues the fetch's messages.
+    pub(crate) fn end(&self, partition: &TopicPartition) -> Option<i64> {
+        let topic = std::ffi::CString::new(&*partition.topic).ok()?;
         let (mut low, mut high) = (0, 0);
         // SAFETY: live client, a terminated name, two numbers that outlive the call.
         let code = unsafe {
             let client = self.handle.pointer();
             sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition.partition as i32, &mut low, &mut high)
         };
-        if code as i32 == 0 { high.max(0) } else { 0 }
+        (code as i32 == 0 && high >= 0).then_some(high)
     }
 
     /// Identity and generation as of now.
