@@ -38,6 +38,17 @@ const CROWDED_INTERVAL_MS: i64 = 1_000;
 /// partial is folded as a whole, so that its rows may come on top: some ten thousand.
 const COMMIT_ROWS_MAX: usize = 50_000;
 
+/// What a checkpoint is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hurry {
+    /// By nobody.
+    No,
+    /// By records, for room in memory.
+    Waiting,
+    /// By the end of the stage.
+    Stopping,
+}
+
 /// A merge partition that this member owns.
 struct Owned<A> {
     partition: TopicPartition,
@@ -123,10 +134,22 @@ impl<J: Job> MergeStage<J> {
         self
     }
 
-    /// Memory that one partition's rows may take.
+    /// Memory that rows may take for good.
+    fn memory(&self) -> usize {
+        self.dir.as_ref().map_or(usize::MAX, |dir| dir.settings.memory_bytes)
+    }
+
+    /// One partition's share of it.
     fn share(&self) -> usize {
-        let all = self.dir.as_ref().map_or(usize::MAX, |dir| dir.settings.memory_bytes);
-        all / self.owned.len().max(1)
+        self.memory() / self.owned.len().max(1)
+    }
+
+    fn hurry(&self) -> Hurry {
+        match (self.stopping, self.intake.backlog()) {
+            (true, _) => Hurry::Stopping,
+            (false, Backlog::None) => Hurry::No,
+            (false, Backlog::Some | Backlog::Full) => Hurry::Waiting,
+        }
     }
 
     /// Goes on with checkpoints of partitions that hold nothing but what is committed: of a few, those that have waited
@@ -149,9 +172,9 @@ impl<J: Job> MergeStage<J> {
     /// Asks for the end of the changelog of each partition that a checkpoint is due of, before the commit that makes the
     /// answer count: see [`crate::state`].
     fn ask_ends(&mut self) {
-        let (now, stopping) = (self.now, self.stopping);
+        let (now, hurry) = (self.now, self.hurry());
         let mut due: Vec<&mut Owned<J::Accumulator>> =
-            self.owned.iter_mut().filter(|owned| owned.is_due(now, stopping)).collect();
+            self.owned.iter_mut().filter(|owned| owned.is_due(now, hurry)).collect();
         if due.is_empty() {
             return;
         }
@@ -189,19 +212,20 @@ impl<A: Accumulator> Owned<A> {
     }
 
     /// Whether the next commit should begin a checkpoint.
-    fn is_due(&self, now: i64, stopping: bool) -> bool {
+    fn is_due(&self, now: i64, hurry: Hurry) -> bool {
         self.held.disk.as_ref().is_some_and(|disk| {
             let wanted = disk.is_wanted(self.version());
-            let soon = self.crowded && disk.is_over(now, CROWDED_INTERVAL_MS);
-            wanted && (stopping || soon || disk.is_due(now))
+            let at_once = hurry == Hurry::Waiting && !disk.is_failing();
+            let soon = self.crowded && (at_once || disk.is_over(now, CROWDED_INTERVAL_MS));
+            wanted && (hurry == Hurry::Stopping || soon || disk.is_due(now))
         })
     }
 
-    fn due(&self, now: i64, stopping: bool) -> Due {
-        match (self.moved, self.is_due(now, stopping)) {
+    fn due(&self, now: i64, hurry: Hurry) -> Due {
+        match (self.moved, self.is_due(now, hurry)) {
             // Each commit removes a bounded number of rows, and no checkpoint comes to its end before the last.
             _ if self.held.fold.is_removing() => Due::Now,
-            (_, true) if stopping => Due::Now,
+            (_, true) if hurry != Hurry::No => Due::Now,
             (true, _) | (_, true) => Due::AtInterval,
             (false, false) => Due::Never,
         }
@@ -212,7 +236,7 @@ impl<A: Accumulator> Owned<A> {
         plan: &Plan,
         decoder: &mut wire::Decoder,
         scratch: &mut Vec<u8>,
-        memory_max: usize,
+        is_short: bool,
         batch: &Batch<'_>,
         record: &Record<'_>,
     ) -> Result<Kind, Error> {
@@ -223,7 +247,7 @@ impl<A: Accumulator> Owned<A> {
             let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
             // A checkpoint makes room; once it holds everything, there is no more to be made.
             let is_saved = self.held.disk.as_ref().is_none_or(|disk| disk.is_saved(self.version()));
-            if !is_saved && self.held.fold.bytes() > memory_max {
+            if is_short && !is_saved {
                 self.crowded = true;
                 return Ok(Kind::Waits);
             }
@@ -322,7 +346,7 @@ impl<J: Job> Operator for MergeStage<J> {
             (None, true) => return Due::Now,
             (None, false) => {}
         }
-        let due = self.owned.iter().map(|owned| owned.due(self.now, self.stopping));
+        let due = self.owned.iter().map(|owned| owned.due(self.now, self.hurry()));
         due.max().unwrap_or(Due::Never)
     }
 

@@ -11,8 +11,9 @@ use crate::world::{ROLES, Role, World};
 
 /// Steps without an error after which a thread has taken over what is its own.
 const SETTLED_STEPS: u32 = 8;
-/// Within which everything comes to rest that ever does.
+/// Within which everything comes to rest that ever does: whichever is more.
 const REST_MS: u64 = 60_000;
+const ROUNDS: u32 = 600;
 
 impl World<'_> {
     /// Ends all faults, lets everybody run until nothing is left to do, then stops stage after stage.
@@ -41,10 +42,10 @@ impl World<'_> {
 
     /// Everybody steps until the group of the role has nothing left to read.
     fn until_read(&mut self, role: Role) -> Result<(), String> {
-        // By the clock: where memory is short, each partial waits for a checkpoint, and those come a second apart.
+        // Where memory is short, each partial waits for a checkpoint: that takes rounds when they are long, and time when not.
         let until = self.time.elapsed_ms() + REST_MS;
         for round in 0.. {
-            if self.time.elapsed_ms() > until {
+            if round >= ROUNDS && self.time.elapsed_ms() > until {
                 break;
             }
             for at in 0..self.threads.len() {
@@ -57,7 +58,10 @@ impl World<'_> {
                 return Ok(());
             }
         }
-        Err(format!("{} did not come to rest: {}", role.name(), self.behind(role)?.unwrap_or_default()))
+        let behind = self.behind(role)?.unwrap_or_default();
+        let status: Vec<_> = self.processes.iter().map(|process| process.metrics.status().to_string()).collect();
+        let origins: Vec<_> = self.processes.iter().map(|process| process.metrics.origins()).collect();
+        Err(format!("{} did not come to rest: {behind}\n{}\n{origins:?}", role.name(), status.join("\n")))
     }
 
     /// Whether every thread of the role has been at work for a while: time enough to own something and to say so.

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tidemark_core::Job;
 use tidemark_log::{Batch, Headers, Record};
 
-/// Memory that rows of a partition may take before partials wait for a checkpoint, as a multiple of its share: the share itself
-/// is what is kept after one. On top come the windows of the one partial that is folded next.
-const SHARES_MAX: usize = 2;
+/// Memory that rows may take before partials wait for a checkpoint, as a multiple of what may be kept after one. On top come
+/// the windows of the one partial that is folded next.
+const TIMES_MAX: usize = 2;
 
 /// Bytes that may wait before reading rests. It goes on when all are folded: each pause throws away what the client has
 /// fetched.
@@ -116,11 +116,12 @@ impl<J: Job> MergeStage<J> {
         if self.is_full() {
             return false;
         }
-        let memory_max = self.share().saturating_mul(SHARES_MAX);
+        let bytes: usize = self.owned.iter().map(|owned| owned.held.fold.bytes()).sum();
+        let is_short = bytes > self.memory().saturating_mul(TIMES_MAX);
         let Some(owned) = self.owned.iter_mut().find(|owned| owned.partition.partition == batch.partition) else {
             return true;
         };
-        match owned.fold_record(&self.plan, &mut self.input, &mut self.scratch, memory_max, batch, record) {
+        match owned.fold_record(&self.plan, &mut self.input, &mut self.scratch, is_short, batch, record) {
             Ok(Kind::Partial) => {}
             Ok(Kind::Marker) => self.trace.see(&owned.partition, record),
             Ok(Kind::Waits) => return false,

@@ -23,6 +23,8 @@ pub(crate) struct Checkpoints {
     /// The checkpoint that is durable.
     manifest: Option<Manifest>,
     making: Option<Making>,
+    /// The last one could not be written.
+    failing: bool,
     next_number: i64,
     /// Processing time of the last one, good or bad, or of the beginning.
     last_at: i64,
@@ -92,7 +94,16 @@ impl Growing {
 impl Checkpoints {
     pub(crate) fn new(claim: Arc<Claim>, now: i64) -> Self {
         let next_number = claim.next_number();
-        Self { claim, manifest: None, making: None, next_number, last_at: now, saved_version: None, asked: None }
+        Self {
+            claim,
+            manifest: None,
+            making: None,
+            failing: false,
+            next_number,
+            last_at: now,
+            saved_version: None,
+            asked: None,
+        }
     }
 
     fn settings(&self) -> &StateSettings {
@@ -158,6 +169,11 @@ impl Checkpoints {
         self.making.is_some()
     }
 
+    /// Whether the last one could not be written.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
     /// Whether a state of this version is on disk.
     pub(crate) fn is_saved(&self, version: Version) -> bool {
         self.saved_version == Some(version)
@@ -192,7 +208,10 @@ impl Checkpoints {
         self.last_at = now;
         let writer = match Writer::start(&self.claim) {
             Ok(writer) => writer,
-            Err(error) => return Step::Failed(format!("no thread to write it: {error}")),
+            Err(error) => {
+                self.failing = true;
+                return Step::Failed(format!("no thread to write it: {error}"));
+            }
         };
         self.making = Some(Making {
             writer,
@@ -316,6 +335,7 @@ impl Checkpoints {
     }
 
     fn end<A: Accumulator>(&mut self, fold: &mut MergeFold<A>, making: &Making, outcome: Outcome) -> Step {
+        self.failing = outcome.is_err();
         match outcome {
             Ok(manifest) => {
                 self.claim.trust();
