@@ -22,18 +22,19 @@ mod native;
 mod producer;
 mod protocol;
 mod reader;
+mod silence;
 mod survey;
 mod topics;
 mod transaction;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use native::admin::Admin;
 use native::{Conf, Fault, code};
+use silence::Silence;
 
 pub use native::NativeHeaders;
 pub(crate) use native::end_process;
@@ -49,8 +50,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one question for committed offsets waits for an open transaction: a member has to poll in between.
 const UNSTABLE_PATIENCE: Duration = Duration::from_secs(1);
-/// So many requests in a row without an answer, and their client is made anew.
-const SILENT_REQUESTS: u32 = 4;
 /// Between two looks at something that is about to change.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Offset metadata that fits under the broker's limit of 4,096 bytes.
@@ -79,8 +78,7 @@ impl KafkaConfig {
 pub struct KafkaLog {
     cluster: Cluster,
     admin: RwLock<Arc<Admin>>,
-    /// Requests in a row that got no answer.
-    unanswered: AtomicU32,
+    silence: Mutex<Silence>,
 }
 
 /// What every client is made from.
@@ -121,7 +119,7 @@ impl KafkaLog {
     /// [`Error::Invalid`] for a property that librdkafka does not take, [`Error::Retriable`] when no broker answers.
     pub fn connect(config: KafkaConfig) -> Result<Arc<Self>, Error> {
         let log = Self::open(config)?;
-        log.ask(|admin| admin.ping(CONNECT_TIMEOUT)).map_err(|fault| log.cluster.error("connecting", &fault))?;
+        log.ask("", |admin| admin.ping(CONNECT_TIMEOUT)).map_err(|fault| log.cluster.error("connecting", &fault))?;
         Ok(log)
     }
 
@@ -136,20 +134,17 @@ impl KafkaLog {
             replication_factor: config.replication_factor,
         };
         let admin = RwLock::new(Arc::new(cluster.admin()?));
-        Ok(Arc::new(Self { cluster, admin, unanswered: AtomicU32::new(0) }))
+        Ok(Arc::new(Self { cluster, admin, silence: Mutex::default() }))
     }
 
-    /// Makes a request. After several without an answer the client is made anew: after a broker that hung, one was seen that got
-    /// no answer any more while new ones did.
-    fn ask<T>(&self, request: impl FnOnce(&Admin) -> Result<T, Fault>) -> Result<T, Fault> {
+    /// Makes a request about a group, or about the cluster (an empty name).
+    fn ask<T>(&self, of: &str, request: impl FnOnce(&Admin) -> Result<T, Fault>) -> Result<T, Fault> {
         let admin = Arc::clone(&self.admin.read().unwrap_or_else(PoisonError::into_inner));
         let answer = request(&admin);
-        let silent = answer.as_ref().is_err_and(|fault| verdict::is_silence(fault.code));
-        if !silent {
-            self.unanswered.store(0, Ordering::Relaxed);
-        } else if (self.unanswered.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(SILENT_REQUESTS)
-            && let Ok(anew) = self.cluster.admin()
-        {
+        let is_silent = answer.as_ref().is_err_and(|fault| verdict::is_silence(fault.code));
+        let is_due = self.silence.lock().unwrap_or_else(PoisonError::into_inner).note(of, is_silent);
+        if is_due && let Ok(anew) = self.cluster.admin() {
+            tracing::info!(of, "no answers from kafka: asking with a new client");
             *self.admin.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(anew);
         }
         answer
@@ -179,7 +174,7 @@ impl KafkaLog {
     fn stable(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Error> {
         let deadline = Instant::now() + UNSTABLE_PATIENCE;
         loop {
-            match self.ask(|admin| admin.group_offsets(group, partitions)) {
+            match self.ask(group, |admin| admin.group_offsets(group, partitions)) {
                 Err(fault) if fault.code == code::UNSTABLE_OFFSET_COMMIT => {
                     if Instant::now() >= deadline {
                         return Err(Error::Unstable(format!(
@@ -204,7 +199,7 @@ impl KafkaLog {
     fn list_offsets(&self, partitions: &[TopicPartition], spec: i64, stable: bool) -> Result<Vec<i64>, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.ask(|admin| admin.offsets(partitions, spec, stable)) {
+            match self.ask("", |admin| admin.offsets(partitions, spec, stable)) {
                 Err(fault) if leaderless(fault.code) && Instant::now() < deadline => {
                     self.require_partitions(partitions)?;
                     std::thread::sleep(PAUSE);
@@ -251,7 +246,7 @@ impl Log for KafkaLog {
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
-        let found = self.ask(|admin| admin.partitions(topic));
+        let found = self.ask("", |admin| admin.partitions(topic));
         let found = found.map_err(|fault| self.cluster.error(&format!("describing topic {topic}"), &fault))?;
         Ok(found.map(|partitions| partitions.all))
     }
@@ -289,7 +284,7 @@ impl Log for KafkaLog {
         if wanted.is_empty() {
             return Ok(());
         }
-        match self.ask(|admin| admin.set_group_offsets(group, &wanted)) {
+        match self.ask(group, |admin| admin.set_group_offsets(group, &wanted)) {
             Ok(()) => Ok(()),
             // Somebody else may have made the group and its members at the same time.
             Err(_) if missing()?.is_empty() => Ok(()),
