@@ -22,7 +22,7 @@ test: ## every test, on the embedded parts and on real Kafka, CQL store and regi
 	  || { echo "make test: FAILED; see 'failures:' above" >&2; exit 1; }
 
 # ONLY names a part of a test in tests/faults/long.rs or of an entry in tests/faults/elsewhere.toml, TRIALS bounds the trials of each.
-# Results are kept under target/faults, one file a fault: a run can be cut, and goes on with ONLY.
+# Results are kept under tests/faults/results, one file a fault: a run can be cut, and goes on with ONLY.
 faults: ## long fault trials on real servers (hours; ONLY=kill TRIALS=10 for less); writes docs/faults.md
 	@scripts/install.sh test
 	@cargo build --workspace

@@ -1,4 +1,4 @@
-//! What a fault did, as a row of `docs/faults.md`: kept as JSON under `target/faults`, one file a fault, so that runs can be cut
+//! What a fault did, as a row of `docs/faults.md`: kept as JSON under `tests/faults/results`, one file a fault, so that runs can be cut
 //! and resumed; `tidemark-trials table` puts them together.
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl Row {
         );
     }
 
-    /// Writes `target/faults/<fault>.json`.
+    /// Writes `tests/faults/results/<fault>.json`.
     pub fn save(&self, world: &World) {
         let dir = trials::results();
         std::fs::create_dir_all(&dir).unwrap();

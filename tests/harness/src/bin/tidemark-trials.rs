@@ -27,7 +27,7 @@ enum What {
         #[arg(default_value = "")]
         only: String,
     },
-    /// Writes docs/faults.md from the results under target/faults.
+    /// Writes docs/faults.md from the results under tests/faults/results.
     Table,
 }
 

@@ -1,6 +1,7 @@
 //! Long trials and what is written down of them: mutation checks, the table of faults, and `docs/faults.md`.
 //!
-//! Results are JSON files under `target/faults`, one a fault, so that runs can be cut and taken up again.
+//! Results are JSON files under `tests/faults/results`, one a fault, so that runs can be cut and taken up again, on another
+//! machine too.
 
 pub mod elsewhere;
 pub mod mutants;
@@ -52,7 +53,7 @@ pub fn root() -> &'static Path {
 /// Where results are kept.
 #[must_use]
 pub fn results() -> PathBuf {
-    root().join("target/faults")
+    root().join("tests/faults/results")
 }
 
 /// Writes a result.
