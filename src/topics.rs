@@ -36,7 +36,9 @@ pub fn all(config: &Config, log: &dyn Log) -> anyhow::Result<Vec<TopicSpec>> {
     let job = FlowsHourly::new(&config.flows.job());
     let mut topics = sources(config, log)?;
     topics.extend([tidemark_gateway::answers_topic(), tidemark_gateway::positions_topic()]);
-    topics.extend(Plan::new(job.spec().clone())?.topics());
+    let plan = Plan::new(job.spec().clone())?;
+    plan.check_topics(log)?;
+    topics.extend(plan.topics());
     Ok(topics)
 }
 

@@ -66,6 +66,7 @@ fn run_with(
         row.save(&world);
     }
     let Verdict { wrong, .. } = &row.verdict;
+    assert!(row.records > 0, "INV-5: {fault} was done while nothing happened");
     assert!(wrong.is_empty(), "{fault}: {wrong:#?}\n{}", world.logs());
 }
 
@@ -137,7 +138,13 @@ fn view_store() {
 
 #[test]
 fn graceful_stop() {
-    run("graceful stop of one of three processes", 30, |world, trials| world.graceful_stops(trials));
+    run("graceful stop of one of three processes", 30, |world, trials| {
+        let recoveries = world.graceful_stops(trials);
+        let mut sorted = recoveries.clone();
+        sorted.sort_unstable();
+        assert!(sorted[sorted.len() / 2] < Duration::from_secs(2), "{sorted:?}");
+        recoveries
+    });
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn each<'f>(mut world: World, faults: impl Iterator<Item = &'f Fault>) {
 fn every_fault_a_few_times_is_exact() {
     let only = std::env::var("TIDEMARK_FAULTS_ONLY").unwrap_or_default();
     let chosen = |name: &str| only.split('|').any(|only| name.contains(only));
+    assert!(FAULTS.iter().any(|(name, _)| chosen(name)), "TIDEMARK_FAULTS_ONLY={only} names no fault");
     each(World::start(trials::settings()), FAULTS.iter().filter(|(name, _)| chosen(name)));
 }
 

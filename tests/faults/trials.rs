@@ -19,6 +19,9 @@ const BETWEEN_MS: (u64, u64) = (150, 900);
 /// Recovery times of a fault, one a trial.
 pub type Recoveries = Vec<Duration>;
 
+/// What a broker answers that refuses a request of an older epoch: INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, PRODUCER_FENCED.
+const REFUSED: [i16; 3] = [47, 48, 90];
+
 /// Every step in and around a commit at which a process can die.
 pub const STEPS: [&str; 10] = [
     "transaction-produced@partial",
@@ -126,6 +129,7 @@ impl World {
             let answer = self.trap.answer(PATIENCE);
             let Some(code) = answer else { panic!("no EndTxn was delivered late:\n{}", self.logs()) };
             eprintln!("late EndTxn of {stage} ({loss:?}) before request {nth}: the broker answers with error {code}");
+            assert!(code == 0 || REFUSED.contains(&code), "it was not delivered, or not refused: {code}");
             taken += usize::from(code == 0);
             recoveries.push(self.await_commits(began, &before));
         }

@@ -70,3 +70,17 @@ fn a_job_whose_offsets_were_deleted_does_not_start_again_from_the_beginning() {
         assert!(!error.is_retriable() && error.to_string().contains("flows.version = 2"), "{error}");
     }
 }
+
+/// Topics that have grown cannot be made smaller: whoever tries another number must be able to go back.
+#[test]
+fn another_number_of_merge_partitions_is_refused_before_anything_grows() {
+    let (_dir, log) = with_sources();
+    plan().create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap();
+    let more = FlowsHourly::new(&Settings { merge_partitions: 4, ..Settings::default() });
+    let mut more = Plan::new(more.spec().clone()).unwrap();
+    let error = more.create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap_err();
+    assert!(matches!(error, Error::MergePartitions { found: 2, declared: 4, .. }), "{error}");
+    assert!(!error.is_retriable() && error.to_string().contains("set merge_partitions back to 2"), "{error}");
+    assert_eq!(log.partitions(&plan().partials).unwrap(), Some(2));
+    plan().create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap();
+}

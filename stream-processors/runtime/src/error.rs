@@ -35,6 +35,18 @@ pub enum Error {
     /// The job's specification breaks a rule.
     #[error("{0}")]
     Spec(#[from] tidemark_core::job::Invalid),
+    /// The job version was made for another number of merge partitions.
+    #[error(
+        "topic {topic} was made for {found} merge partitions and {declared} are declared: keys would move between them; set merge_partitions back to {found}, or give the job a new version"
+    )]
+    MergePartitions {
+        /// A topic of the job version.
+        topic: String,
+        /// Its partitions.
+        found: u32,
+        /// Partitions that the job wants.
+        declared: u32,
+    },
     /// State on disk that is needed now cannot be used: the next try reads the changelog instead.
     #[error("state of merge partition {partition} on disk: {reason}")]
     State {
@@ -99,6 +111,7 @@ impl Error {
             | Self::Position(_)
             | Self::Spec(_)
             | Self::OffsetsDeleted { .. }
+            | Self::MergePartitions { .. }
             | Self::Changelog { .. } => false,
         }
     }

@@ -92,12 +92,27 @@ impl Plan {
         topics.into_iter().chain(seen).collect()
     }
 
+    /// Whether the topics that are there have the job's number of partitions. They are made once and never grow: partitions that
+    /// have been added cannot be taken away again.
+    ///
+    /// # Errors
+    /// One has another; or the log does not answer.
+    pub fn check_topics(&self, log: &dyn Log) -> Result<(), Error> {
+        for TopicSpec { name: topic, partitions: declared, .. } in self.topics() {
+            if let Some(found) = log.partitions(&topic)?.filter(|found| *found != declared) {
+                return Err(Error::MergePartitions { topic, found, declared });
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the topics, registers the schemas and gives every stage's group its first offsets: the start of each
     /// partition. May be called again at any time; what is there stays.
     ///
     /// # Errors
-    /// The log or registry refuses or does not answer; a source topic is missing.
+    /// The log or registry refuses or does not answer; a source topic is missing; the version has other merge partitions.
     pub fn create(&mut self, log: &dyn Log, registry: &dyn Registry, row: Schema) -> Result<(), Error> {
+        self.check_topics(log)?;
         log.create_topics(&self.topics())?;
         self.ids = self.register(registry, row)?;
         self.init_group(log, "partial", &self.spec.sources, |spec| {

@@ -94,6 +94,8 @@ impl Totals {
             checked.sealed_out,
             checked.outrun,
             checked.views_struck,
+            injected.retriable,
+            injected.slow,
             injected.fenced,
             injected.answer_lost,
             injected.commit_lost,

@@ -13,9 +13,9 @@ const HEAD: &str = "\
 # Faults
 
 Written by `make faults` and `make mutants`; do not edit. Each fault was injected into the shipped binary on a real broker (Kafka
-4.1), CQL store (Cassandra 5.0) and registry while records were published without a pause, among them unreadable ones, repeats, and an
-idle partition. After every ten trials everything was run to rest and *every row* of the view store, every count, every late letter and dead
-letter was compared with a fold of the source topic, record by record (INV-1 to INV-5 of the architecture's invariants). *Lost* and *doubled* are
+4.1), CQL store (Cassandra 5.0) and registry while records were published without a pause, straight to Kafka with unreadable ones, repeats and an idle
+partition among them, or through a gateway. After every ten trials everything was run to rest and *every row* of the view store, every count, every late letter and dead
+letter was compared with a fold of the source topic, record by record. *Lost* and *doubled* are
 records that rows lack or have too many. *Recovered* is the time from the fault's end (for a kill: from the kill) until every stage had
 committed anew in every partition.
 
