@@ -185,3 +185,20 @@ fn a_restore_does_not_wait_for_a_checkpoint_that_waits_for_it() {
     again.settle(&world);
     assert_eq!([0, 1, 2].map(|hour| world.records(hour)), [0; 3]);
 }
+
+/// Whoever reads the view topic from its beginning has the rows before the ledger that speaks of them, and that before the
+/// watermark that closes them.
+#[test]
+fn a_commit_writes_rows_then_ledgers_then_progress() {
+    let mut world = World::new(1);
+    let mut owner = Owner::in_memory(&world).take_over(&world);
+    world.partial(0, 0, &[1, 2]);
+    world.partial(0, 1, &[3]);
+    world.marker(2);
+    owner.fold(&world);
+    let pending = owner.pending();
+    for topic in [&world.plan.view, &world.plan.changelog] {
+        let keys = pending.records.iter().filter(|(of, ..)| of == topic).filter_map(|(_, _, key, _)| key.as_ref());
+        assert_eq!(keys.map(|key| char::from(key[0])).collect::<String>(), "RRRLLP", "{topic}");
+    }
+}
