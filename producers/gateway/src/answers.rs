@@ -2,7 +2,7 @@
 //!
 //! What a key was answered is in the spool's entry of its request, durable with the events; the pump writes it to the topic
 //! `tidemark.gateway.answers` in the same commit as the events, for the other gateways; and it outlives the entry in a file of
-//! keys ([`crate::keys`]). An answer is a function of body, time of receipt and first event id: only the last two are kept, and
+//! keys (`keys.rs`). An answer is a function of body, time of receipt and first event id: only the last two are kept, and
 //! the answer is computed again from the repeated body. Memory is 130 to 220 bytes per key (measured; a table that
 //! has just grown is half empty), some 100 more while its entry is in the spool, and bounded by the number of keys. Keys are
 //! held by their 128-bit hash.

@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use tidemark_schemas::avro;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Length of an entry of [`Seen::put`], bytes.
+/// Length of an entry of the ids seen, bytes.
 pub const ENTRY_BYTES: usize = 24;
 /// Expired ids are taken out this many times while one expires.
 const SWEEPS: i64 = 8;

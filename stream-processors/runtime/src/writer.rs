@@ -4,7 +4,7 @@
 //! other entries, the ledger of its rows and the progress of ledgers, waits until all of them have been read: compaction may
 //! have taken away the entry that came before it, and left a later one of the same key that is yet to come. Until then the
 //! offset stays before it, and its metadata says how far the rows have come, so that no owner writes them again. A write is done in
-//! slices ([`crate::slices`]) that are waited for a moment at a time: a store that is slow, hangs or is down never keeps the
+//! slices (`slices.rs`) that are waited for a moment at a time: a store that is slow, hangs or is down never keeps the
 //! member from its group. Reading goes on while a write is under way, up to a bound; nothing is lost and memory stays bounded.
 
 use crate::drive::{Due, Operator, Prepared};

@@ -2,7 +2,7 @@
 //!
 //! Each direction of a connection is read by one thread and written by another, with a bounded queue between them, so that a
 //! latency delays bytes without slowing their rate. With an [`Intercept`] the client's side is read as Kafka requests, each of
-//! which may be kept back; see [`kafka`].
+//! which may be kept back.
 
 mod kafka;
 mod pipe;
