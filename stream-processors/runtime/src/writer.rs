@@ -86,8 +86,6 @@ struct Owned {
     waiting: Option<(Claims, i64)>,
     /// Claims that may be written with the next rows.
     ready: Claims,
-    /// The largest end that was known.
-    end: i64,
     /// Everything before this offset is in the store.
     acknowledged: i64,
     /// The rows before this offset are, too.
@@ -98,7 +96,7 @@ impl Owned {
     fn from(partition: TopicPartition, next_offset: i64) -> Self {
         let (pending, acknowledged) = (Pending::from(next_offset), next_offset);
         let (ready, rows_acknowledged) = (Claims::default(), acknowledged);
-        Self { partition, pending, waiting: None, ready, end: 0, acknowledged, rows_acknowledged }
+        Self { partition, pending, waiting: None, ready, acknowledged, rows_acknowledged }
     }
 
     /// Lets claims go whose others have been read by now.
@@ -106,10 +104,8 @@ impl Owned {
         loop {
             let read = &mut self.pending.claims;
             if self.waiting.is_none() && !read.is_empty() {
-                // A new leader may at first know of a lower end than the old one did.
                 let Some(end) = member.end(&self.partition)? else { return Ok(()) };
-                self.end = self.end.max(end);
-                self.waiting = Some((std::mem::take(read), self.end));
+                self.waiting = Some((std::mem::take(read), end));
             }
             let Some((_, end)) = &self.waiting else { return Ok(()) };
             if member.position(&self.partition)? < *end {

@@ -160,7 +160,7 @@ fn a_watermark_waits_for_all_that_was_there_before_it() {
         assert_eq!((writer.rows(), writer.watermarks()), (1, 0), "rows do not wait");
         assert_eq!((committed.offset, committed.metadata.as_str()), (0, "2"), "the watermark is read again");
     }
-    // A new leader that does not know of everything yet.
+    // A new leader may know of less at first: the end that was known stands.
     assert_eq!(writer.write(2, Some(2)).offset, 0);
     writer.fold(4, b"R2", &row(&world, "b"));
     assert_eq!(writer.write(5, Some(9)).offset, 5);
