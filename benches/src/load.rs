@@ -17,7 +17,7 @@ const RETENTION_MS: i64 = 7 * 24 * 3_600_000;
 /// The topic has records already, or the log or registry refuses.
 pub fn load(log: &dyn Log, registry: &dyn Registry, workload: &Workload, partitions: u32) -> Result<(), Error> {
     make_topic(log, partitions)?;
-    let schema = registry.register(&format!("{TOPIC}-value"), catalog::FLOW_OBSERVED.avsc)?;
+    let schema = registry.register(&format!("{TOPIC}-value"), &catalog::FLOW_OBSERVED.avsc)?;
     let mut producer = log.producer("tidemark-benches-load")?;
     let (mut from, mut value) = (0, Vec::new());
     while from < workload.records() {

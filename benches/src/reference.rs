@@ -49,9 +49,9 @@ impl Reference {
         let mut late = BTreeSet::new();
         for i in 0..workload.records() {
             let flow = workload.flow(i);
-            let start = flow.observed_at.div_euclid(job.window_ms) * job.window_ms;
+            let start = flow.observed_at.div_euclid(job.window.size_ms()) * job.window.size_ms();
             if let Some(watermark) = watermarks.get_mut((i % u64::from(partitions)) as usize) {
-                if start + job.window_ms + job.grace_ms <= *watermark {
+                if start + job.window.size_ms() + job.grace_ms <= *watermark {
                     late.insert(i);
                 }
                 *watermark = flow.observed_at.max(*watermark);

@@ -1,17 +1,22 @@
 //! Every schema of the platform, by full name.
 
-/// A schema of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use std::borrow::Cow;
+
+/// A schema that is read or written: one of the platform's, or one that a job brings with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
     /// Namespace and name, for example `tidemark.flows.FlowObserved`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The .avsc text.
-    pub avsc: &'static str,
+    pub avsc: Cow<'static, str>,
 }
 
 macro_rules! schemas {
     ($($(#[$meta:meta])* $id:ident = $name:literal, $file:literal;)*) => {
-        $($(#[$meta])* pub const $id: Schema = Schema { name: $name, avsc: include_str!(concat!("../avsc/", $file)) };)*
+        $($(#[$meta])* pub const $id: Schema = Schema {
+            name: Cow::Borrowed($name),
+            avsc: Cow::Borrowed(include_str!(concat!("../avsc/", $file))),
+        };)*
         /// All of them.
         pub const ALL: &[Schema] = &[$($id),*];
     };

@@ -72,7 +72,7 @@ pub fn put_header(id: u32, out: &mut Vec<u8>) {
 /// allocation. One decoder belongs to one thread.
 pub struct Decoder {
     registry: Arc<dyn Registry>,
-    readers: &'static [catalog::Schema],
+    readers: Arc<[catalog::Schema]>,
     known: HashMap<u32, Arc<Known>>,
     unknown: Unknown,
     last: Option<(u32, Arc<Known>)>,
@@ -93,8 +93,8 @@ enum Known {
 
 impl Decoder {
     /// Reads values of `readers`' schemas. When there is only one, a writer may have its own name for the record.
-    pub fn new(registry: Arc<dyn Registry>, readers: &'static [catalog::Schema]) -> Self {
-        Self { registry, readers, known: HashMap::new(), unknown: Unknown::default(), last: None }
+    pub fn new(registry: Arc<dyn Registry>, readers: impl Into<Arc<[catalog::Schema]>>) -> Self {
+        Self { registry, readers: readers.into(), known: HashMap::new(), unknown: Unknown::default(), last: None }
     }
 
     /// Splits `value` and gives the index of our schema and the datum in that schema's binary form: borrowed from `value`
@@ -107,10 +107,10 @@ impl Decoder {
     pub fn datum<'a>(&mut self, value: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<(usize, &'a [u8]), Error> {
         let (id, datum) = split(value)?;
         match &self.last {
-            Some((last, known)) if *last == id => known.read(id, datum, scratch, self.readers),
+            Some((last, known)) if *last == id => known.read(id, datum, scratch, &self.readers),
             _ => {
                 let known = self.known(id)?;
-                let read = known.read(id, datum, scratch, self.readers);
+                let read = known.read(id, datum, scratch, &self.readers);
                 self.last = Some((id, known));
                 read
             }
@@ -135,14 +135,14 @@ impl Decoder {
         let now = Instant::now();
         self.unknown.asked(id, began, now);
         let known = match answer {
-            Ok(Some(text)) => Known::of(&text, self.readers),
+            Ok(Some(text)) => Known::of(&text, &self.readers),
             Ok(None) => {
                 self.unknown.add(id, now);
                 return Err(Error::UnknownSchema(id));
             }
             Err(e @ registry::Error::Unavailable(_)) => return Err(Error::Registry(e)),
             Err(e @ (registry::Error::Invalid(_) | registry::Error::Incompatible { .. })) => {
-                Known::Refused(names(self.readers), e.to_string())
+                Known::Refused(names(&self.readers), e.to_string())
             }
         };
         self.unknown.remove(id);
@@ -164,7 +164,7 @@ impl Known {
             }
         };
         let name = resolve::name(&writer);
-        let named = readers.iter().enumerate().find(|(_, r)| Some(r.name) == name.as_deref());
+        let named = readers.iter().enumerate().find(|(_, r)| Some(&*r.name) == name.as_deref());
         let found = named.or(if let [only] = readers { Some((0, only)) } else { None });
         let Some((index, reader)) = found else {
             let found = name.as_deref().unwrap_or("not a record");
@@ -174,11 +174,11 @@ impl Known {
     }
 
     fn resolve(writer: &apache_avro::Schema, index: usize, reader: &catalog::Schema) -> Self {
-        let plan = resolve::parse(reader.avsc).map(|ours| Plan::new(writer, &ours, true));
+        let plan = resolve::parse(&reader.avsc).map(|ours| Plan::new(writer, &ours, true));
         match plan.and_then(|plan| plan.refusal().map_or(Ok(plan), Err)) {
             Ok(plan) if plan.is_identity() => Self::Same(index),
             Ok(plan) => Self::Resolved(index, plan),
-            Err(reason) => Self::Refused(reader.name.to_owned(), reason),
+            Err(reason) => Self::Refused(reader.name.to_string(), reason),
         }
     }
 
@@ -199,7 +199,7 @@ impl Known {
                     Err(RunError::Datum(e)) => Err(Error::Datum(e)),
                     Err(RunError::Unreadable(problem)) => Err(Error::Incompatible {
                         id,
-                        reader: readers.get(*reader).map(|r| r.name.to_owned()).unwrap_or_default(),
+                        reader: readers.get(*reader).map(|r| r.name.to_string()).unwrap_or_default(),
                         reason: problem.to_string(),
                     }),
                 }
@@ -219,7 +219,7 @@ fn too_many(id: u32) -> String {
 }
 
 fn names(readers: &[catalog::Schema]) -> String {
-    readers.iter().map(|r| r.name).collect::<Vec<_>>().join(" or ")
+    readers.iter().map(|r| &*r.name).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]

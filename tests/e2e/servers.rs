@@ -203,7 +203,7 @@ fn broken_records(servers: &Servers) {
     use tidemark_schemas::flows::FlowObserved;
     use tidemark_schemas::registry::Registry;
     let registry = tidemark_schemas::registry::HttpRegistry::new(&tidemark_harness::registry());
-    let id = registry.register("flows.observed-value", tidemark_schemas::catalog::FLOW_OBSERVED.avsc).unwrap();
+    let id = registry.register("flows.observed-value", &tidemark_schemas::catalog::FLOW_OBSERVED.avsc).unwrap();
     let flow = |observed_at, bytes_tx| {
         let event_id = "01890000-0000-7000-8000-000000000000";
         let (tenant, src_app, dest_app, vpc_id) = ("default", "broken", "b", "c");

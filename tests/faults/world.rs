@@ -285,7 +285,7 @@ fn metrics(job: &Program) -> Option<String> {
 fn content(settings: Settings, log: &dyn Log, registry: &dyn Registry) -> Content {
     let (name, cleanup, retention_ms) = (TOPIC.to_owned(), Cleanup::Delete, Some(7 * 24 * flows::HOUR_MS));
     log.create_topics(&[TopicSpec { name, partitions: settings.partitions, cleanup, retention_ms }]).unwrap();
-    let schema = registry.register(&format!("{TOPIC}-value"), catalog::FLOW_OBSERVED.avsc).unwrap();
+    let schema = registry.register(&format!("{TOPIC}-value"), &catalog::FLOW_OBSERVED.avsc).unwrap();
     let span_ms = (RECORDS_MAX / RECORDS_PER_HOUR) as i64 * flows::HOUR_MS;
     let Settings { seed, keys, .. } = settings;
     let workload = Workload::new(WorkloadSettings { records: RECORDS_MAX, keys, seed, span_ms });

@@ -46,13 +46,13 @@ kinds! {
 pub fn schemas() -> &'static [Schema] {
     static SCHEMAS: OnceLock<Vec<Schema>> = OnceLock::new();
     // Parsing sets what Apache's library may allocate at once to 1 MiB.
-    SCHEMAS.get_or_init(|| KINDS.iter().map(|(schema, _)| parse(schema.avsc).unwrap()).collect())
+    SCHEMAS.get_or_init(|| KINDS.iter().map(|(schema, _)| parse(&schema.avsc).unwrap()).collect())
 }
 
 /// The same for Apache's library, which else writes the text of a UUID its own way.
 pub fn apaches() -> &'static [Schema] {
     static SCHEMAS: OnceLock<Vec<Schema>> = OnceLock::new();
-    SCHEMAS.get_or_init(|| KINDS.iter().map(|(schema, _)| parse(&without_uuid(schema.avsc)).unwrap()).collect())
+    SCHEMAS.get_or_init(|| KINDS.iter().map(|(schema, _)| parse(&without_uuid(&schema.avsc)).unwrap()).collect())
 }
 
 pub fn without_uuid(schema: &str) -> String {

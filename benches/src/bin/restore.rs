@@ -98,7 +98,7 @@ impl Bench {
             log.create_topics(&[TopicSpec { name, partitions: 1, cleanup, retention_ms: None }])?;
         }
         let mut plan = Plan::new(job.spec().clone())?;
-        plan.create(log.as_ref(), registry.as_ref(), flows::shape(job.spec()).row)?;
+        plan.create(log.as_ref(), registry.as_ref(), &flows::shape(job.spec()).row)?;
         Ok(Self { log, registry, job, plan: Arc::new(plan) })
     }
 

@@ -56,7 +56,7 @@ pub struct Report {
     /// In the order of the catalog, then of the sources.
     pub compared: Vec<Compared>,
     /// Schemas that have no earlier one.
-    pub new: Vec<&'static str>,
+    pub new: Vec<String>,
 }
 
 impl Report {
@@ -102,22 +102,22 @@ pub fn registered(registry: &HttpRegistry) -> Result<Vec<Released>, Error> {
 pub fn check(schemas: &[catalog::Schema], earlier: &[Released]) -> Result<Report, Error> {
     let mut report = Report::default();
     for schema in schemas {
-        let ours = resolve::parse(schema.avsc).map_err(|e| Error::Invalid(format!("{}: {e}", schema.name)))?;
+        let ours = resolve::parse(&schema.avsc).map_err(|e| Error::Invalid(format!("{}: {e}", schema.name)))?;
         let before = report.compared.len();
         for released in earlier {
             let theirs =
                 resolve::parse(&released.schema).map_err(|e| Error::Invalid(format!("{}: {e}", released.source)))?;
-            if resolve::name(&theirs).as_deref() == Some(schema.name) {
+            if resolve::name(&theirs).as_deref() == Some(&*schema.name) {
                 let problems = Plan::new(&theirs, &ours, false).problems().to_vec();
                 report.compared.push(Compared {
-                    schema: schema.name.to_owned(),
+                    schema: schema.name.to_string(),
                     against: released.source.clone(),
                     problems,
                 });
             }
         }
         if report.compared.len() == before {
-            report.new.push(schema.name);
+            report.new.push(schema.name.to_string());
         }
     }
     Ok(report)

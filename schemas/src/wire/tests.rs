@@ -105,7 +105,7 @@ fn python_value(branch: i64) -> Vec<u8> {
 
 #[test]
 fn our_own_form_is_borrowed_and_asked_for_once() {
-    let (fake, mut decoder) = decoder(TWO, catalog::FLOW_OBSERVED.avsc);
+    let (fake, mut decoder) = decoder(TWO, &catalog::FLOW_OBSERVED.avsc);
     let (value, mut scratch) = (value(1), vec![]);
     for _ in 0..3 {
         let (reader, datum) = decoder.datum(&value, &mut scratch).unwrap();
@@ -173,7 +173,7 @@ fn another_record_is_refused_by_name_where_there_is_a_choice() {
 
 #[test]
 fn other_time_units_are_not_taken_for_ours() {
-    let micros = catalog::FLOW_OBSERVED.avsc.replace("timestamp-millis", "timestamp-micros");
+    let micros = &catalog::FLOW_OBSERVED.avsc.replace("timestamp-millis", "timestamp-micros");
     let (_, mut decoder) = decoder(ONE, &micros);
     let error = decoder.datum(&value(1), &mut vec![]).unwrap_err().to_string();
     assert!(error.contains("field observed_at: reader type timestamp-millis cannot read timestamp-micros"), "{error}");
@@ -190,13 +190,13 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn an_unknown_id_may_become_known_and_a_registry_may_come_back() {
-    let (fake, mut decoder) = decoder(ONE, catalog::MARKER.avsc);
+    let (fake, mut decoder) = decoder(ONE, &catalog::MARKER.avsc);
     let value = value(2);
     *fake.down.lock().unwrap() = true;
     assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::Registry(registry::Error::Unavailable(_)))));
     *fake.down.lock().unwrap() = false;
     assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::UnknownSchema(2))));
-    fake.register("s", catalog::FLOW_OBSERVED.avsc).unwrap();
+    fake.register("s", &catalog::FLOW_OBSERVED.avsc).unwrap();
     // Not asked for each time: a second later.
     assert!(matches!(decoder.datum(&value, &mut vec![]), Err(Error::UnknownSchema(2))));
     until("it is asked for again", || decoder.datum(&value, &mut vec![]).is_ok_and(|(schema, _)| schema == 0));
@@ -204,7 +204,7 @@ fn an_unknown_id_may_become_known_and_a_registry_may_come_back() {
 
 #[test]
 fn thousands_of_unknown_ids_do_not_keep_the_reader() {
-    let (fake, mut decoder) = decoder(ONE, catalog::FLOW_OBSERVED.avsc);
+    let (fake, mut decoder) = decoder(ONE, &catalog::FLOW_OBSERVED.avsc);
     *fake.takes.lock().unwrap() = std::time::Duration::from_millis(1);
     let began = Instant::now();
     let pass = |decoder: &mut Decoder| {

@@ -1,7 +1,7 @@
 //! A test driver: records in, rows out, the clock moved by hand, no broker. It runs the folds that production runs and
 //! keeps a whole log in memory, so that a test can cut it into commits and crash between them as it likes.
 
-use crate::job::{Accumulator, Job, Reject};
+use crate::job::{Accumulator, Input, Job, Reject};
 use crate::merge::{self, MergeFold};
 use crate::partial::{PartialFold, Position, Verdict};
 use std::collections::BTreeMap;
@@ -90,10 +90,13 @@ impl<J: Job> Driver<J> {
     /// Folds at most `records` of a partition, without committing.
     pub fn read(&mut self, partition: usize, records: usize) {
         let (Some(source), Some(fold)) = (self.sources.get(partition), self.folds.get_mut(partition)) else { return };
+        let mut scratch = Vec::new();
         let from = usize::try_from(fold.position().next_offset).unwrap_or(usize::MAX);
         for (at, record) in source.iter().enumerate().skip(from).take(records) {
             let offset = at as i64;
-            match self.job.read(&record.datum) {
+            scratch.clear();
+            let input = Input { partition: partition as u32, offset, ..Input::of(&record.datum) };
+            match self.job.read(input, &mut scratch) {
                 Ok(sample) => {
                     let verdict = fold.fold(offset, record.appended_at, &sample);
                     self.verdicts.insert((partition, offset), verdict);

@@ -1,10 +1,15 @@
 //! What a job is: its specification, and the code that reads a record and adds it up.
 
+use crate::window::Windowing;
 use tidemark_schemas::avro;
 
-/// State that records are added to. Merging is bitwise commutative and associative, so that the order of arrival, the
-/// split over partitions and the place of commits change nothing.
+/// State that records are added to; the default is the identity. Merging is bitwise commutative and associative, so that the
+/// order of arrival, the split over partitions and the place of commits change nothing.
 pub trait Accumulator: Clone + Default + PartialEq + std::fmt::Debug + Send + 'static {
+    /// What one record adds; it may borrow from the record and from the job.
+    type Item<'a>: std::fmt::Debug;
+    /// Adds a record.
+    fn add(&mut self, item: &Self::Item<'_>);
     /// Adds `other` to `self`.
     fn merge(&mut self, other: &Self);
     /// Appends the Avro form.
@@ -13,15 +18,37 @@ pub trait Accumulator: Clone + Default + PartialEq + std::fmt::Debug + Send + 's
     fn get(reader: &mut avro::Reader<'_>) -> Result<Self, avro::Error>;
 }
 
+/// A record of a source topic, as a job reads it.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Which of the job's source schemas the datum is of.
+    pub schema: usize,
+    /// Which of [`JobSpec::sources`] it was on.
+    pub topic: usize,
+    /// Its partition there.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: i64,
+    /// The Avro datum.
+    pub datum: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    /// A datum of the first schema, at the very start.
+    pub fn of(datum: &'a [u8]) -> Self {
+        Self { schema: 0, topic: 0, partition: 0, offset: 0, datum }
+    }
+}
+
 /// What one record says to a job.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample<'a, A> {
+#[derive(Debug)]
+pub struct Sample<'a, A: Accumulator> {
     /// Event time.
     pub event_time: i64,
     /// The key fields, Avro-encoded one after the other.
     pub key: &'a [u8],
     /// What the record adds.
-    pub add: A,
+    pub add: A::Item<'a>,
     /// What makes it one with its repeats, [`crate::dedupe::id`]; 0 when the job counts every record.
     pub id: u128,
     /// False when the job's `where` takes the record out: it moves the watermark and is counted, nothing else.
@@ -66,8 +93,8 @@ pub trait Job: Send + Sync + 'static {
     /// Its specification.
     fn spec(&self) -> &JobSpec;
 
-    /// Reads a datum of the source schema.
-    fn read<'a>(&self, datum: &'a [u8]) -> Result<Sample<'a, Self::Accumulator>, Reject>;
+    /// Reads a record. `scratch` is empty; a key that does not stand in the datum is put together there.
+    fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, Self::Accumulator>, Reject>;
 
     /// Appends the datum of the view schema.
     fn put_row(&self, row: &ViewRow<'_, Self::Accumulator>, out: &mut Vec<u8>);
@@ -108,8 +135,10 @@ pub struct JobSpec {
     pub key: Vec<String>,
     /// The aggregates and their accumulator formats, for people and for the fingerprint.
     pub aggregates: Vec<String>,
-    /// Length of the tumbling window, milliseconds.
-    pub window_ms: i64,
+    /// `where`, `let`, `emit` and the like, for people and for the fingerprint.
+    pub expressions: Vec<String>,
+    /// The windows.
+    pub window: Windowing,
     /// How long after its end a window waits for stragglers, in event time.
     pub grace_ms: i64,
     /// What becomes of late records.
@@ -157,7 +186,7 @@ impl JobSpec {
                 "dedupe",
                 "must name a field, and be for at least 1 ms",
             ),
-            (self.window_ms >= 1, "window", "must be at least 1 ms"),
+            (self.window.is_sound(), "window", self.window.rule()),
             (self.grace_ms >= 0, "grace", "must not be negative"),
             (self.amend_for_ms >= 0, "amend_for", "must not be negative"),
             (self.idle_after_ms >= 1, "idle_after", "must be at least 1 ms"),
@@ -178,11 +207,15 @@ impl JobSpec {
     /// Hash of everything that changes the meaning of partials and rows; on every partial and marker. What only decides how
     /// long to wait or to keep (`idle_after`, `max_future`, retention) may change at any time and is not in it.
     pub fn fingerprint(&self) -> i64 {
-        let Self { name, version, sources, time, key, aggregates, window_ms, grace_ms, late, amend_for_ms, .. } = self;
+        let Self { name, version, sources, time, key, aggregates, window, grace_ms, late, amend_for_ms, .. } = self;
         let what = format!("{name}|v{version}|{sources:?}|{time}|{key:?}|{aggregates:?}");
-        let when = format!("{window_ms}|{grace_ms}|{late:?}|{amend_for_ms}|{}|xxh3", self.merge_partitions);
+        let when = format!("{window}|{grace_ms}|{late:?}|{amend_for_ms}|{}|xxh3", self.merge_partitions);
         let dedupe = self.dedupe.as_ref().map_or(String::new(), |dedupe| format!("|{dedupe:?}"));
-        crate::table::hash(format!("{what}|{when}{dedupe}").as_bytes()) as i64
+        let expressions = match self.expressions.as_slice() {
+            [] => String::new(),
+            some => format!("|{some:?}"),
+        };
+        crate::table::hash(format!("{what}|{when}{dedupe}{expressions}").as_bytes()) as i64
     }
 
     /// `tidemark.<job>.v<version>.<role>`: the name of an internal topic, and of the stage's consumer group.

@@ -12,7 +12,9 @@ pub mod merge;
 pub mod partial;
 pub mod session;
 pub mod table;
+pub mod value;
 pub mod watermark;
 pub mod window;
 
-pub use job::{Accumulator, Dedupe, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};
+pub use job::{Accumulator, Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};
+pub use window::Windowing;

@@ -23,6 +23,7 @@ pub use window::RowCell;
 use crate::job::{Accumulator, JobSpec};
 use crate::partial::read_accumulator;
 use crate::watermark::Sources;
+use crate::window::Windowing;
 use std::collections::BTreeMap;
 use tidemark_schemas::engine::{Ledger, Marker, Partial, PartialWindow, Progress};
 use window::{WindowState, opened, widen};
@@ -62,7 +63,7 @@ pub struct SealedRow<'p> {
 /// The merge fold of one merge partition.
 #[derive(Debug)]
 pub struct MergeFold<A> {
-    window_ms: i64,
+    window: Windowing,
     grace_ms: i64,
     amend_for_ms: i64,
     idle_after_ms: i64,
@@ -92,7 +93,7 @@ impl<A: Accumulator> MergeFold<A> {
     /// Empty, before the first partial.
     pub fn new(spec: &JobSpec, merge_partition: u32, epoch: i32) -> Self {
         Self {
-            window_ms: spec.window_ms,
+            window: spec.window,
             grace_ms: spec.grace_ms,
             amend_for_ms: spec.amend_for_ms,
             idle_after_ms: spec.idle_after_ms,
@@ -210,7 +211,7 @@ impl<A: Accumulator> MergeFold<A> {
         window: &PartialWindow<'_>,
     ) -> Result<(), Error> {
         let merge_partition = self.merge_partition;
-        let (end, epoch) = (window.start + self.window_ms, self.epoch);
+        let (end, epoch) = (window.start + self.window.size_ms(), self.epoch);
         let closed = self.sources.watermark() >= Some(end + self.grace_ms);
         let state = self.open.entry(window.start).or_insert_with(|| {
             WindowState::new(opened(window.start, end, merge_partition, appended_at, epoch, closed))
@@ -249,7 +250,7 @@ impl<A: Accumulator> MergeFold<A> {
         self.progress_revision = offset + 1;
         self.progress_touched = true;
         let Some(watermark) = self.sources.watermark() else { return Ok(()) };
-        let closed_before = watermark.saturating_sub(self.grace_ms).saturating_sub(self.window_ms);
+        let closed_before = watermark.saturating_sub(self.grace_ms).saturating_sub(self.window.size_ms());
         for (_, state) in self.open.range_mut(..=closed_before) {
             if state.ledger.closed_at.is_none() {
                 state.ledger.closed_at = Some(appended_at);

@@ -6,7 +6,7 @@
 use crate::dedupe::{ENTRY_BYTES, Seen};
 use crate::job::{Accumulator, JobSpec, LatePolicy, Sample};
 use crate::table::{self, Table};
-use crate::window::{self, Window};
+use crate::window::{self, Hopping, Window, Windowing};
 use tidemark_schemas::avro::{self, Avro, put_bytes, put_long};
 use tidemark_schemas::engine::SourceMark;
 
@@ -33,10 +33,13 @@ pub enum Verdict {
     Duplicate,
     /// Taken out by `where`.
     Filtered,
-    /// Late for `window`, by the watermark before it; folded under [`LatePolicy::Amend`], not under [`LatePolicy::Hold`].
+    /// Late for its earliest windows, by the watermark before it; folded into them under [`LatePolicy::Amend`], not under
+    /// [`LatePolicy::Hold`].
     Late {
-        /// Its window.
+        /// The first of them.
         window: Window,
+        /// How many; each starts a hop after the one before.
+        windows: u32,
         /// Of its partition, before it.
         watermark: i64,
     },
@@ -70,7 +73,7 @@ struct OpenWindow<A> {
 pub struct PartialFold<A> {
     topic: String,
     partition: u32,
-    window_ms: i64,
+    window: Windowing,
     grace_ms: i64,
     max_future_ms: i64,
     late: LatePolicy,
@@ -101,7 +104,7 @@ impl<A: Accumulator> PartialFold<A> {
         Self {
             topic: topic.to_owned(),
             partition,
-            window_ms: spec.window_ms,
+            window: spec.window,
             grace_ms: spec.grace_ms,
             max_future_ms: spec.max_future_ms,
             late: spec.late,
@@ -169,12 +172,28 @@ impl<A: Accumulator> PartialFold<A> {
             self.counts.filtered += 1;
             return Verdict::Filtered;
         }
-        let window = window::tumbling(sample.event_time, self.window_ms);
+        match self.window {
+            Windowing::Hopping { size_ms: size, hop_ms: hop } => {
+                let windows = Hopping { size, hop }.windows(sample.event_time);
+                windows.fold(Verdict::OnTime, |verdict, window| {
+                    let late = self.fold_into(offset, window, before, sample);
+                    later(verdict, late)
+                })
+            }
+            Windowing::Tumbling { .. } | Windowing::Session { .. } => {
+                let window = window::tumbling(sample.event_time, self.window.size_ms());
+                self.fold_into(offset, window, before, sample)
+            }
+        }
+    }
+
+    #[inline]
+    fn fold_into(&mut self, offset: i64, window: Window, before: Option<i64>, sample: &Sample<'_, A>) -> Verdict {
         let late = before.filter(|_| window::is_late(window.end, self.grace_ms, before));
         self.add(offset, window, late.is_some(), sample);
         match late {
             None => Verdict::OnTime,
-            Some(watermark) => Verdict::Late { window, watermark },
+            Some(watermark) => Verdict::Late { window, windows: 1, watermark },
         }
     }
 
@@ -214,7 +233,7 @@ impl<A: Accumulator> PartialFold<A> {
         let at = open.table.position(hash, sample.key, || Cell { records: 0, sum: A::default() });
         if let Some(cell) = open.table.get_mut(at) {
             cell.records += 1;
-            cell.sum.merge(&sample.add);
+            cell.sum.add(&sample.add);
         }
     }
 
@@ -297,6 +316,17 @@ impl<A: Accumulator> PartialFold<A> {
             self.spare.push(window.table);
         }
         self.spare.truncate(4);
+    }
+}
+
+/// What becomes of a record of several windows, earliest first: those that it is late for come first.
+fn later(verdict: Verdict, next: Verdict) -> Verdict {
+    match (verdict, next) {
+        (Verdict::Late { window, windows, watermark }, Verdict::Late { .. }) => {
+            Verdict::Late { window, windows: windows + 1, watermark }
+        }
+        (Verdict::OnTime, next) => next,
+        (verdict, _) => verdict,
     }
 }
 

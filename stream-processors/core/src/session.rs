@@ -88,6 +88,10 @@ mod tests {
     struct Sum(i64);
 
     impl Accumulator for Sum {
+        type Item<'a> = Self;
+        fn add(&mut self, item: &Self) {
+            self.merge(item);
+        }
         fn merge(&mut self, other: &Self) {
             self.0 += other.0;
         }

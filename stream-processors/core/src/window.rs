@@ -9,6 +9,80 @@ pub struct Window {
     pub end: i64,
 }
 
+/// How a job cuts time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Windowing {
+    /// One after the other, without gaps: each event is in one window.
+    Tumbling {
+        /// Length, at least 1 ms.
+        size_ms: i64,
+    },
+    /// A new one every `hop_ms`: an event is in `size / hop` of them.
+    Hopping {
+        /// Length, at least `hop_ms`.
+        size_ms: i64,
+        /// From start to start, at least 1 ms.
+        hop_ms: i64,
+    },
+    /// By key: events closer than the gap belong together.
+    Session {
+        /// So much silence ends a session, at least 1 ms.
+        gap_ms: i64,
+    },
+}
+
+/// Most windows that one event may be in: each record is folded so many times.
+pub const HOPS_MAX: i64 = 100;
+/// Sessions are kept under the bucket of so many milliseconds, an hour, that they begin in.
+pub const SESSION_BUCKET_MS: i64 = 3_600_000;
+
+impl Windowing {
+    /// Length of a window; of a session's bucket.
+    pub fn size_ms(self) -> i64 {
+        match self {
+            Self::Tumbling { size_ms } | Self::Hopping { size_ms, .. } => size_ms,
+            Self::Session { .. } => SESSION_BUCKET_MS,
+        }
+    }
+
+    /// From the start of a window to the start of the next one.
+    pub fn hop_ms(self) -> i64 {
+        match self {
+            Self::Hopping { hop_ms, .. } => hop_ms,
+            Self::Tumbling { .. } | Self::Session { .. } => self.size_ms(),
+        }
+    }
+
+    /// Whether it keeps its [`Windowing::rule`].
+    pub fn is_sound(self) -> bool {
+        match self {
+            Self::Tumbling { size_ms } => size_ms >= 1,
+            Self::Hopping { size_ms, hop_ms } => hop_ms >= 1 && size_ms >= hop_ms && size_ms / hop_ms <= HOPS_MAX,
+            Self::Session { gap_ms } => gap_ms >= 1,
+        }
+    }
+
+    /// What lengths may be.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Tumbling { .. } => "must be at least 1 ms",
+            Self::Hopping { .. } => "must be as long as its hop or longer, at most 100 times; the hop at least 1 ms",
+            Self::Session { .. } => "must have a gap of at least 1 ms",
+        }
+    }
+}
+
+/// For the fingerprint: never changes.
+impl std::fmt::Display for Windowing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tumbling { size_ms } => write!(f, "{size_ms}"),
+            Self::Hopping { size_ms, hop_ms } => write!(f, "{size_ms}/{hop_ms}"),
+            Self::Session { gap_ms } => write!(f, "gap {gap_ms}"),
+        }
+    }
+}
+
 /// The tumbling window of `size` ms that `time` falls into. Before the epoch too: −1 ms lies in `[−size, 0)`.
 ///
 /// Size 3,600,000 and time 7,200,001 give `[7,200,000, 10,800,000)`. `size` is at least 1.

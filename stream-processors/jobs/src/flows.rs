@@ -1,10 +1,13 @@
 //! `flows.hourly`: bytes and records by (tenant, src_app, dest_app, vpc_id) and hour, from `flows.observed`.
 
-use tidemark_core::{Accumulator, Dedupe, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, dedupe};
+use tidemark_core::{
+    Accumulator, Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, Windowing, dedupe,
+};
 use tidemark_runtime::run::Shape;
 use tidemark_runtime::writer::ViewSource;
 use tidemark_schemas::avro::{self, Avro, Reader, put_long};
-use tidemark_schemas::catalog::{self, Schema};
+use tidemark_schemas::catalog;
+use std::sync::Arc;
 use tidemark_schemas::flows::FlowHourly;
 use tidemark_views::{Column, Kind, Revision, Row, RowPartition, Value, ViewSpec};
 
@@ -27,6 +30,11 @@ pub struct FlowSums {
 }
 
 impl Accumulator for FlowSums {
+    type Item<'a> = Self;
+    #[inline]
+    fn add(&mut self, item: &Self) {
+        self.merge(item);
+    }
     #[inline]
     fn merge(&mut self, other: &Self) {
         self.bytes_tx += other.bytes_tx;
@@ -93,7 +101,8 @@ impl FlowsHourly {
             dedupe: (settings.dedupe_ms != 0).then(|| Dedupe { by: "event_id".into(), for_ms: settings.dedupe_ms }),
             key: strings(&["tenant", "src_app", "dest_app", "vpc_id"]),
             aggregates: strings(&["sum(bytes_tx): decimal", "sum(bytes_rx): decimal"]),
-            window_ms: HOUR_MS,
+            expressions: Vec::new(),
+            window: Windowing::Tumbling { size_ms: HOUR_MS },
             grace_ms: settings.grace_ms,
             late: LatePolicy::Amend,
             amend_for_ms: settings.retention_ms,
@@ -114,7 +123,8 @@ impl Job for FlowsHourly {
     }
 
     #[inline]
-    fn read<'a>(&self, datum: &'a [u8]) -> Result<Sample<'a, FlowSums>, Reject> {
+    fn read<'a>(&'a self, input: Input<'a>, _scratch: &'a mut Vec<u8>) -> Result<Sample<'a, FlowSums>, Reject> {
+        let datum = input.datum;
         let mut reader = Reader::new(datum);
         for field in ["tenant", "src_app", "dest_app", "vpc_id"] {
             name(field, reader.string().map_err(malformed)?)?;
@@ -187,10 +197,9 @@ pub fn view_spec(spec: &JobSpec) -> ViewSpec {
 
 /// The schemas and functions that make the job's records what they are.
 pub fn shape(spec: &JobSpec) -> Shape {
-    static SOURCE: &[Schema] = &[catalog::FLOW_OBSERVED];
-    static VIEW: &[Schema] = &[catalog::FLOW_HOURLY, catalog::LEDGER, catalog::PROGRESS];
-    let view_source = ViewSource { schemas: VIEW, row: view_row };
-    Shape { source: SOURCE, row: catalog::FLOW_HOURLY, view_source, view: view_spec(spec) }
+    let schemas = Arc::new([catalog::FLOW_HOURLY, catalog::LEDGER, catalog::PROGRESS]);
+    let view_source = ViewSource { schemas, row: Arc::new(view_row) };
+    Shape { source: Arc::new([catalog::FLOW_OBSERVED]), row: catalog::FLOW_HOURLY, view_source, view: view_spec(spec) }
 }
 
 /// A row of the view from its datum on the view topic.
@@ -237,7 +246,7 @@ mod tests {
     fn read(flow: &FlowObserved<'_>) -> Result<(i64, FlowSums), Reject> {
         let mut datum = vec![];
         flow.put(&mut datum);
-        FlowsHourly::new(&Settings::default()).read(&datum).map(|sample| (sample.event_time, sample.add))
+        FlowsHourly::new(&Settings::default()).read(Input::of(&datum), &mut Vec::new()).map(|sample| (sample.event_time, sample.add))
     }
 
     #[test]
@@ -262,7 +271,7 @@ mod tests {
         flow().put(&mut datum);
         let job = FlowsHourly::new(&Settings::default());
         for cut in 0..datum.len() {
-            assert_eq!(job.read(&datum[..cut]).unwrap_err().rule, "malformed", "cut at {cut}");
+            assert_eq!(job.read(Input::of(&datum[..cut]), &mut Vec::new()).unwrap_err().rule, "malformed", "cut at {cut}");
         }
     }
 
@@ -271,7 +280,8 @@ mod tests {
         let mut datum = vec![];
         flow().put(&mut datum);
         let job = FlowsHourly::new(&Settings::default());
-        let sample = job.read(&datum).unwrap();
+        let mut scratch = vec![];
+        let sample = job.read(Input::of(&datum), &mut scratch).unwrap();
         let mut out = vec![];
         let accumulator = FlowSums { bytes_tx: 1 << 70, bytes_rx: 3 };
         let row = ViewRow {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidemark_core::driver::{Driver, Rows};
 use tidemark_core::partial::Verdict;
-use tidemark_core::{Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, window};
+use tidemark_core::{Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, window};
 use tidemark_jobs::flows::{FlowSums, FlowsHourly, HOUR_MS, Settings};
 use tidemark_schemas::avro::Avro;
 use tidemark_schemas::flows::FlowObserved;
@@ -26,8 +26,8 @@ impl Job for With {
     fn spec(&self) -> &JobSpec {
         &self.spec
     }
-    fn read<'a>(&self, datum: &'a [u8]) -> Result<Sample<'a, FlowSums>, Reject> {
-        self.job.read(datum)
+    fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, FlowSums>, Reject> {
+        self.job.read(input, scratch)
     }
     fn put_row(&self, row: &ViewRow<'_, FlowSums>, out: &mut Vec<u8>) {
         self.job.put_row(row, out);
@@ -71,8 +71,9 @@ fn reference<'f>(job: &With, flows: impl IntoIterator<Item = &'f Flow>) -> Rows<
     let mut rows = Rows::new();
     for flow in flows {
         let bytes = datum(flow);
-        let sample = job.read(&bytes).unwrap();
-        let start = window::tumbling(flow.at, job.spec.window_ms).start;
+        let mut scratch = vec![];
+        let sample = job.read(Input::of(&bytes), &mut scratch).unwrap();
+        let start = window::tumbling(flow.at, job.spec.window.size_ms()).start;
         let row = rows.entry((start, sample.key.to_vec())).or_insert((0, FlowSums::default()));
         row.0 += 1;
         row.1.bytes_tx += i128::from(flow.bytes);

@@ -45,10 +45,10 @@ fn write(log: &dyn Log, topic: &str) {
 #[test]
 fn a_job_that_has_run_starts_again() {
     let (_dir, log) = with_sources();
-    plan().create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap();
+    plan().create(log.as_ref(), &Ids::default(), &catalog::FLOW_HOURLY).unwrap();
     write(log.as_ref(), &plan().partials);
     write(log.as_ref(), &plan().changelog);
-    plan().create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap();
+    plan().create(log.as_ref(), &Ids::default(), &catalog::FLOW_HOURLY).unwrap();
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_job_whose_offsets_were_deleted_does_not_start_again_from_the_beginning() {
             let there = GroupOffset { partition, offset: 0, metadata: String::new() };
             log.init_group(&plan().group("partial"), &[there]).unwrap();
         }
-        let error = plan().create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap_err();
+        let error = plan().create(log.as_ref(), &Ids::default(), &catalog::FLOW_HOURLY).unwrap_err();
         assert!(
             matches!(&error, Error::OffsetsDeleted { group: named, .. } if *named == plan().group(group)),
             "{error}"
@@ -75,12 +75,12 @@ fn a_job_whose_offsets_were_deleted_does_not_start_again_from_the_beginning() {
 #[test]
 fn another_number_of_merge_partitions_is_refused_before_anything_grows() {
     let (_dir, log) = with_sources();
-    plan().create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap();
+    plan().create(log.as_ref(), &Ids::default(), &catalog::FLOW_HOURLY).unwrap();
     let more = FlowsHourly::new(&Settings { merge_partitions: 4, ..Settings::default() });
     let mut more = Plan::new(more.spec().clone()).unwrap();
-    let error = more.create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap_err();
+    let error = more.create(log.as_ref(), &Ids::default(), &catalog::FLOW_HOURLY).unwrap_err();
     assert!(matches!(error, Error::MergePartitions { found: 2, declared: 4, .. }), "{error}");
     assert!(!error.is_retriable() && error.to_string().contains("set merge_partitions back to 2"), "{error}");
     assert_eq!(log.partitions(&plan().partials).unwrap(), Some(2));
-    plan().create(log.as_ref(), &Ids::default(), catalog::FLOW_HOURLY).unwrap();
+    plan().create(log.as_ref(), &Ids::default(), &catalog::FLOW_HOURLY).unwrap();
 }

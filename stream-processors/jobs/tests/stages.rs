@@ -153,7 +153,7 @@ impl Process {
 #[test]
 fn repeats_count_once_across_restarts() {
     let (dir, registry) = (TempDir::new().unwrap(), Arc::new(MemoryRegistry::default()));
-    let schema = registry.register("s", tidemark_schemas::catalog::FLOW_OBSERVED.avsc).unwrap();
+    let schema = registry.register("s", &tidemark_schemas::catalog::FLOW_OBSERVED.avsc).unwrap();
     let mut read = 0;
     for life in 0..3_u64 {
         let process = Process::start(dir.path(), &registry);
@@ -202,7 +202,7 @@ impl Member for Pauses {
 #[test]
 fn a_partition_far_ahead_waits_and_goes_on() {
     let (dir, registry) = (TempDir::new().unwrap(), Arc::new(MemoryRegistry::default()));
-    let schema = registry.register("s", tidemark_schemas::catalog::FLOW_OBSERVED.avsc).unwrap();
+    let schema = registry.register("s", &tidemark_schemas::catalog::FLOW_OBSERVED.avsc).unwrap();
     let log = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
     log.create_topics(&[TopicSpec { name: TOPIC.into(), partitions: 2, cleanup: Cleanup::Delete, retention_ms: None }])
         .unwrap();

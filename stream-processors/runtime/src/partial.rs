@@ -9,7 +9,8 @@ use crate::trace::CommitTrace;
 use crate::{Error, Plan};
 use std::sync::Arc;
 use tidemark_core::partial::{PartialFold, Position, Verdict, metadata, parse_metadata};
-use tidemark_core::{Job, LatePolicy, Sample};
+use tidemark_core::window::Window;
+use tidemark_core::{Input, Job, LatePolicy, Sample};
 use tidemark_log::{At, Batch, GroupOffset, Log, Member, Outgoing, Record, Sink, TopicPartition};
 use tidemark_schemas::catalog::Schema;
 use tidemark_schemas::engine::{Marker, TopicPartitions};
@@ -24,6 +25,8 @@ const IDLE_RENEW_MS: i64 = 1_000;
 /// A source partition that this member owns.
 pub(crate) struct Source<A> {
     pub(crate) partition: TopicPartition,
+    /// Which of the job's sources.
+    topic: usize,
     pub(crate) fold: PartialFold<A>,
     last_record_at: i64,
     /// Next offset as it was last committed.
@@ -53,6 +56,7 @@ pub struct PartialStage<J: Job> {
     last_idle_check: i64,
     failed: Option<Error>,
     scratch: Vec<u8>,
+    key: Vec<u8>,
 }
 
 impl<J: Job> PartialStage<J> {
@@ -60,13 +64,13 @@ impl<J: Job> PartialStage<J> {
     pub fn new(
         job: Arc<J>,
         plan: Arc<Plan>,
-        source: &'static [Schema],
+        source: Arc<[Schema]>,
         log: Arc<dyn Log>,
         registry: Arc<dyn Registry>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            alignment: Arc::new(Alignment::new(plan.spec.window_ms)),
+            alignment: Arc::new(Alignment::new(plan.spec.window.size_ms())),
             job,
             plan,
             log,
@@ -84,6 +88,7 @@ impl<J: Job> PartialStage<J> {
             last_idle_check: 0,
             failed: None,
             scratch: Vec::new(),
+            key: Vec::new(),
         }
     }
 
@@ -96,8 +101,8 @@ impl<J: Job> PartialStage<J> {
         let Some(source) = self.sources.get_mut(at) else { return };
         let letters = Address { plan: &self.plan, topic: batch.topic, partition: batch.partition, record };
         let value = record.value.unwrap_or_default();
-        let datum = match self.decoder.datum(value, &mut self.scratch) {
-            Ok((_, datum)) => datum,
+        let (schema, datum) = match self.decoder.datum(value, &mut self.scratch) {
+            Ok(read) => read,
             Err(error @ wire::Error::Registry(_)) => {
                 self.failed = Some(letters.unreadable(error));
                 return;
@@ -107,7 +112,9 @@ impl<J: Job> PartialStage<J> {
                 return letters.dead(&mut self.dead, rule_of(&error), &error.to_string());
             }
         };
-        match self.job.read(datum) {
+        self.key.clear();
+        let input = Input { schema, topic: source.topic, partition: batch.partition, offset: record.offset, datum };
+        match self.job.read(input, &mut self.key) {
             Ok(sample) => fold_sample(source, &letters, &sample, self.plan.spec.late, &mut self.late, &mut self.dead),
             Err(reject) => {
                 source.fold.reject(record.offset, record.timestamp);
@@ -138,7 +145,8 @@ impl<J: Job> PartialStage<J> {
             };
             let fold = PartialFold::new(&self.plan.spec, &partition.topic, partition.partition, position);
             let (committed, last_record_at) = (position.next_offset, self.assigned_at);
-            self.sources.push(Source { partition, fold, last_record_at, committed, held_back: false });
+            let topic = self.plan.spec.sources.iter().position(|topic| **topic == *partition.topic).unwrap_or(0);
+            self.sources.push(Source { partition, topic, fold, last_record_at, committed, held_back: false });
         }
         if let Some(dedupe) = &self.plan.spec.dedupe {
             self.recall.begin(self.log.as_ref(), &self.plan, dedupe, &self.sources)?;
@@ -180,7 +188,13 @@ fn fold_sample<A: tidemark_core::Accumulator>(
 ) {
     match source.fold.fold(letters.record.offset, letters.record.timestamp, sample) {
         Verdict::OnTime | Verdict::Filtered | Verdict::Duplicate => {}
-        Verdict::Late { window, watermark } => letters.late(late, sample.event_time, window, watermark, policy),
+        Verdict::Late { window, windows, watermark } => {
+            for hop in 0..i64::from(windows) {
+                let by = hop * letters.plan.spec.window.hop_ms();
+                let window = Window { start: window.start + by, end: window.end + by };
+                letters.late(late, sample.event_time, window, watermark, policy);
+            }
+        }
         Verdict::FarFuture => {
             let (ahead, limit) = (sample.event_time - letters.record.timestamp, letters.plan.spec.max_future_ms);
             let detail = format!(

@@ -111,7 +111,7 @@ impl Plan {
     ///
     /// # Errors
     /// The log or registry refuses or does not answer; a source topic is missing; the version has other merge partitions.
-    pub fn create(&mut self, log: &dyn Log, registry: &dyn Registry, row: Schema) -> Result<(), Error> {
+    pub fn create(&mut self, log: &dyn Log, registry: &dyn Registry, row: &Schema) -> Result<(), Error> {
         self.check_topics(log)?;
         log.create_topics(&self.topics())?;
         self.ids = self.register(registry, row)?;
@@ -124,28 +124,28 @@ impl Plan {
 
     /// A topic with one type of record has the subject `<topic>-value`, one with several `<topic>-<record name>`
     /// (TopicRecordNameStrategy).
-    fn register(&self, registry: &dyn Registry, row: Schema) -> Result<Ids, Error> {
-        let several = |topic: &str, schema: Schema| registry.register(&format!("{topic}-{}", schema.name), schema.avsc);
+    fn register(&self, registry: &dyn Registry, row: &Schema) -> Result<Ids, Error> {
+        let several = |topic: &str, schema: &Schema| registry.register(&format!("{topic}-{}", schema.name), &schema.avsc);
         Ok(Ids {
-            partial: several(&self.partials, catalog::PARTIAL)?,
-            marker: several(&self.partials, catalog::MARKER)?,
-            row_state: several(&self.changelog, catalog::ROW_STATE)?,
+            partial: several(&self.partials, &catalog::PARTIAL)?,
+            marker: several(&self.partials, &catalog::MARKER)?,
+            row_state: several(&self.changelog, &catalog::ROW_STATE)?,
             row: several(&self.view, row)?,
             ledger: {
-                several(&self.changelog, catalog::LEDGER)?;
-                several(&self.view, catalog::LEDGER)?
+                several(&self.changelog, &catalog::LEDGER)?;
+                several(&self.view, &catalog::LEDGER)?
             },
             progress: {
-                several(&self.changelog, catalog::PROGRESS)?;
-                several(&self.view, catalog::PROGRESS)?
+                several(&self.changelog, &catalog::PROGRESS)?;
+                several(&self.view, &catalog::PROGRESS)?
             },
             seen_ids: match self.spec.dedupe {
-                Some(_) => registry.register(&format!("{}-value", self.seen), catalog::SEEN_IDS.avsc)?,
+                Some(_) => registry.register(&format!("{}-value", self.seen), &catalog::SEEN_IDS.avsc)?,
                 None => 0,
             },
-            late_record: several(&self.late, catalog::LATE_RECORD)?,
-            sealed_out: several(&self.late, catalog::SEALED_OUT)?,
-            dead_letter: registry.register(&format!("{}-value", self.dead_letter), catalog::DEAD_LETTER.avsc)?,
+            late_record: several(&self.late, &catalog::LATE_RECORD)?,
+            sealed_out: several(&self.late, &catalog::SEALED_OUT)?,
+            dead_letter: registry.register(&format!("{}-value", self.dead_letter), &catalog::DEAD_LETTER.avsc)?,
         })
     }
 

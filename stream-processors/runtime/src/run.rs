@@ -66,7 +66,7 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Shape {
     /// Of the source topics.
-    pub source: &'static [Schema],
+    pub source: Arc<[Schema]>,
     /// Of the view's rows.
     pub row: Schema,
     /// How the view topic is read.
@@ -88,9 +88,9 @@ pub struct Running {
 /// Topics, schemas or first offsets cannot be made.
 pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Settings) -> Result<Running, Error> {
     let mut plan = Plan::new(job.spec().clone())?;
-    plan.create(parts.log.as_ref(), parts.registry.as_ref(), shape.row)?;
+    plan.create(parts.log.as_ref(), parts.registry.as_ref(), &shape.row)?;
     let plan = Arc::new(plan);
-    let alignment = Arc::new(Alignment::new(plan.spec.window_ms));
+    let alignment = Arc::new(Alignment::new(plan.spec.window.size_ms()));
     let dir = settings.state.as_ref().map(|state| state.open(&plan.spec, settings.threads));
     let standby = dir.as_ref().filter(|_| settings.state.as_ref().is_some_and(|state| state.standby)).map(|dir| {
         let (log, registry, metrics) = (&parts.log, &parts.registry, &parts.metrics);
@@ -109,7 +109,7 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
         let partial = PartialStage::new(
             Arc::clone(&job),
             Arc::clone(&plan),
-            shape.source,
+            Arc::clone(&shape.source),
             Arc::clone(log),
             Arc::clone(registry),
             Arc::clone(metrics),
@@ -129,7 +129,7 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
         let writer = WriterStage::new(
             Arc::clone(&plan),
             shape.view.clone(),
-            shape.view_source,
+            shape.view_source.clone(),
             Arc::clone(log),
             Arc::clone(registry),
             Arc::clone(&parts.views),

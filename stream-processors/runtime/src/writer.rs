@@ -28,12 +28,12 @@ use tokio::runtime::Handle;
 const ROWS_MAX: usize = 20_000;
 
 /// How the rows of a job's view topic are read.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct ViewSource {
     /// The row's schema, then Ledger and Progress.
-    pub schemas: &'static [Schema],
+    pub schemas: Arc<[Schema]>,
     /// A row from its datum.
-    pub row: fn(&[u8]) -> Result<Row, avro::Error>,
+    pub row: Arc<dyn Fn(&[u8]) -> Result<Row, avro::Error> + Send + Sync>,
 }
 
 /// What one partition of the view topic brought since the last write: the last of each row, ledger entry and progress.
@@ -169,7 +169,7 @@ impl WriterStage {
         handle: Handle,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let decoder = wire::Decoder::new(registry, source.schemas);
+        let decoder = wire::Decoder::new(registry, Arc::clone(&source.schemas));
         Self {
             plan,
             source,

@@ -13,7 +13,7 @@ const MAX_KEY_TEXT_BYTES: usize = 30_000;
 /// Columns that every view has.
 const OWN_COLUMNS: [&str; 6] = ["tenant", "window_start", "merge_partition", "epoch", "revision", "written_at"];
 /// Tables shared by all views.
-const OWN_TABLES: [&str; 2] = ["ledger", "progress"];
+const OWN_TABLES: [&str; 3] = ["catalog", "ledger", "progress"];
 
 /// An [`Error::Invalid`] about `view`.
 pub(crate) fn invalid(view: &ViewSpec, reason: impl Into<String>) -> Error {
@@ -57,13 +57,20 @@ pub(crate) fn spec(view: &ViewSpec) -> Result<(), Error> {
             )
         })?;
     }
-    Ok(())
+    let unordered = view.clustering.iter().find(|column| !column.kind.can_cluster());
+    unordered.map_or(Ok(()), |column| {
+        let reason = format!(
+            "clustering column {:?} is of kind {:?}; rows are ordered by text, long, integer, boolean or time: make it a value column",
+            column.name, column.kind
+        );
+        Err(invalid(view, reason))
+    })
 }
 
 /// Whether `row` fits the view.
 pub(crate) fn row(view: &ViewSpec, row: &Row) -> Result<(), Error> {
     revision(view, row.revision)?;
-    kinds(view, &view.clustering, &row.clustering)?;
+    keys(view, &view.clustering, &row.clustering)?;
     kinds(view, &view.values, &row.values)?;
     key(view, &row.partition, &row.clustering)
 }
@@ -74,12 +81,12 @@ pub(crate) fn query(view: &ViewSpec, query: &RowQuery) -> Result<(), Error> {
         format!("limit is {}; ask for 1 to 100,000 rows", query.limit)
     })?;
     let named = view.clustering.get(..query.prefix.len());
-    kinds(view, named.ok_or_else(|| invalid(view, "the prefix is longer than the clustering key"))?, &query.prefix)?;
+    keys(view, named.ok_or_else(|| invalid(view, "the prefix is longer than the clustering key"))?, &query.prefix)?;
     key(view, &query.partition, &query.prefix)?;
     let Some(after) = &query.after else {
         return Ok(());
     };
-    kinds(view, &view.clustering, after)?;
+    keys(view, &view.clustering, after)?;
     key(view, &query.partition, after)
 }
 
@@ -89,8 +96,20 @@ pub(crate) fn revision(view: &ViewSpec, revision: Revision) -> Result<(), Error>
     ensure(fits, view, || format!("{revision:?} is out of range: the epoch is below 1,024 and the offset below 2^40"))
 }
 
+/// Values of clustering columns: of their kinds, and none of them missing.
+fn keys(view: &ViewSpec, columns: &[Column], values: &[Value]) -> Result<(), Error> {
+    let null = columns.iter().zip(values).find(|(_, value)| **value == Value::Null);
+    ensure(null.is_none(), view, || {
+        let name = null.map(|(column, _)| column.name.as_str()).unwrap_or_default();
+        format!("clustering column {name:?} is null; a key has a value for each column: give it a default")
+    })?;
+    kinds(view, columns, values)
+}
+
+/// Values of their columns' kinds, or missing.
 fn kinds(view: &ViewSpec, columns: &[Column], values: &[Value]) -> Result<(), Error> {
-    let fit = columns.len() == values.len() && columns.iter().zip(values).all(|(c, v)| c.kind == v.kind());
+    let fits = |(column, value): (&Column, &Value)| value.kind().is_none_or(|kind| kind == column.kind);
+    let fit = columns.len() == values.len() && columns.iter().zip(values).all(fits);
     ensure(fit, view, || format!("values {values:?} do not fit the columns {columns:?}"))
 }
 

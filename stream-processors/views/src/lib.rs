@@ -8,25 +8,31 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tidemark_schemas::engine::{Ledger, Progress};
 
+pub mod catalog;
 mod check;
 pub mod cql;
 pub mod local;
+mod value;
+
+pub use catalog::{CatalogEntry, ColumnNote, ViewVersion, Windowing};
+pub use value::{Column, Kind, Value};
 
 /// Milliseconds since the Unix epoch. Passed in, so that tests move it by hand.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// A view: its table's name, columns and retention. Rows live under the partition key (tenant, window start, merge
 /// partition), ordered by the clustering columns, ascending by bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewSpec {
     /// Table name: a lower-case letter, then lower-case letters, digits and `_`, at most 48 bytes (CQL's rule); not
-    /// `ledger` or `progress`. One per job version.
+    /// `catalog`, `ledger` or `progress`. One per job version, and never used again for another.
     pub name: String,
-    /// Clustering columns, in order.
+    /// Clustering columns, in order: of any kind but [`Kind::Double`] and [`Kind::Json`].
     pub clustering: Vec<Column>,
-    /// The other columns.
+    /// The other columns. Any of them may be [`Value::Null`].
     pub values: Vec<Column>,
     /// Milliseconds a row is kept, counted from [`Row::written_at`]. A second to 20 years (CQL's bound). Ledger entries are kept
     /// [`LEDGER_RETENTIONS`] times as long, progress for ever.
@@ -41,60 +47,6 @@ impl ViewSpec {
     /// The `written_at` of a row that would go together with a ledger entry opened at `opened_at`.
     fn ledger_written_at(&self, opened_at: i64) -> i64 {
         opened_at.saturating_add(self.retention_ms.saturating_mul(LEDGER_RETENTIONS - 1))
-    }
-}
-
-/// A column of a view.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Name as in the Avro schema: a letter, then letters, digits and `_`, at most 48 bytes; not `tenant`,
-    /// `window_start`, `merge_partition`, `epoch`, `revision` or `written_at`, which every view has.
-    pub name: String,
-    /// Type.
-    pub kind: Kind,
-}
-
-/// Column types: Avro on one side, CQL on the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `string`, `text`.
-    Text,
-    /// `long`, `bigint`.
-    Long,
-    /// `decimal` of scale 0, `varint`.
-    Integer,
-}
-
-impl Kind {
-    /// The CQL type.
-    pub fn cql(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Long => "bigint",
-            Self::Integer => "varint",
-        }
-    }
-}
-
-/// A column's value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Value {
-    /// Of [`Kind::Text`].
-    Text(String),
-    /// Of [`Kind::Long`].
-    Long(i64),
-    /// Of [`Kind::Integer`].
-    Integer(i128),
-}
-
-impl Value {
-    /// Which type it is of.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Text(_) => Kind::Text,
-            Self::Long(_) => Kind::Long,
-            Self::Integer(_) => Kind::Integer,
-        }
     }
 }
 
@@ -179,6 +131,17 @@ pub trait ViewStore: Send + Sync {
 
     /// The newest entry of each merge partition, by merge partition.
     fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>>;
+
+    /// Removes a view that is not needed any more: rows, ledger and progress. One that is not there is removed already. Its
+    /// writers have stopped. Its name is not used again: in a CQL store what is written later under it stays hidden until its
+    /// revision is above the highest that was removed.
+    fn drop_view<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Writes what is known of a view and its versions; durable on return. The highest [`CatalogEntry::revision`] stays.
+    fn put_catalog<'a>(&'a self, entry: &'a CatalogEntry) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The views that have a version, by name.
+    fn catalog(&self) -> BoxFuture<'_, Result<Vec<CatalogEntry>, Error>>;
 }
 
 /// Why a view store refused or failed.

@@ -95,7 +95,7 @@ impl<A: Accumulator> MergeFold<A> {
     }
 
     fn restoring(&mut self, start: i64) -> &mut WindowState<A> {
-        let (end, merge_partition, epoch) = (start + self.window_ms, self.merge_partition, self.epoch);
+        let (end, merge_partition, epoch) = (start + self.window.size_ms(), self.merge_partition, self.epoch);
         self.open.entry(start).or_insert_with(|| WindowState::new(opened(start, end, merge_partition, 0, epoch, false)))
     }
 }

@@ -17,6 +17,10 @@ const REMOVED_MAX: usize = 2;
 struct Sum(i64);
 
 impl Accumulator for Sum {
+    type Item<'a> = Self;
+    fn add(&mut self, item: &Self) {
+        self.merge(item);
+    }
     fn merge(&mut self, other: &Self) {
         self.0 += other.0;
     }
@@ -37,7 +41,8 @@ fn spec() -> JobSpec {
         dedupe: None,
         key: vec!["key".into()],
         aggregates: vec!["sum".into()],
-        window_ms: WINDOW,
+        expressions: Vec::new(),
+        window: Windowing::Tumbling { size_ms: WINDOW },
         grace_ms: 0,
         late: LatePolicy::Amend,
         amend_for_ms: AMEND_FOR,

@@ -118,7 +118,7 @@ impl Shared {
 
     /// Records of so many different keys.
     fn publish(&mut self, keys: i64) {
-        let schema = self.registry.register("s", catalog::FLOW_OBSERVED.avsc).unwrap();
+        let schema = self.registry.register("s", &catalog::FLOW_OBSERVED.avsc).unwrap();
         let now = (system_clock())();
         let mut producer = self.log.producer("publisher").unwrap();
         let value = |n: i64| {

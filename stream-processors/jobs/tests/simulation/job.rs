@@ -1,6 +1,6 @@
 //! The flow job with windows of a minute, so that a few minutes of simulated time hold many.
 
-use tidemark_core::{Dedupe, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};
+use tidemark_core::{Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, Windowing};
 use tidemark_jobs::flows::{FlowSums, FlowsHourly, Settings};
 
 use crate::schedule::Config;
@@ -20,7 +20,7 @@ impl MinuteFlows {
     pub(crate) fn new(config: &Config) -> Self {
         let job = FlowsHourly::new(&Settings::default());
         let spec = JobSpec {
-            window_ms: WINDOW_MS,
+            window: Windowing::Tumbling { size_ms: WINDOW_MS },
             grace_ms: GRACE_MS,
             late: if config.hold { LatePolicy::Hold } else { LatePolicy::Amend },
             amend_for_ms: config.amend_for_ms,
@@ -42,8 +42,8 @@ impl Job for MinuteFlows {
     fn spec(&self) -> &JobSpec {
         &self.spec
     }
-    fn read<'a>(&self, datum: &'a [u8]) -> Result<Sample<'a, FlowSums>, Reject> {
-        self.job.read(datum)
+    fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, FlowSums>, Reject> {
+        self.job.read(input, scratch)
     }
     fn put_row(&self, row: &ViewRow<'_, FlowSums>, out: &mut Vec<u8>) {
         self.job.put_row(row, out);

@@ -132,7 +132,7 @@ impl<'a> World<'a> {
         let topic = TopicSpec { name, partitions: config.source_partitions, cleanup, retention_ms: None };
         log.create_topics(&[topic]).map_err(|e| e.to_string())?;
         let source_schema =
-            registry.register("flows.observed-value", catalog::FLOW_OBSERVED.avsc).map_err(|e| e.to_string())?;
+            registry.register("flows.observed-value", &catalog::FLOW_OBSERVED.avsc).map_err(|e| e.to_string())?;
         let job = Arc::new(MinuteFlows::new(&config));
         let shape = flows::shape(job.spec());
         let mut plan = Plan::new(job.spec().clone()).map_err(|e| e.to_string())?;

@@ -20,7 +20,7 @@ const MAGIC: &[u8; 8] = b"tidestat";
 /// Changes with the schemas that the files hold records of, so that files of other forms are never read.
 static FORMAT: LazyLock<i64> = LazyLock::new(|| {
     let schemas = [catalog::ROW_STATE, catalog::LEDGER, catalog::PROGRESS];
-    let texts: String = schemas.iter().map(|schema| schema.avsc).collect();
+    let texts: String = schemas.iter().map(|schema| &*schema.avsc).collect();
     xxh3_64(texts.as_bytes()) as i64
 });
 

@@ -5,7 +5,7 @@ use scylla::cluster::metadata::ColumnType;
 use scylla::serialize::SerializationError;
 use scylla::serialize::value::SerializeValue;
 use scylla::serialize::writers::{CellWriter, WrittenCellProof};
-use scylla::value::{CqlValue, Row as CqlRow};
+use scylla::value::{CqlTimestamp, CqlValue, Row as CqlRow};
 
 use crate::{Kind, Value};
 
@@ -17,15 +17,22 @@ pub(super) enum Bound<'a> {
     Int(i32),
     Boolean(bool),
     Integer(i128),
+    Double(f64),
+    Time(i64),
     Blob(&'a [u8]),
+    Null,
 }
 
 impl<'a> From<&'a Value> for Bound<'a> {
     fn from(value: &'a Value) -> Self {
         match value {
-            Value::Text(text) => Self::Text(text),
+            Value::Null => Self::Null,
+            Value::Text(text) | Value::Json(text) => Self::Text(text),
             Value::Long(long) => Self::Long(*long),
             Value::Integer(integer) => Self::Integer(*integer),
+            Value::Double(double) => Self::Double(*double),
+            Value::Boolean(boolean) => Self::Boolean(*boolean),
+            Value::Time(time) => Self::Time(*time),
         }
     }
 }
@@ -42,7 +49,11 @@ impl SerializeValue for Bound<'_> {
             Self::Int(value) => value.serialize(typ, to),
             Self::Boolean(value) => value.serialize(typ, to),
             Self::Integer(value) => BigInt::from(*value).serialize(typ, to),
+            Self::Double(value) => value.serialize(typ, to),
+            Self::Time(value) => CqlTimestamp(*value).serialize(typ, to),
             Self::Blob(value) => value.serialize(typ, to),
+            // A cell is deleted with the write's timestamp, so that an older value does not come through.
+            Self::Null => Ok(to.set_null()),
         }
     }
 }
@@ -85,19 +96,34 @@ impl Cells {
         self.next()?.into_blob().ok_or(BadCell)
     }
 
-    /// A varint; one of more than 127 bits and a sign is none of ours.
-    fn integer(&mut self) -> Result<i128, BadCell> {
-        match self.next()? {
-            CqlValue::Varint(varint) => i128::try_from(BigInt::from(varint)).map_err(|_| BadCell),
-            _ => Err(BadCell),
-        }
+    /// The value of a clustering column, or of a value column that has one.
+    pub(super) fn value(&mut self, kind: Kind) -> Result<Value, BadCell> {
+        value(kind, self.next()?)
     }
 
-    pub(super) fn value(&mut self, kind: Kind) -> Result<Value, BadCell> {
-        Ok(match kind {
-            Kind::Text => Value::Text(self.text()?),
-            Kind::Long => Value::Long(self.long()?),
-            Kind::Integer => Value::Integer(self.integer()?),
-        })
+    /// The value of a value column.
+    pub(super) fn nullable(&mut self, kind: Kind) -> Result<Value, BadCell> {
+        self.0.next().ok_or(BadCell)?.map_or(Ok(Value::Null), |cell| value(kind, cell))
+    }
+}
+
+fn value(kind: Kind, cell: CqlValue) -> Result<Value, BadCell> {
+    let value = match kind {
+        Kind::Text => cell.into_string().map(Value::Text),
+        Kind::Json => cell.into_string().map(Value::Json),
+        Kind::Long => cell.as_bigint().map(Value::Long),
+        Kind::Integer => integer(cell).map(Value::Integer),
+        Kind::Double => cell.as_double().map(Value::Double),
+        Kind::Boolean => cell.as_boolean().map(Value::Boolean),
+        Kind::Time => cell.as_cql_timestamp().map(|time| Value::Time(time.0)),
+    };
+    value.ok_or(BadCell)
+}
+
+/// A varint; one of more than 127 bits and a sign is none of ours.
+fn integer(cell: CqlValue) -> Option<i128> {
+    match cell {
+        CqlValue::Varint(varint) => i128::try_from(BigInt::from(varint)).ok(),
+        _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Views in ScyllaDB or Cassandra: CQL that both speak, nothing of one vendor.
 //!
-//! - A table for each view, partitioned by (tenant, window start, merge partition); `ledger` and `progress` for all views.
-//!   The store makes them itself.
+//! - A table for each view, partitioned by (tenant, window start, merge partition); `ledger`, `progress` and `catalog` for
+//!   all views. The store makes them itself.
 //! - Every write binds every column and carries its revision as `USING TIMESTAMP`: the highest revision wins in whatever
 //!   order writes arrive, and a repeat changes nothing. Equal revisions have equal contents, so that the tie, which CQL
 //!   breaks by value, decides nothing.
@@ -17,9 +17,10 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tidemark_schemas::engine::{Ledger, Progress};
 
-use crate::{Error, Row, RowQuery, ViewSpec, ViewStore, check};
+use crate::{CatalogEntry, Error, Row, RowQuery, ViewSpec, ViewStore, check};
 
 mod bind;
+mod catalog;
 mod entries;
 mod rows;
 mod session;
@@ -115,5 +116,17 @@ impl ViewStore for CqlViews {
 
     fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>> {
         Box::pin(self.read_progress(view))
+    }
+
+    fn drop_view<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.remove_view(view))
+    }
+
+    fn put_catalog<'a>(&'a self, entry: &'a CatalogEntry) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.write_catalog(entry))
+    }
+
+    fn catalog(&self) -> BoxFuture<'_, Result<Vec<CatalogEntry>, Error>> {
+        Box::pin(self.read_catalog())
     }
 }

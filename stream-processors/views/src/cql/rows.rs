@@ -107,8 +107,8 @@ fn size(value: &Bound<'_>) -> usize {
         Bound::Text(text) => text.len(),
         Bound::Blob(bytes) => bytes.len(),
         Bound::Integer(_) => 16,
-        Bound::Long(_) => 8,
-        Bound::Int(_) | Bound::Boolean(_) => 4,
+        Bound::Long(_) | Bound::Double(_) | Bound::Time(_) => 8,
+        Bound::Int(_) | Bound::Boolean(_) | Bound::Null => 4,
     }
 }
 
@@ -166,9 +166,8 @@ fn tuple(names: &[String], operator: &str) -> String {
 }
 
 fn read(view: &ViewSpec, at: &RowPartition, mut cells: Cells) -> Result<Row, BadCell> {
-    let mut values =
-        |columns: &[Column]| columns.iter().map(|column| cells.value(column.kind)).collect::<Result<_, _>>();
-    let (clustering, values) = (values(&view.clustering)?, values(&view.values)?);
+    let clustering = view.clustering.iter().map(|column| cells.value(column.kind)).collect::<Result<_, _>>()?;
+    let values = view.values.iter().map(|column| cells.nullable(column.kind)).collect::<Result<_, _>>()?;
     let revision = crate::Revision { epoch: cells.int()?, offset: cells.long()? };
     Ok(Row { partition: at.clone(), clustering, values, revision, written_at: cells.long()? })
 }

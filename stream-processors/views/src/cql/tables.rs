@@ -19,6 +19,8 @@ const LEDGER: &str = "view_name text, window_start bigint, merge_partition int, 
      PRIMARY KEY ((view_name), window_start, merge_partition)";
 const PROGRESS: &str = "view_name text, merge_partition int, as_of bigint, epoch int, revision bigint, entry blob, \
      PRIMARY KEY ((view_name), merge_partition)";
+/// `entry` is JSON.
+const CATALOG: &str = "scope text, view_name text, entry text, PRIMARY KEY ((scope), view_name)";
 
 impl CqlViews {
     pub(super) async fn create_shared(&self, replication_factor: u32) -> Result<(), Error> {
@@ -27,7 +29,7 @@ impl CqlViews {
         let replication = format!("{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication_factor}}}");
         let text = format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}");
         self.session.change_schema(&about, &text).await?;
-        for (name, columns) in [("ledger", LEDGER), ("progress", PROGRESS)] {
+        for (name, columns) in [("ledger", LEDGER), ("progress", PROGRESS), ("catalog", CATALOG)] {
             let text = format!("CREATE TABLE IF NOT EXISTS {} ({columns})", self.table(name));
             self.make_table(&about, name, &text).await?;
         }
@@ -69,7 +71,7 @@ fn describe(mut cells: Cells) -> Result<Described, BadCell> {
     Ok((cells.text()?, cells.text()?, cells.int()?, cells.text()?, cells.text()?))
 }
 
-/// What `system_schema.columns` says of a table made by [`create_table`].
+/// What `system_schema.columns` says of a table made by [`create_table`]. JSON is text there.
 fn expected(view: &ViewSpec) -> BTreeSet<Described> {
     let column = |name: &str, kind: &str, at: i32, cql: &str, order: &str| {
         (name.to_owned(), kind.to_owned(), at, cql.to_owned(), order.to_owned())

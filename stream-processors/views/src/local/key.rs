@@ -2,7 +2,8 @@
 //!
 //! - text: its UTF-8 bytes with each NUL as `00 FF`, ended by `00 01`. The end sorts below every continuation, an embedded
 //!   NUL included, so that a text sorts before those it is a prefix of and no key is the beginning of another one.
-//! - integers: big-endian two's complement with the sign bit flipped.
+//! - integers and times: big-endian two's complement with the sign bit flipped.
+//! - booleans: `00` and `01`.
 
 use std::ops::Bound;
 
@@ -37,8 +38,11 @@ fn put_integer(out: &mut Vec<u8>, value: i128) {
 pub(super) fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Text(text) => put_text(out, text),
-        Value::Long(long) => put_long(out, *long),
+        Value::Long(long) | Value::Time(long) => put_long(out, *long),
         Value::Integer(integer) => put_integer(out, *integer),
+        Value::Boolean(boolean) => out.push(u8::from(*boolean)),
+        // No key has these: the view's spec and every row and query have been checked before.
+        Value::Null | Value::Double(_) | Value::Json(_) => {}
     }
 }
 
@@ -103,6 +107,13 @@ fn take_value(kind: Kind, left: &mut &[u8]) -> Result<Value, Malformed> {
         Kind::Text => Value::Text(take_text(left)?),
         Kind::Long => Value::Long(i64::from_be_bytes(take(left)?) ^ i64::MIN),
         Kind::Integer => Value::Integer(i128::from_be_bytes(take(left)?) ^ i128::MIN),
+        Kind::Time => Value::Time(i64::from_be_bytes(take(left)?) ^ i64::MIN),
+        Kind::Boolean => match take(left)? {
+            [0] => Value::Boolean(false),
+            [1] => Value::Boolean(true),
+            _ => return Err(Malformed),
+        },
+        Kind::Double | Kind::Json => return Err(Malformed),
     })
 }
 
