@@ -1,0 +1,498 @@
+//! Evaluating checked expressions on a record.
+
+use regex::Regex;
+use std::cmp::Ordering;
+use std::rc::Rc;
+use tidemark_core::value::Value;
+
+/// A value under way: like [`Value`], but texts may have been made by the expression.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Val<'a> {
+    /// Of the record, of the expression, or a number.
+    Plain(Value<'a>),
+    /// A text that was put together.
+    Made(Rc<str>),
+}
+
+/// A text, whoever owns it.
+pub type Text<'v> = &'v str;
+
+impl<'a> Val<'a> {
+    /// Null.
+    pub const NULL: Val<'static> = Val::Plain(Value::Null);
+
+    /// The same, borrowed.
+    #[inline]
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::Plain(value) => *value,
+            Self::Made(text) => Value::Text(text),
+        }
+    }
+
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Plain(Value::Null))
+    }
+
+    fn text(&self) -> Result<Text<'_>, EvalError> {
+        match self.value() {
+            Value::Text(text) => Ok(text),
+            other => Err(EvalError::unfit("a string", &other)),
+        }
+    }
+}
+
+/// Why an expression has no value on a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct EvalError(pub String);
+
+impl EvalError {
+    fn unfit(wanted: &str, found: &Value<'_>) -> Self {
+        Self(format!("{wanted} is needed, not {}", shown(found)))
+    }
+}
+
+/// A value for people, cut to a line.
+pub fn shown(value: &Value<'_>) -> String {
+    const MOST: usize = 100;
+    let cut = |text: &str| {
+        let head: String = text.chars().take(MOST).collect();
+        if head.len() < text.len() { format!("{head:?}…") } else { format!("{head:?}") }
+    };
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Boolean(value) => value.to_string(),
+        Value::Long(value) => value.to_string(),
+        Value::Double(value) => format!("{value:?}"),
+        Value::Integer(value) => value.to_string(),
+        Value::Text(text) => cut(text),
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        Value::Time(ms) => crate::instant::rfc3339(*ms),
+    }
+}
+
+/// A checked expression, ready to run.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "one for each form of the language")]
+pub enum Node {
+    Null,
+    Boolean(bool),
+    Long(i64),
+    Double(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Time(i64),
+    /// Field of the record, by slot.
+    Field(usize),
+    /// `let`, by number.
+    Let(usize),
+    Not(Box<Node>),
+    And(Box<[Node; 2]>),
+    Or(Box<[Node; 2]>),
+    If(Box<[Node; 3]>),
+    Equal(Box<[Node; 2]>, bool),
+    Order(Order, Box<[Node; 2]>),
+    Arith(Arith, Box<[Node; 2]>),
+    Negate(Box<Node>),
+    In(Box<Node>, Vec<Node>),
+    Call(Call, Vec<Node>),
+}
+
+/// Comparisons of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named like their signs")]
+pub enum Order {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Sums and the like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named like their signs")]
+pub enum Arith {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+/// Functions.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named like their names in CEL")]
+pub enum Call {
+    Size,
+    StartsWith,
+    EndsWith,
+    Contains,
+    Matches(Regex),
+    LowerAscii,
+    UpperAscii,
+    Trim,
+    Substring,
+    Replace,
+    IndexOf,
+    Int,
+    Double,
+    String,
+    Timestamp,
+    Millis,
+    Part(Part),
+    Coalesce,
+}
+
+/// Parts of an instant, in UTC, counted as CEL counts them: months, days of the month and of the year from 0, Sunday is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named like their names in CEL")]
+pub enum Part {
+    FullYear,
+    Month,
+    DayOfMonth,
+    DayOfWeek,
+    DayOfYear,
+    Hours,
+    Minutes,
+    Seconds,
+    Milliseconds,
+}
+
+/// What an expression sees.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'f, 'a> {
+    /// The fields that are used, by slot.
+    pub fields: &'f [Value<'a>],
+    /// The `let`s before it.
+    pub lets: &'f [Val<'a>],
+}
+
+impl Node {
+    /// Its value.
+    ///
+    /// # Errors
+    /// A value that the operation does not take.
+    pub fn eval<'a>(&'a self, frame: Frame<'_, 'a>) -> Result<Val<'a>, EvalError> {
+        let plain = |value| Ok(Val::Plain(value));
+        match self {
+            Self::Null => plain(Value::Null),
+            Self::Boolean(value) => plain(Value::Boolean(*value)),
+            Self::Long(value) => plain(Value::Long(*value)),
+            Self::Double(value) => plain(Value::Double(*value)),
+            Self::Text(text) => plain(Value::Text(text)),
+            Self::Bytes(bytes) => plain(Value::Bytes(bytes)),
+            Self::Time(ms) => plain(Value::Time(*ms)),
+            Self::Field(slot) => plain(frame.fields.get(*slot).copied().unwrap_or(Value::Null)),
+            Self::Let(number) => Ok(frame.lets.get(*number).cloned().unwrap_or(Val::NULL)),
+            Self::Not(operand) => plain(Value::Boolean(!operand.truth(frame)?)),
+            Self::And(both) => plain(Value::Boolean(decided(both, frame, false)?)),
+            Self::Or(both) => plain(Value::Boolean(decided(both, frame, true)?)),
+            Self::If(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                if condition.truth(frame)? { then.eval(frame) } else { otherwise.eval(frame) }
+            }
+            Self::Equal(both, wanted) => {
+                let [a, b] = &**both;
+                plain(Value::Boolean(equal(&a.eval(frame)?.value(), &b.eval(frame)?.value()) == *wanted))
+            }
+            Self::Order(order, both) => {
+                let [a, b] = &**both;
+                let (a, b) = (a.eval(frame)?, b.eval(frame)?);
+                plain(Value::Boolean(order.holds(compare(&a.value(), &b.value())?)))
+            }
+            Self::Arith(arith, both) => {
+                let [a, b] = &**both;
+                arith.apply(&a.eval(frame)?, &b.eval(frame)?)
+            }
+            Self::Negate(operand) => match operand.eval(frame)?.value() {
+                Value::Long(n) => n.checked_neg().map(|n| Val::Plain(Value::Long(n))).ok_or_else(overflow),
+                Value::Integer(n) => plain(Value::Integer(-n)),
+                Value::Double(n) => plain(Value::Double(-n)),
+                other => Err(EvalError::unfit("a number", &other)),
+            },
+            Self::In(operand, list) => {
+                let operand = operand.eval(frame)?;
+                for item in list {
+                    if equal(&operand.value(), &item.eval(frame)?.value()) {
+                        return plain(Value::Boolean(true));
+                    }
+                }
+                plain(Value::Boolean(false))
+            }
+            Self::Call(Call::Coalesce, args) => {
+                for arg in args {
+                    let value = arg.eval(frame)?;
+                    if !value.is_null() {
+                        return Ok(value);
+                    }
+                }
+                plain(Value::Null)
+            }
+            Self::Call(call, args) => call.apply(args, frame),
+        }
+    }
+
+    /// As a condition.
+    ///
+    /// # Errors
+    /// As [`Node::eval`]; null is no condition.
+    pub fn truth(&self, frame: Frame<'_, '_>) -> Result<bool, EvalError> {
+        match self.eval(frame)?.value() {
+            Value::Boolean(value) => Ok(value),
+            other => Err(EvalError::unfit("true or false", &other)),
+        }
+    }
+
+    /// Gives every field that it reads another slot.
+    pub fn renumber(&mut self, slot: &dyn Fn(usize) -> usize) {
+        match self {
+            Self::Field(field) => *field = slot(*field),
+            Self::Not(node) | Self::Negate(node) => node.renumber(slot),
+            Self::And(nodes) | Self::Or(nodes) | Self::Equal(nodes, _) | Self::Order(_, nodes) | Self::Arith(_, nodes) => {
+                nodes.iter_mut().for_each(|node| node.renumber(slot));
+            }
+            Self::If(nodes) => nodes.iter_mut().for_each(|node| node.renumber(slot)),
+            Self::In(node, list) => {
+                node.renumber(slot);
+                list.iter_mut().for_each(|node| node.renumber(slot));
+            }
+            Self::Call(_, args) => args.iter_mut().for_each(|node| node.renumber(slot)),
+            Self::Null
+            | Self::Boolean(_)
+            | Self::Long(_)
+            | Self::Double(_)
+            | Self::Text(_)
+            | Self::Bytes(_)
+            | Self::Time(_)
+            | Self::Let(_) => {}
+        }
+    }
+}
+
+/// `&&` (`decisive` is false) and `||` (true): one decisive side decides, even when the other fails, as CEL has it.
+fn decided(both: &[Node; 2], frame: Frame<'_, '_>, decisive: bool) -> Result<bool, EvalError> {
+    let [a, b] = both;
+    match a.truth(frame) {
+        Ok(a) if a == decisive => Ok(decisive),
+        Ok(_) => b.truth(frame),
+        Err(error) => match b.truth(frame) {
+            Ok(b) if b == decisive => Ok(decisive),
+            _ => Err(error),
+        },
+    }
+}
+
+fn overflow() -> EvalError {
+    EvalError("the result does not fit 64 bits".to_owned())
+}
+
+impl Order {
+    /// NaN is in no order with anything.
+    fn holds(self, ordering: Option<Ordering>) -> bool {
+        match self {
+            Self::Less => ordering == Some(Ordering::Less),
+            Self::LessOrEqual => matches!(ordering, Some(Ordering::Less | Ordering::Equal)),
+            Self::Greater => ordering == Some(Ordering::Greater),
+            Self::GreaterOrEqual => matches!(ordering, Some(Ordering::Greater | Ordering::Equal)),
+        }
+    }
+}
+
+fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
+    match (a, b) {
+        (Value::Null, other) | (other, Value::Null) => matches!(other, Value::Null),
+        (Value::Boolean(a), Value::Boolean(b)) => a == b,
+        (Value::Bytes(a), Value::Bytes(b)) => a == b,
+        _ => compare(a, b).is_ok_and(|ordering| ordering == Some(Ordering::Equal)),
+    }
+}
+
+fn compare(a: &Value<'_>, b: &Value<'_>) -> Result<Option<Ordering>, EvalError> {
+    Ok(match (a, b) {
+        (Value::Long(a), Value::Long(b)) | (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
+        (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
+        (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
+        (Value::Boolean(a), Value::Boolean(b)) => Some(a.cmp(b)),
+        (Value::Bytes(a), Value::Bytes(b)) => Some(a.cmp(b)),
+        (Value::Integer(a), Value::Integer(b)) => Some(a.cmp(b)),
+        (Value::Integer(a), Value::Long(b)) => Some(a.cmp(&i128::from(*b))),
+        (Value::Long(a), Value::Integer(b)) => Some(i128::from(*a).cmp(b)),
+        (Value::Long(a), Value::Double(b)) => against(i128::from(*a), *b),
+        (Value::Double(a), Value::Long(b)) => against(i128::from(*b), *a).map(Ordering::reverse),
+        (Value::Integer(a), Value::Double(b)) => against(*a, *b),
+        (Value::Double(a), Value::Integer(b)) => against(*b, *a).map(Ordering::reverse),
+        (Value::Null, other) | (other, _) => return Err(EvalError::unfit("two values of one type", other)),
+    })
+}
+
+/// A whole number against a double, exactly.
+fn against(whole: i128, double: f64) -> Option<Ordering> {
+    const LIMIT: f64 = 1.7e38; // below 2^127, above any whole number that fits a double's 53 bits times a window's records
+    if double.is_nan() {
+        return None;
+    }
+    if double >= LIMIT || double <= -LIMIT {
+        return Some(if double > 0.0 { Ordering::Less } else { Ordering::Greater });
+    }
+    let rest = double - double.trunc();
+    Some(whole.cmp(&(double.trunc() as i128)).then(0.0_f64.partial_cmp(&rest).unwrap_or(Ordering::Equal)))
+}
+
+impl Arith {
+    fn apply<'a>(self, a: &Val<'a>, b: &Val<'a>) -> Result<Val<'a>, EvalError> {
+        let value = match (a.value(), b.value()) {
+            (Value::Long(a), Value::Long(b)) => Value::Long(self.whole(a, b)?),
+            (Value::Double(a), Value::Double(b)) => Value::Double(self.double(a, b)),
+            (Value::Integer(a), Value::Integer(b)) => Value::Integer(self.big(a, b)?),
+            (Value::Integer(a), Value::Long(b)) => Value::Integer(self.big(a, i128::from(b))?),
+            (Value::Long(a), Value::Integer(b)) => Value::Integer(self.big(i128::from(a), b)?),
+            (Value::Time(a), Value::Time(b)) if self == Self::Subtract => {
+                Value::Long(a.checked_sub(b).ok_or_else(overflow)?)
+            }
+            (Value::Text(a), Value::Text(b)) if self == Self::Add => {
+                return Ok(Val::Made(Rc::from([a, b].concat())));
+            }
+            (a, b) => return Err(EvalError(format!("no such operation on {} and {}", shown(&a), shown(&b)))),
+        };
+        Ok(Val::Plain(value))
+    }
+
+    fn whole(self, a: i64, b: i64) -> Result<i64, EvalError> {
+        match self {
+            Self::Add => a.checked_add(b),
+            Self::Subtract => a.checked_sub(b),
+            Self::Multiply => a.checked_mul(b),
+            Self::Divide | Self::Remainder if b == 0 => return Err(EvalError(format!("{a} is divided by zero"))),
+            Self::Divide => a.checked_div(b),
+            Self::Remainder => a.checked_rem(b),
+        }
+        .ok_or_else(overflow)
+    }
+
+    fn big(self, a: i128, b: i128) -> Result<i128, EvalError> {
+        match self {
+            Self::Add => a.checked_add(b),
+            Self::Subtract => a.checked_sub(b),
+            Self::Multiply => a.checked_mul(b),
+            Self::Divide | Self::Remainder if b == 0 => return Err(EvalError(format!("{a} is divided by zero"))),
+            Self::Divide => a.checked_div(b),
+            Self::Remainder => a.checked_rem(b),
+        }
+        .ok_or_else(|| EvalError("the result does not fit 128 bits".to_owned()))
+    }
+
+    fn double(self, a: f64, b: f64) -> f64 {
+        match self {
+            Self::Add => a + b,
+            Self::Subtract => a - b,
+            Self::Multiply => a * b,
+            Self::Divide => a / b,
+            Self::Remainder => a % b,
+        }
+    }
+}
+
+impl Call {
+    fn apply<'a>(&self, args: &'a [Node], frame: Frame<'_, 'a>) -> Result<Val<'a>, EvalError> {
+        let arg = |n: usize| args.get(n).map_or(Ok(Val::NULL), |node| node.eval(frame));
+        let plain = |value| Ok(Val::Plain(value));
+        let made = |text: String| Ok(Val::Made(Rc::from(text)));
+        let first = arg(0)?;
+        match self {
+            Self::Size => match first.value() {
+                Value::Text(text) => plain(Value::Long(text.chars().count() as i64)),
+                Value::Bytes(bytes) => plain(Value::Long(bytes.len() as i64)),
+                other => Err(EvalError::unfit("a string", &other)),
+            },
+            Self::StartsWith => plain(Value::Boolean(first.text()?.starts_with(arg(1)?.text()?))),
+            Self::EndsWith => plain(Value::Boolean(first.text()?.ends_with(arg(1)?.text()?))),
+            Self::Contains => plain(Value::Boolean(first.text()?.contains(arg(1)?.text()?))),
+            Self::Matches(regex) => plain(Value::Boolean(regex.is_match(first.text()?))),
+            Self::LowerAscii => made(first.text()?.to_ascii_lowercase()),
+            Self::UpperAscii => made(first.text()?.to_ascii_uppercase()),
+            Self::Trim => made(first.text()?.trim().to_owned()),
+            Self::Replace => made(first.text()?.replace(arg(1)?.text()?, arg(2)?.text()?)),
+            Self::IndexOf => {
+                let (text, wanted) = (first.text()?, arg(1)?);
+                let at = text.find(wanted.text()?).map_or(-1, |at| text.get(..at).map_or(0, |t| t.chars().count() as i64));
+                plain(Value::Long(at))
+            }
+            Self::Substring => substring(first.text()?, &arg(1)?.value(), &arg(2)?.value()).map(|text| Val::Made(text.into())),
+            Self::Int => plain(Value::Long(int(&first.value())?)),
+            Self::Double => plain(Value::Double(double(&first.value())?)),
+            Self::String => match first.value() {
+                Value::Text(_) => Ok(first),
+                Value::Long(n) => made(n.to_string()),
+                Value::Integer(n) => made(n.to_string()),
+                Value::Double(n) => made(n.to_string()),
+                Value::Boolean(b) => made(b.to_string()),
+                Value::Time(ms) => made(crate::instant::rfc3339(ms)),
+                Value::Bytes(bytes) => made(
+                    std::str::from_utf8(bytes).map_err(|_| EvalError("the bytes are not UTF-8".to_owned()))?.to_owned(),
+                ),
+                Value::Null => Err(EvalError::unfit("a value", &Value::Null)),
+            },
+            Self::Timestamp => match first.value() {
+                Value::Time(ms) => plain(Value::Time(ms)),
+                // CEL: seconds since the epoch.
+                Value::Long(s) => plain(Value::Time(s.checked_mul(1_000).ok_or_else(overflow)?)),
+                Value::Text(text) => crate::instant::parse(text)
+                    .map(|ms| Val::Plain(Value::Time(ms)))
+                    .ok_or_else(|| EvalError(format!("{} is not RFC 3339", shown(&Value::Text(text))))),
+                other => Err(EvalError::unfit("a string", &other)),
+            },
+            Self::Millis => match first.value() {
+                Value::Time(ms) => plain(Value::Long(ms)),
+                other => Err(EvalError::unfit("a timestamp", &other)),
+            },
+            Self::Part(part) => match first.value() {
+                Value::Time(ms) => plain(Value::Long(crate::instant::part(*part, ms))),
+                other => Err(EvalError::unfit("a timestamp", &other)),
+            },
+            Self::Coalesce => Ok(first), // evaluated by `Node::eval`, which stops at the first value
+        }
+    }
+}
+
+fn int(value: &Value<'_>) -> Result<i64, EvalError> {
+    match value {
+        Value::Long(n) => Ok(*n),
+        Value::Integer(n) => i64::try_from(*n).map_err(|_| overflow()),
+        // As CEL: towards zero, and an error beyond 64 bits.
+        Value::Double(n) if n.is_finite() && n.abs() < 9.2e18 => Ok(*n as i64),
+        Value::Double(_) => Err(overflow()),
+        Value::Time(ms) => Ok(ms.div_euclid(1_000)),
+        Value::Text(text) => {
+            text.parse().map_err(|_| EvalError(format!("{} is not a whole number", shown(&Value::Text(text)))))
+        }
+        other => Err(EvalError::unfit("a number", other)),
+    }
+}
+
+fn double(value: &Value<'_>) -> Result<f64, EvalError> {
+    match value {
+        Value::Double(n) => Ok(*n),
+        Value::Long(n) => Ok(*n as f64),
+        Value::Integer(n) => Ok(*n as f64),
+        Value::Text(text) => {
+            text.parse().map_err(|_| EvalError(format!("{} is not a number", shown(&Value::Text(text)))))
+        }
+        other => Err(EvalError::unfit("a number", other)),
+    }
+}
+
+/// From one character to before another.
+fn substring(text: &str, from: &Value<'_>, to: &Value<'_>) -> Result<String, EvalError> {
+    let length = text.chars().count() as i64;
+    let place = |value: &Value<'_>, otherwise| match value {
+        Value::Long(n) if (0..=length).contains(n) => Ok(*n),
+        Value::Null => Ok(otherwise),
+        other => Err(EvalError(format!("no character {} in a string of {length}", shown(other)))),
+    };
+    let (from, to) = (place(from, 0)?, place(to, length)?);
+    if from > to {
+        return Err(EvalError(format!("character {from} comes after {to}")));
+    }
+    Ok(text.chars().skip(from as usize).take((to - from) as usize).collect())
+}

@@ -1,0 +1,470 @@
+//! From a file and the schemas of its sources to a job.
+
+use crate::cel::check::{self, Checked, Place, Scope};
+use crate::cel::parse::{Parsed, parse};
+use crate::file::{self, AGGREGATES, File, Named, Placed};
+use crate::job::{Added, Part, SpecJob};
+use crate::near;
+use crate::problem::{At, Problem, Problems};
+use crate::row::Columns;
+use crate::source::Source;
+use crate::yaml;
+use ::cel::common::ast::{Expr, LiteralValue};
+use std::collections::BTreeSet;
+use tidemark_core::aggregate::{Function, Output};
+use tidemark_core::value::Type;
+use tidemark_core::{Dedupe, JobSpec};
+use tidemark_schemas::catalog::Schema;
+
+/// Said of the use of a name whose own expression is wrong: that is told already.
+const FOLLOWS: &str = "its own expression is wrong";
+/// Exact counts of so many different values for [`Function::TopK`].
+const TOP_CAPACITY: u32 = 1_000;
+/// Of [`Function::Distinct`] unless another is given.
+const PRECISION: u8 = 14;
+/// Of [`Function::Quantile`] unless another is given.
+const ERROR: f64 = 0.01;
+
+/// Where the schemas of source topics are found.
+pub trait Topics {
+    /// The schema of a topic's records, Avro JSON; none when there is no such topic or it has no schema.
+    ///
+    /// # Errors
+    /// Whoever knows does not answer.
+    fn schema(&self, topic: &str) -> Result<Option<String>, String>;
+
+    /// Names of topics that there are, for "did you mean".
+    fn names(&self) -> Vec<String>;
+}
+
+/// Checks a file and makes a job of it.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn compile(name: &str, text: &str, topics: &dyn Topics) -> Result<SpecJob, Problems> {
+    let told = |problems| Problems::new(name, text, problems);
+    let root = yaml::parse(text).map_err(|problem| told(vec![problem]))?;
+    let file = file::read(&root).map_err(told)?;
+    let sources = sources(&file, topics).map_err(told)?;
+    Compiler::new(&file, &sources).compile(text).map_err(told)
+}
+
+/// A topic's schema, compiled.
+pub(crate) struct Compiled {
+    pub(crate) topic: String,
+    pub(crate) avsc: String,
+    pub(crate) source: Source,
+}
+
+fn sources(file: &File, topics: &dyn Topics) -> Result<Vec<Compiled>, Vec<Problem>> {
+    let (mut sources, mut problems) = (Vec::new(), Vec::new());
+    for Placed { at, value: topic } in &file.topics {
+        match topics.schema(topic) {
+            Err(why) => problems.push(Problem::new(*at, format!("the schema of `{topic}` cannot be asked for: {why}"))),
+            Ok(None) => {
+                let names = topics.names();
+                let what = format!("there is no topic `{topic}` with a schema");
+                let fix = match near::near(topic, names.iter().map(String::as_str)) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("make it: tidemark topics create {topic} --schema FILE.avsc"),
+                };
+                problems.push(Problem::new(*at, what).fix(fix));
+            }
+            Ok(Some(avsc)) => match Source::new(&avsc) {
+                Ok(source) => sources.push(Compiled { topic: topic.clone(), avsc, source }),
+                Err(why) => problems.push(Problem::new(*at, format!("the schema of `{topic}` cannot be used: {why}"))),
+            },
+        }
+    }
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+struct Compiler<'c> {
+    file: &'c File,
+    sources: &'c [Compiled],
+    scope: Scope,
+    fields: Vec<String>,
+    used: BTreeSet<usize>,
+    problems: Vec<Problem>,
+}
+
+impl<'c> Compiler<'c> {
+    fn new(file: &'c File, sources: &'c [Compiled]) -> Self {
+        let topics: Vec<&str> = sources.iter().map(|compiled| compiled.topic.as_str()).collect();
+        let mut compiler = Self {
+            file,
+            sources,
+            scope: Scope::new(format!("field of {} (nor `let`)", topics.join(", "))),
+            fields: Vec::new(),
+            used: BTreeSet::new(),
+            problems: Vec::new(),
+        };
+        compiler.add_fields();
+        compiler
+    }
+
+    /// The fields that every source has, with one type.
+    fn add_fields(&mut self) {
+        let Some((first, others)) = self.sources.split_first() else { return };
+        for field in &first.source.fields {
+            let (mut kind, mut nullable) = (field.kind.clone(), field.nullable);
+            for other in others {
+                match other.source.field(&field.name) {
+                    None => kind = Err(format!("{} has no such field", other.topic)),
+                    Some(theirs) => {
+                        nullable |= theirs.nullable;
+                        if let (Ok(ours), Ok(found)) = (&kind, &theirs.kind)
+                            && ours != found
+                        {
+                            let (ours, found) = (ours.name(), found.name());
+                            kind = Err(format!("it is {ours} in {} and {found} in {}", first.topic, other.topic));
+                        }
+                    }
+                }
+            }
+            self.scope.add(&field.name, kind, nullable, Place::Field(self.fields.len()));
+            self.fields.push(field.name.clone());
+        }
+    }
+
+    fn fail<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        result.map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    fn parse<'s>(&mut self, scalar: &'s yaml::Scalar) -> Option<Parsed<'s>> {
+        parse(scalar).map_err(|problems| self.problems.extend(problems)).ok()
+    }
+
+    fn check(&mut self, scalar: &yaml::Scalar) -> Option<Checked> {
+        let parsed = self.parse(scalar)?;
+        let checked = check::check(&parsed, &self.scope);
+        let checked = self.fail(checked)?;
+        self.note(&checked);
+        Some(checked)
+    }
+
+    fn note(&mut self, checked: &Checked) {
+        self.used.extend(checked.names.iter().filter_map(|name| self.fields.iter().position(|field| field == name)));
+    }
+
+    /// A field by its bare name, of one of these types.
+    fn field(&mut self, placed: &Placed<String>, what: &str, kinds: &[Type]) -> Option<usize> {
+        let name = &placed.value;
+        let Some(position) = self.fields.iter().position(|field| field == name) else {
+            let fix = near::advice(name, self.fields.iter().map(String::as_str));
+            self.problems.push(Problem::new(placed.at, format!("`{what}` names `{name}`, which is no field")).fix(fix));
+            return None;
+        };
+        let found = self.scope.kind(name).and_then(|kind| kind.kind);
+        if !found.is_some_and(|kind| kinds.contains(&kind)) {
+            let wanted: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            let found = found.map_or("of a type that cannot be used", Type::name);
+            let problem = Problem::new(placed.at, format!("`{what}` takes {}; `{name}` is {found}", wanted.join(" or ")));
+            let fix = "give the field \"logicalType\": \"timestamp-millis\" in the schema";
+            self.problems.push(if kinds == [Type::Time] { problem.fix(fix) } else { problem });
+            return None;
+        }
+        self.used.insert(position);
+        Some(position)
+    }
+
+    fn condition(&mut self, scalar: &yaml::Scalar, what: &str) -> Option<Checked> {
+        let checked = self.check(scalar)?;
+        if checked.kind.kind == Some(Type::Boolean) && !checked.kind.nullable {
+            return Some(checked);
+        }
+        let problem = format!("`{what}` must be true or false, and this is {}", checked.kind.name());
+        self.problems.push(Problem::new(scalar.place(0), problem));
+        None
+    }
+
+    fn compile(mut self, text: &str) -> Result<SpecJob, Vec<Problem>> {
+        let file = self.file;
+        let time = self.field(&file.time, "source.time", &[Type::Time]);
+        let ids = [Type::Text, Type::Bytes, Type::Long];
+        let dedupe = file.dedupe.as_ref().and_then(|(by, _)| self.field(by, "source.dedupe.by", &ids));
+        let tenant = self.fields.iter().position(|field| field == "tenant");
+        let tenant = tenant.filter(|_| self.scope.kind("tenant").is_some_and(|kind| kind.kind == Some(Type::Text)));
+        self.used.extend(tenant);
+        let lets = self.lets();
+        let filter = file.filter.as_ref().and_then(|scalar| self.condition(scalar, "where"));
+        let key = self.key(tenant);
+        let added: Vec<Added> = file.aggregates.iter().filter_map(|named| self.added(named)).collect();
+        let emit = self.emit(&key, &added);
+        if !self.problems.is_empty() {
+            self.problems.retain(|problem| !problem.what.ends_with(FOLLOWS));
+            return Err(self.problems);
+        }
+        let columns = Columns::new(file, &key, &added, &emit);
+        let spec = self.spec(&lets, filter.as_ref(), &key, &added, &emit);
+        spec.validate().map_err(|invalid| vec![Problem::new(file.job.at, invalid.to_string())])?;
+        let slots: Vec<usize> = self.used.iter().copied().collect();
+        let wanted: Vec<String> = slots.iter().filter_map(|field| self.fields.get(*field).cloned()).collect();
+        let slot = |field: usize| slots.iter().position(|used| *used == field).unwrap_or(usize::MAX);
+        let mut job = SpecJob {
+            schemas: self.schemas(),
+            walks: self.sources.iter().map(|compiled| compiled.source.walk(&wanted)).collect(),
+            fields: wanted,
+            time: time.map_or(usize::MAX, slot),
+            dedupe: dedupe.map(slot),
+            before_filter: 0,
+            filter,
+            lets,
+            key,
+            raw_key: None,
+            functions: added.iter().map(|added| added.function.clone()).collect(),
+            added,
+            emit,
+            columns,
+            spec,
+            file: file.clone(),
+            text: text.to_owned(),
+        };
+        job.renumber(&slot);
+        job.order_lets();
+        Ok(job)
+    }
+
+    /// One reader's schema for each topic. The decoder tells them apart by the record's name, so they must differ in it.
+    fn schemas(&self) -> Vec<Schema> {
+        let schema = |compiled: &Compiled| Schema {
+            name: compiled.source.name.clone().into(),
+            avsc: compiled.avsc.clone().into(),
+        };
+        self.sources.iter().map(schema).collect()
+    }
+
+    fn lets(&mut self) -> Vec<(String, Checked)> {
+        let mut lets = Vec::new();
+        for named in &self.file.lets {
+            if self.fields.contains(&named.name) {
+                let what = format!("`{}` is a field of the source already", named.name);
+                self.problems.push(Problem::new(named.at, what).fix("take another name"));
+            }
+            let checked = self.check(&named.expression);
+            // A name whose expression is wrong is known all the same: one problem, not one for each use.
+            let (kind, nullable) = match &checked {
+                Some(Checked { kind: check::Kind { kind: Some(kind), nullable }, .. }) => (Ok(*kind), *nullable),
+                Some(_) => (Err("it is always null".to_owned()), true),
+                None => (Err(FOLLOWS.to_owned()), false),
+            };
+            self.scope.add(&named.name, kind, nullable, Place::Let(lets.len()));
+            lets.extend(checked.map(|checked| (named.name.clone(), checked)));
+        }
+        lets
+    }
+
+    fn key(&mut self, tenant: Option<usize>) -> Vec<Part> {
+        let tenant = Part {
+            name: "tenant".to_owned(),
+            kind: Type::Text,
+            checked: tenant.map(|field| Checked::of_field("tenant", field, Type::Text)),
+        };
+        let mut parts = vec![tenant];
+        for Named { at, name, expression } in &self.file.key {
+            let Some(checked) = self.check(expression) else { continue };
+            match checked.kind {
+                check::Kind { kind: Some(kind @ (Type::Text | Type::Long | Type::Boolean | Type::Time)), nullable: false } => {
+                    parts.push(Part { name: name.clone(), kind, checked: Some(checked) });
+                }
+                check::Kind { kind: Some(_), nullable: true } => {
+                    let what = format!("the key `{name}` may be null");
+                    let fix = format!("name what stands for it: `{name}: coalesce({}, \"none\")`, or leave such records out with `where`", checked.text);
+                    self.problems.push(Problem::new(*at, what).fix(fix));
+                }
+                other => {
+                    let what = format!("the key `{name}` is {}; a key is a string, an int, a bool or a timestamp", other.name());
+                    self.problems.push(Problem::new(*at, what).fix("string(x) makes a string of it"));
+                }
+            }
+        }
+        parts
+    }
+
+    /// `function(expression, parameters)`.
+    fn added(&mut self, named: &Named) -> Option<Added> {
+        let parsed = self.parse(&named.expression)?;
+        let forms = || AGGREGATES.iter().map(|(form, _)| crate::cel::functions::function_name(form));
+        let Expr::Call(call) = &parsed.root.expr else {
+            let what = format!("`{}` is no aggregate", parsed.text());
+            let fix = "write a function of an expression, for example sum(bytes); compute with aggregates under `emit`";
+            self.problems.push(Problem::new(parsed.at(&parsed.root), what).fix(fix));
+            return None;
+        };
+        let at = parsed.at(&parsed.root);
+        if call.target.is_some() || !forms().any(|name| name == call.func_name) {
+            let shown = call.func_name.trim_matches('_');
+            let what = format!("there is no aggregate `{shown}`");
+            let fix = match near::near(&call.func_name, forms()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("there is {}; compute with aggregates under `emit`", forms().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")),
+            };
+            self.problems.push(Problem::new(at, what).fix(fix));
+            return None;
+        }
+        let (first, parameters) = call.args.split_first().map_or((None, call.args.as_slice()), |(f, r)| (Some(f), r));
+        let function = self.function(&call.func_name, parameters, at)?;
+        let value = match first {
+            None => None,
+            Some(first) => {
+                let checked = check::part(&parsed, first, &self.scope, parsed.text());
+                Some(self.fail(checked)?)
+            }
+        };
+        value.iter().for_each(|checked| self.note(checked));
+        let input = value.as_ref().and_then(|checked| checked.kind.kind);
+        let conditional = call.func_name == "count_if";
+        if value.is_some() && (input.is_none() || (conditional && input != Some(Type::Boolean))) {
+            let what = format!("{} takes {}", call.func_name, if conditional { "a condition" } else { "a value, and this is null" });
+            self.problems.push(Problem::new(at, what));
+            return None;
+        }
+        if value.is_none() && call.func_name != "count" {
+            let what = format!("{} takes an expression", call.func_name);
+            self.problems.push(Problem::new(at, what).fix(format!("name a field: {}(x)", call.func_name)));
+            return None;
+        }
+        let output = self.fail(function.output(input).map_err(|rule| Problem::new(at, rule)))?;
+        if output == Output::Bytes {
+            let what = format!("{} of bytes is no column of a view", call.func_name);
+            self.problems.push(Problem::new(at, what).fix("string(x) makes a string of them"));
+            return None;
+        }
+        let nullable = !matches!(function, Function::Count | Function::Distinct { .. })
+            && (value.as_ref().is_some_and(|checked| checked.kind.nullable)
+                || matches!(self.file.window, tidemark_core::Windowing::Session { .. }));
+        Some(Added { name: named.name.clone(), function, value, conditional, output, nullable, text: parsed.text().to_owned() })
+    }
+
+    fn function(&mut self, name: &str, parameters: &[::cel::IdedExpr], at: At) -> Option<Function> {
+        let number = |n: usize| match parameters.get(n).map(|parameter| &parameter.expr) {
+            None => Ok(None),
+            Some(Expr::Literal(LiteralValue::Int(value))) => Ok(Some(*value.inner() as f64)),
+            Some(Expr::Literal(LiteralValue::Double(value))) => Ok(Some(*value.inner())),
+            Some(_) => Err(Problem::new(at, format!("the parameters of {name} are numbers that are written out"))),
+        };
+        let whole = |n: usize| {
+            let whole = |value: f64| u32::try_from(value as i64).ok().filter(|whole| f64::from(*whole) == value);
+            match number(n)? {
+                None => Ok(None),
+                Some(value) => whole(value)
+                    .map(Some)
+                    .ok_or_else(|| Problem::new(at, format!("a parameter of {name} is a whole number, not {value}"))),
+            }
+        };
+        let most = match name {
+            "quantile" => 2,
+            "distinct" | "top_k" => 1,
+            _ => 0,
+        };
+        let form = AGGREGATES.iter().rev().find(|(form, _)| crate::cel::functions::function_name(form) == name);
+        let form = form.map_or(name, |(form, _)| *form);
+        if parameters.len() > most {
+            self.problems.push(Problem::new(at, format!("{form} is given {} values", parameters.len() + 1)));
+            return None;
+        }
+        let function = (|| {
+            Ok(match name {
+                "count" | "count_if" => Function::Count,
+                "sum" => Function::Sum,
+                "min" => Function::Min,
+                "max" => Function::Max,
+                "mean" => Function::Mean,
+                "first" => Function::First,
+                "last" => Function::Last,
+                "quantile" => Function::Quantile {
+                    q: number(0)?.ok_or_else(|| Problem::new(at, format!("{form}: which quantile? 0.5 is the median")))?,
+                    error: number(1)?.unwrap_or(ERROR),
+                },
+                "distinct" => Function::Distinct {
+                    precision: whole(0)?.map_or(PRECISION, |precision| u8::try_from(precision).unwrap_or(u8::MAX)),
+                },
+                _ => Function::TopK {
+                    k: whole(0)?.ok_or_else(|| Problem::new(at, format!("{form}: how many?")))?,
+                    capacity: TOP_CAPACITY,
+                },
+            })
+        })();
+        self.fail(function)
+    }
+
+    fn emit(&mut self, key: &[Part], added: &[Added]) -> Vec<(String, Checked)> {
+        let mut scope = Scope::new("aggregate or key");
+        let names = key.iter().map(|part| (part.name.as_str(), Ok(part.kind), false));
+        let records = [("records", Ok(Type::Long), false)];
+        let aggregates = added.iter().map(|added| {
+            let kind = match added.output {
+                Output::Json => Err("a list cannot be used in expressions".to_owned()),
+                Output::Long => Ok(Type::Long),
+                Output::Double => Ok(Type::Double),
+                Output::Integer => Ok(Type::Integer),
+                Output::Text => Ok(Type::Text),
+                Output::Boolean => Ok(Type::Boolean),
+                Output::Time => Ok(Type::Time),
+                Output::Bytes => Ok(Type::Bytes),
+            };
+            (added.name.as_str(), kind, added.nullable)
+        });
+        for (place, (name, kind, nullable)) in names.chain(records).chain(aggregates).enumerate() {
+            scope.add(name, kind, nullable, Place::Field(place));
+        }
+        let named = self.file.key.iter().chain(&self.file.aggregates);
+        for Named { name, .. } in named.filter(|named| scope.names().all(|known| known != named.name)).collect::<Vec<_>>() {
+            scope.add(name, Err(FOLLOWS.to_owned()), false, Place::Field(usize::MAX));
+        }
+        let mut emitted = Vec::new();
+        for Named { name, expression, .. } in &self.file.emit {
+            let Some(parsed) = self.parse(expression) else { continue };
+            let checked = check::check(&parsed, &scope);
+            let Some(checked) = self.fail(checked) else { continue };
+            match checked.kind.kind {
+                None | Some(Type::Bytes) => {
+                    let what = format!("`{name}` is {}, which is no column of a view", checked.kind.name());
+                    self.problems.push(Problem::new(expression.place(0), what));
+                }
+                Some(_) => emitted.push((name.clone(), checked)),
+            }
+        }
+        emitted
+    }
+
+    fn spec(
+        &self,
+        lets: &[(String, Checked)],
+        filter: Option<&Checked>,
+        key: &[Part],
+        added: &[Added],
+        emit: &[(String, Checked)],
+    ) -> JobSpec {
+        let file = self.file;
+        let mut expressions: Vec<String> = filter.iter().map(|checked| format!("where {}", checked.text)).collect();
+        expressions.extend(lets.iter().map(|(name, checked)| format!("let {name} = {}", checked.text)));
+        expressions.extend(key.iter().filter_map(|part| {
+            let text = &part.checked.as_ref()?.text;
+            (*text != part.name).then(|| format!("key {} = {text}", part.name))
+        }));
+        expressions.extend(emit.iter().map(|(name, checked)| format!("emit {name} = {}", checked.text)));
+        let aggregate = |added: &Added| {
+            let input = added.value.as_ref().map_or("records".to_owned(), |checked| checked.kind.name());
+            format!("{} = {}: {} of {input}", added.name, added.text, added.function)
+        };
+        JobSpec {
+            name: file.job.value.clone(),
+            version: file.version.value,
+            sources: file.topics.iter().map(|topic| topic.value.clone()).collect(),
+            time: file.time.value.clone(),
+            dedupe: file.dedupe.as_ref().map(|(by, for_ms)| Dedupe { by: by.value.clone(), for_ms: *for_ms }),
+            key: key.iter().map(|part| part.name.clone()).collect(),
+            aggregates: added.iter().map(aggregate).collect(),
+            expressions,
+            window: file.window,
+            grace_ms: file.grace.value,
+            late: file.late,
+            amend_for_ms: file.amend_for.value,
+            idle_after_ms: file.idle_after_ms,
+            max_future_ms: file.max_future_ms,
+            merge_partitions: file.partitions,
+            retention_ms: file.retention_ms.max(file.amend_for.value),
+        }
+    }
+}

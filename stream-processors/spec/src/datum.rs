@@ -1,0 +1,187 @@
+//! Records for tests, from JSON: what a test does not give and the job does not read is filled in.
+
+use apache_avro::Schema;
+use apache_avro::schema::{InnerDecimalSchema, NamesRef, ResolvedSchema};
+use serde_json::Value as Json;
+use tidemark_schemas::avro::{Avro, put_bytes, put_long};
+
+/// Deepest nesting that is filled in: a schema may name itself.
+const DEPTH_MAX: usize = 16;
+
+/// Makes data of one schema.
+pub struct Maker {
+    schema: Schema,
+    /// Fields that a record must give.
+    needed: Vec<String>,
+}
+
+/// What is wrong with a value: the path to it, and the rule.
+type Fault = String;
+
+impl Maker {
+    /// Of a schema; `needed` are the fields that are not filled in.
+    ///
+    /// # Errors
+    /// It is not an Avro schema.
+    pub fn new(avsc: &str, needed: &[String]) -> Result<Self, String> {
+        Ok(Self { schema: tidemark_schemas::resolve::parse(avsc)?, needed: needed.to_vec() })
+    }
+
+    /// The datum of a record.
+    ///
+    /// # Errors
+    /// The first field that does not fit, and the fix.
+    pub fn datum(&self, record: &Json) -> Result<Vec<u8>, Fault> {
+        let Json::Object(given) = record else { return Err("a record is a map of fields and values".to_owned()) };
+        let resolved = ResolvedSchema::new(&self.schema).map_err(|error| error.to_string())?;
+        let making = Making { names: resolved.get_names(), needed: &self.needed };
+        if let Schema::Record(schema) = &self.schema {
+            let known = || schema.fields.iter().map(|field| field.name.as_str());
+            if let Some(name) = given.keys().find(|name| known().all(|field| field != name.as_str())) {
+                return Err(format!("there is no field `{name}`; {}", crate::near::advice(name, known().collect::<Vec<_>>())));
+            }
+        }
+        let mut out = Vec::new();
+        making.put(&self.schema, Some(record), "", 0, &mut out)?;
+        Ok(out)
+    }
+}
+
+struct Making<'m> {
+    names: &'m NamesRef<'m>,
+    needed: &'m [String],
+}
+
+impl Making<'_> {
+    fn put(&self, schema: &Schema, json: Option<&Json>, path: &str, depth: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let wrong = |wanted: &str| {
+            let found = json.map_or("nothing".to_owned(), Json::to_string);
+            Err(format!("`{path}` is {wanted}, not {found}"))
+        };
+        match (schema, json) {
+            (Schema::Ref { name }, _) => match self.names.get(name) {
+                Some(schema) if depth < DEPTH_MAX => self.put(schema, json, path, depth + 1, out),
+                _ => wrong("nested too deep"),
+            },
+            (Schema::Record(record), _) => {
+                for field in &record.fields {
+                    let name = if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
+                    let given = json.and_then(|json| json.get(&field.name));
+                    let value = given.or(field.default.as_ref());
+                    let nullable = matches!(&field.schema, Schema::Union(union) if union.is_nullable());
+                    if value.is_none() && !nullable && self.needed.contains(&name) {
+                        return Err(format!("`{name}` is missing; the job reads it, so a test must give it"));
+                    }
+                    self.put(&field.schema, value, &name, depth + 1, out)?;
+                }
+                Ok(())
+            }
+            (Schema::Union(union), _) => {
+                let variants = union.variants();
+                let null = variants.iter().position(|variant| matches!(variant, Schema::Null));
+                if json.is_none_or(Json::is_null)
+                    && let Some(null) = null
+                {
+                    return Ok(put_long(out, null as i64));
+                }
+                let mut why = format!("`{path}` has no type");
+                for (branch, variant) in variants.iter().enumerate().filter(|(branch, _)| Some(*branch) != null) {
+                    let mut tried = Vec::new();
+                    put_long(&mut tried, branch as i64);
+                    match self.put(variant, json, path, depth + 1, &mut tried) {
+                        Ok(()) => return Ok(out.extend(tried)),
+                        Err(error) => why = error,
+                    }
+                }
+                Err(why)
+            }
+            (Schema::Null, _) => Ok(()),
+            (Schema::Boolean, None) => Ok(out.push(0)),
+            (Schema::Boolean, Some(Json::Bool(value))) => Ok(out.push(u8::from(*value))),
+            (Schema::Boolean, _) => wrong("true or false"),
+            (Schema::Float, _) => match json.map_or(Some(0.0), Json::as_f64) {
+                Some(value) => Ok(out.extend((value as f32).to_le_bytes())),
+                None => wrong("a number"),
+            },
+            (Schema::Double, _) => match json.map_or(Some(0.0), Json::as_f64) {
+                Some(value) => Ok(out.extend(value.to_le_bytes())),
+                None => wrong("a number"),
+            },
+            (Schema::Enum(symbols), _) => {
+                let position = |json: &Json| symbols.symbols.iter().position(|symbol| Some(symbol.as_str()) == json.as_str());
+                match json.map_or(Some(0), position) {
+                    Some(symbol) => Ok(put_long(out, symbol as i64)),
+                    None => wrong(&format!("one of {}", symbols.symbols.join(", "))),
+                }
+            }
+            (Schema::Array(array), _) => match json {
+                None => Ok(put_long(out, 0)),
+                Some(Json::Array(items)) => {
+                    for item in items {
+                        put_long(out, 1);
+                        self.put(&array.items, Some(item), &format!("{path}[]"), depth + 1, out)?;
+                    }
+                    Ok(put_long(out, 0))
+                }
+                Some(_) => wrong("a list"),
+            },
+            (Schema::Map(map), _) => match json {
+                None => Ok(put_long(out, 0)),
+                Some(Json::Object(entries)) => {
+                    for (key, value) in entries {
+                        put_long(out, 1);
+                        put_bytes(out, key.as_bytes());
+                        self.put(&map.types, Some(value), &format!("{path}.{key}"), depth + 1, out)?;
+                    }
+                    Ok(put_long(out, 0))
+                }
+                Some(_) => wrong("a map"),
+            },
+            (Schema::Fixed(fixed), _) => Ok(out.extend(std::iter::repeat_n(0, fixed.size))),
+            (Schema::Decimal(decimal), _) if matches!(decimal.inner, InnerDecimalSchema::Bytes) && decimal.scale == 0 => {
+                let whole = |json: &Json| json.as_i64().map(i128::from).or_else(|| json.as_str()?.parse().ok());
+                match json.map_or(Some(0), whole) {
+                    Some(value) => Ok(value.put(out)),
+                    None => wrong("a whole number"),
+                }
+            }
+            (Schema::String | Schema::Bytes | Schema::Uuid(_), _) => match json {
+                None => Ok(put_bytes(out, b"")),
+                Some(Json::String(text)) => Ok(put_bytes(out, text.as_bytes())),
+                Some(Json::Number(number)) if matches!(schema, Schema::String) => {
+                    Ok(put_bytes(out, number.to_string().as_bytes()))
+                }
+                Some(_) => wrong("a text"),
+            },
+            (Schema::Int | Schema::Long, _) => match json.map_or(Some(0), Json::as_i64) {
+                Some(value) => Ok(put_long(out, value)),
+                None => wrong("a whole number"),
+            },
+            _ => match (time_unit(schema), json) {
+                (Some(_), None) => Ok(put_long(out, 0)),
+                (Some(unit), Some(json)) => match instant(json) {
+                    Some(ms) if unit > 0 => Ok(put_long(out, ms.saturating_mul(unit))),
+                    Some(ms) => Ok(put_long(out, ms.div_euclid(-unit))),
+                    None => wrong("an instant, RFC 3339 or milliseconds"),
+                },
+                (None, None) => Err(format!("`{path}` is of a type that tests cannot fill in")),
+                (None, Some(_)) => wrong("of a type that tests cannot write"),
+            },
+        }
+    }
+}
+
+/// So many units make a millisecond; negative: milliseconds make a unit.
+fn time_unit(schema: &Schema) -> Option<i64> {
+    match schema {
+        Schema::TimestampMillis | Schema::LocalTimestampMillis | Schema::TimeMillis => Some(1),
+        Schema::TimestampMicros | Schema::LocalTimestampMicros | Schema::TimeMicros => Some(1_000),
+        Schema::TimestampNanos | Schema::LocalTimestampNanos => Some(1_000_000),
+        Schema::Date => Some(-86_400_000),
+        _ => None,
+    }
+}
+
+pub(crate) fn instant(json: &Json) -> Option<i64> {
+    json.as_i64().or_else(|| crate::instant::parse(json.as_str()?))
+}

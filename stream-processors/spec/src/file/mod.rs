@@ -1,0 +1,80 @@
+//! The keys of a job file and their forms, before any schema is looked at.
+
+mod keys;
+mod read;
+
+pub use keys::{AGGREGATES, KEYS, KeyDoc, json_schema, reference};
+pub use read::read;
+
+use crate::problem::At;
+use crate::yaml::{Node, Scalar};
+use tidemark_core::{LatePolicy, Windowing};
+
+/// A value that knows where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed<T> {
+    /// Where.
+    pub at: At,
+    /// What.
+    pub value: T,
+}
+
+/// A name with its expression.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// Where the name stands.
+    pub at: At,
+    /// The name.
+    pub name: String,
+    /// The expression.
+    pub expression: Scalar,
+}
+
+/// A job file, its keys read and its forms right; what its expressions name is yet to be found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct File {
+    /// Name of the job and of its view.
+    pub job: Placed<String>,
+    /// Version.
+    pub version: Placed<u32>,
+    /// For people.
+    pub description: String,
+    /// Source topics.
+    pub topics: Vec<Placed<String>>,
+    /// Field that is the event time.
+    pub time: Placed<String>,
+    /// Milliseconds.
+    pub grace: Placed<i64>,
+    /// Milliseconds.
+    pub idle_after_ms: i64,
+    /// Milliseconds.
+    pub max_future_ms: i64,
+    /// Field that is unique to a record, and for how many milliseconds.
+    pub dedupe: Option<(Placed<String>, i64)>,
+    /// Which records are taken.
+    pub filter: Option<Scalar>,
+    /// Names for expressions.
+    pub lets: Vec<Named>,
+    /// What rows are kept apart by.
+    pub key: Vec<Named>,
+    /// The windows.
+    pub window: Windowing,
+    /// What becomes of late records.
+    pub late: LatePolicy,
+    /// For so many milliseconds after it closed a window can still change.
+    pub amend_for: Placed<i64>,
+    /// What is added up.
+    pub aggregates: Vec<Named>,
+    /// What is computed from it.
+    pub emit: Vec<Named>,
+    /// Order of the key columns in the view; the key's own when none is given.
+    pub clustering: Vec<Placed<String>>,
+    /// Milliseconds that rows are kept.
+    pub retention_ms: i64,
+    /// Partitions of the job's own topics.
+    pub partitions: u32,
+    /// A window is to be final so many milliseconds after its end.
+    pub freshness: Option<Placed<i64>>,
+    /// Inline tests, as they stand.
+    pub tests: Vec<Node>,
+}

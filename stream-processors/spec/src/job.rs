@@ -1,0 +1,287 @@
+//! A job that was compiled from a file.
+
+use crate::cel::check::Checked;
+use crate::cel::eval::{EvalError, Frame, Node, Val, shown};
+use crate::file::File;
+use crate::row::Columns;
+use crate::source::{NO_SPAN, Walk};
+use smallvec::SmallVec;
+use tidemark_core::aggregate::{Accumulators, Function, Items, Output};
+use tidemark_core::value::{Place, Type, Value};
+use tidemark_core::{Input, Job, JobSpec, Reject, Sample, ViewRow, dedupe};
+use tidemark_schemas::avro::{put_bytes, put_long};
+use tidemark_schemas::catalog::Schema;
+
+/// Longest key of a row, bytes: what a view's clustering key may hold, with room to spare.
+const KEY_BYTES_MAX: usize = 4_096;
+
+/// A field of the key.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Name of its column.
+    pub name: String,
+    /// Type.
+    pub kind: Type,
+    /// What it is; none for the tenant of a source that has none.
+    pub checked: Option<Checked>,
+}
+
+/// An aggregate.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// Name of its column.
+    pub name: String,
+    /// What is added up.
+    pub function: Function,
+    /// Of what; none counts records.
+    pub value: Option<Checked>,
+    /// Only records for which the value is true count.
+    pub conditional: bool,
+    /// What it gives.
+    pub output: Output,
+    /// A row may have none of it.
+    pub nullable: bool,
+    /// As it was written.
+    pub text: String,
+}
+
+/// The job of a file. [`Job`] says what it does with records.
+#[derive(Debug)]
+pub struct SpecJob {
+    pub(crate) schemas: Vec<Schema>,
+    pub(crate) walks: Vec<Walk>,
+    /// The fields that are read, by slot.
+    pub(crate) fields: Vec<String>,
+    pub(crate) time: usize,
+    pub(crate) dedupe: Option<usize>,
+    /// So many `let`s are needed by `where`.
+    pub(crate) before_filter: usize,
+    pub(crate) filter: Option<Checked>,
+    pub(crate) lets: Vec<(String, Checked)>,
+    pub(crate) key: Vec<Part>,
+    /// Slots of the key's parts, when all of them are fields as they stand.
+    pub(crate) raw_key: Option<Vec<usize>>,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) added: Vec<Added>,
+    pub(crate) emit: Vec<(String, Checked)>,
+    pub(crate) columns: Columns,
+    pub(crate) spec: JobSpec,
+    pub(crate) file: File,
+    pub(crate) text: String,
+}
+
+impl SpecJob {
+    /// The schemas of its sources, one for each topic.
+    pub fn sources(&self) -> &[Schema] {
+        &self.schemas
+    }
+
+    /// The file that it was made of.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The text of that file.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The columns of its view.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// Its aggregates.
+    pub fn aggregates(&self) -> &[Added] {
+        &self.added
+    }
+
+    /// The fields of the sources that it reads.
+    pub fn fields(&self) -> &[String] {
+        &self.fields
+    }
+
+    pub(crate) fn renumber(&mut self, slot: &dyn Fn(usize) -> usize) {
+        let lets = self.lets.iter_mut().map(|(_, checked)| checked);
+        let values = self.added.iter_mut().filter_map(|added| added.value.as_mut());
+        let keys = self.key.iter_mut().filter_map(|part| part.checked.as_mut());
+        let renumbered = lets.chain(values).chain(keys).chain(&mut self.filter);
+        renumbered.for_each(|checked| checked.node.renumber(slot));
+        let field = |part: &Part| match part.checked.as_ref().map(|checked| &checked.node) {
+            Some(Node::Field(slot)) if part.kind == Type::Text => Some(*slot),
+            _ => None,
+        };
+        self.raw_key = self.key.iter().map(field).collect();
+    }
+
+    /// Finds how many `let`s `where` needs: those up to the last that it names, which name none after themselves.
+    pub(crate) fn order_lets(&mut self) {
+        let Some(filter) = &self.filter else { return };
+        let needed = self.lets.iter().rposition(|(name, _)| filter.names.contains(name));
+        self.before_filter = needed.map_or(0, |last| last + 1);
+    }
+
+    /// Says which expression failed on which values.
+    fn failed(&self, what: &str, checked: &Checked, error: &EvalError, fields: &[Value<'_>]) -> Reject {
+        let value = |name: &String| {
+            let slot = self.fields.iter().position(|field| field == name)?;
+            Some(format!("{name} = {}", shown(fields.get(slot)?)))
+        };
+        let values: Vec<String> = checked.names.iter().filter_map(value).collect();
+        let with = if values.is_empty() { String::new() } else { format!(", with {}", values.join(", ")) };
+        Reject { rule: "expression", detail: format!("{what}: `{}`: {error}{with}", checked.text) }
+    }
+
+    fn lets<'a>(
+        &'a self,
+        range: std::ops::Range<usize>,
+        fields: &[Value<'a>],
+        lets: &mut SmallVec<[Val<'a>; 4]>,
+    ) -> Result<(), Reject> {
+        for (name, checked) in self.lets.get(range).unwrap_or_default() {
+            let value = checked.node.eval(Frame { fields, lets });
+            lets.push(value.map_err(|error| self.failed(&format!("let {name}"), checked, &error, fields))?);
+        }
+        Ok(())
+    }
+
+    /// Where the key stands in the datum, when its parts are fields that follow each other there, in their order, and are texts.
+    fn span(&self, spans: &[(u32, u32)]) -> Option<(usize, usize)> {
+        let mut span: Option<(u32, u32)> = None;
+        for slot in self.raw_key.as_deref()? {
+            let (start, end) = *spans.get(*slot).filter(|span| **span != NO_SPAN)?;
+            span = match span {
+                None => Some((start, end)),
+                Some((first, last)) if last == start => Some((first, end)),
+                Some(_) => return None,
+            };
+        }
+        span.map(|(start, end)| (start as usize, end as usize))
+    }
+
+    fn put_key<'a>(&'a self, fields: &[Value<'a>], lets: &[Val<'a>], out: &mut Vec<u8>) -> Result<(), Reject> {
+        for part in &self.key {
+            let Some(checked) = &part.checked else {
+                put_bytes(out, b"default");
+                continue;
+            };
+            let value = checked.node.eval(Frame { fields, lets });
+            let value = value.map_err(|error| self.failed(&format!("key {}", part.name), checked, &error, fields))?;
+            put_part(&value.value(), out).ok_or_else(|| {
+                let error = EvalError(format!("a key cannot be {}", shown(&value.value())));
+                self.failed(&format!("key {}", part.name), checked, &error, fields)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A key's part in Avro; none for what no key is.
+pub(crate) fn put_part(value: &Value<'_>, out: &mut Vec<u8>) -> Option<()> {
+    match value {
+        Value::Text(text) => put_bytes(out, text.as_bytes()),
+        Value::Long(n) | Value::Time(n) => put_long(out, *n),
+        Value::Boolean(value) => out.push(u8::from(*value)),
+        Value::Null | Value::Double(_) | Value::Integer(_) | Value::Bytes(_) => return None,
+    }
+    Some(())
+}
+
+/// A value to add: of the record or the job, or a text that was made and stands in the scratch.
+enum Taken<'a> {
+    Value(Value<'a>),
+    Scratch(usize, usize),
+}
+
+impl Job for SpecJob {
+    type Accumulator = Accumulators;
+
+    fn spec(&self) -> &JobSpec {
+        &self.spec
+    }
+
+    fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, Accumulators>, Reject> {
+        let malformed = |error: tidemark_schemas::avro::Error| Reject { rule: "malformed", detail: error.to_string() };
+        let (mut fields, mut spans) = (SmallVec::new(), SmallVec::new());
+        let walk = self.walks.get(input.schema).ok_or_else(|| malformed(tidemark_schemas::avro::Error::Branch(input.schema as i64)))?;
+        walk.read(input.datum, &mut fields, &mut spans).map_err(malformed)?;
+        let event_time = match fields.get(self.time) {
+            Some(Value::Time(ms)) if *ms >= 0 => *ms,
+            found => {
+                let found = found.map_or("nothing".to_owned(), shown);
+                let detail = format!("{} is {found}; it must be an instant from 1970 on", self.spec.time);
+                return Err(Reject { rule: "event_time", detail });
+            }
+        };
+        let id = match self.dedupe.and_then(|slot| fields.get(slot)) {
+            None => 0,
+            Some(Value::Text(text)) => dedupe::id(text.as_bytes()),
+            Some(Value::Bytes(bytes)) => dedupe::id(bytes),
+            Some(Value::Long(n)) => dedupe::id(&n.to_be_bytes()),
+            Some(other) => {
+                let by = self.spec.dedupe.as_ref().map(|dedupe| dedupe.by.as_str()).unwrap_or_default();
+                let detail = format!("{by} is {}; repeats cannot be told without it", shown(other));
+                return Err(Reject { rule: "no_id", detail });
+            }
+        };
+        let place = Place { time: event_time, topic: input.topic as u32, partition: input.partition, offset: input.offset };
+        let mut items = Items { functions: &self.functions, values: SmallVec::new(), place };
+        let mut lets = SmallVec::new();
+        self.lets(0..self.before_filter, &fields, &mut lets)?;
+        if let Some(filter) = &self.filter {
+            let wanted = filter.node.truth(Frame { fields: &fields, lets: &lets });
+            if !wanted.map_err(|error| self.failed("where", filter, &error, &fields))? {
+                return Ok(Sample { event_time, key: &[], add: items, id, wanted: false });
+            }
+        }
+        self.lets(self.before_filter..self.lets.len(), &fields, &mut lets)?;
+        let span = self.span(&spans);
+        if span.is_none() {
+            self.put_key(&fields, &lets, scratch)?;
+        }
+        let key_end = scratch.len();
+        let mut taken: SmallVec<[Taken<'a>; 8]> = SmallVec::new();
+        for added in &self.added {
+            let Some(checked) = &added.value else {
+                taken.push(Taken::Value(Value::Boolean(true)));
+                continue;
+            };
+            let value = checked.node.eval(Frame { fields: &fields, lets: &lets });
+            let value = value.map_err(|error| self.failed(&added.name, checked, &error, &fields))?;
+            taken.push(match value {
+                Val::Plain(Value::Boolean(false)) if added.conditional => Taken::Value(Value::Null),
+                Val::Plain(value) => Taken::Value(value),
+                Val::Made(text) => {
+                    let start = scratch.len();
+                    scratch.extend_from_slice(text.as_bytes());
+                    Taken::Scratch(start, scratch.len())
+                }
+            });
+        }
+        let scratch: &'a [u8] = scratch;
+        items.values.extend(taken.into_iter().map(|taken| match taken {
+            Taken::Value(value) => value,
+            Taken::Scratch(start, end) => {
+                let text = scratch.get(start..end).and_then(|bytes| std::str::from_utf8(bytes).ok());
+                Value::Text(text.unwrap_or_default())
+            }
+        }));
+        let key = match span {
+            Some((start, end)) => input.datum.get(start..end).unwrap_or_default(),
+            None => scratch.get(..key_end).unwrap_or_default(),
+        };
+        if key.len() > KEY_BYTES_MAX {
+            let detail = format!("the key of the row has {} bytes; at most {KEY_BYTES_MAX} are kept", key.len());
+            return Err(Reject { rule: "long_key", detail });
+        }
+        Ok(Sample { event_time, key, add: items, id, wanted: true })
+    }
+
+    fn put_row(&self, row: &ViewRow<'_, Accumulators>, out: &mut Vec<u8>) {
+        self.columns.put(self, row, None, out);
+    }
+
+    fn put_session(&self, row: &ViewRow<'_, Accumulators>, last: i64, out: &mut Vec<u8>) {
+        self.columns.put(self, row, Some(last), out);
+    }
+}

@@ -1,0 +1,244 @@
+//! Running a job without a broker: the records of a test or a sample in, the rows that the view would hold out.
+//!
+//! It is the folds that production runs, on [`Driver`]'s log in memory. Time is moved by the steps: a record arrives when it
+//! happens, or when the step says that it `arrives`; `advance` lets time go by with no records, so that windows close.
+
+use crate::datum::{Maker, instant};
+use crate::job::SpecJob;
+use serde_json::{Map, Value as Json};
+use std::sync::Arc;
+use tidemark_core::driver::Driver;
+use tidemark_core::partial::Verdict;
+use tidemark_core::{Job, ViewRow, Windowing, window};
+
+/// Most source partitions of a trial.
+const PARTITIONS_MAX: usize = 16;
+
+/// A row as people see it: columns by name, `window_start` and `window_end` among them.
+pub type Shown = Map<String, Json>;
+
+/// What became of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the states of the query API")]
+pub enum State {
+    Open,
+    Final,
+    Amended,
+    Sealed,
+}
+
+impl State {
+    /// As the API says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Final => "final",
+            Self::Amended => "amended",
+            Self::Sealed => "sealed",
+        }
+    }
+}
+
+/// A job at work on a log in memory.
+pub struct Trial {
+    job: Arc<SpecJob>,
+    driver: Driver<SpecJob>,
+    maker: Maker,
+    now: i64,
+    partitions: usize,
+    offsets: Vec<i64>,
+}
+
+/// Records by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the names of the ledger")]
+pub struct Counts {
+    pub records: i64,
+    pub late: i64,
+    pub filtered: i64,
+    pub duplicates: i64,
+    pub dead_letters: i64,
+}
+
+impl Trial {
+    /// Of a job, with so many source partitions.
+    ///
+    /// # Errors
+    /// More than [`PARTITIONS_MAX`], or a schema that is none.
+    pub fn new(job: Arc<SpecJob>, partitions: usize) -> Result<Self, String> {
+        if !(1..=PARTITIONS_MAX).contains(&partitions) {
+            return Err(format!("a trial has 1 to {PARTITIONS_MAX} partitions"));
+        }
+        let avsc = job.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
+        let maker = Maker::new(&avsc, job.fields())?;
+        let driver = Driver::new(Arc::clone(&job), partitions);
+        Ok(Self { job, driver, maker, now: 0, partitions, offsets: vec![0; partitions] })
+    }
+
+    /// Lets a record arrive, and commits.
+    ///
+    /// # Errors
+    /// It does not fit the schema; or what stops a stage.
+    pub fn push(&mut self, partition: usize, record: &Json, arrives: Option<i64>) -> Result<(), String> {
+        let happens = record.get(&self.job.spec().time).and_then(instant);
+        self.now = self.now.max(arrives.or(happens).unwrap_or(self.now));
+        let datum = self.maker.datum(record)?;
+        self.take(partition, datum)
+    }
+
+    /// Takes a datum in, and commits.
+    ///
+    /// # Errors
+    /// What stops a stage.
+    pub fn take(&mut self, partition: usize, datum: Vec<u8>) -> Result<(), String> {
+        self.add(partition, datum);
+        self.commit()
+    }
+
+    /// Takes a datum in; it is committed with a later one, or by [`Trial::commit`].
+    pub fn add(&mut self, partition: usize, datum: Vec<u8>) {
+        self.driver.push(partition, self.now, datum);
+        if let Some(offset) = self.offsets.get_mut(partition) {
+            *offset += 1;
+        }
+        self.driver.read(partition, usize::MAX);
+    }
+
+    /// Moves the clock, without anything else.
+    pub fn set_clock(&mut self, now: i64) {
+        self.now = self.now.max(now);
+    }
+
+    /// Commits what was read.
+    ///
+    /// # Errors
+    /// What stops a stage.
+    pub fn commit(&mut self) -> Result<(), String> {
+        let all: Vec<usize> = (0..self.partitions).collect();
+        self.driver.commit(&all, self.now);
+        self.driver.merge().map_err(|error| error.to_string())
+    }
+
+    /// Lets time go by: partitions that stay silent for `idle_after` no longer hold windows open.
+    ///
+    /// # Errors
+    /// What stops a stage.
+    pub fn advance(&mut self, ms: i64) -> Result<(), String> {
+        self.now = self.now.saturating_add(ms);
+        if ms >= self.job.spec().idle_after_ms {
+            (0..self.partitions).for_each(|partition| self.driver.idle(partition, self.now));
+        }
+        self.commit()
+    }
+
+    /// What became of the records.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts { dead_letters: self.driver.rejects().len() as i64, ..Counts::default() };
+        counts.records = self.offsets.iter().sum();
+        for verdict in self.driver.verdicts().values() {
+            match verdict {
+                Verdict::OnTime => {}
+                Verdict::Late { .. } => counts.late += 1,
+                Verdict::Filtered => counts.filtered += 1,
+                Verdict::Duplicate => counts.duplicates += 1,
+                Verdict::FarFuture => counts.dead_letters += 1,
+            }
+        }
+        counts
+    }
+
+    /// Why records were dead-lettered, with the offset of each.
+    pub fn dead_letters(&self) -> impl Iterator<Item = (usize, i64, &str)> {
+        self.driver.rejects().iter().map(|((partition, offset), reject)| (*partition, *offset, reject.detail.as_str()))
+    }
+
+    /// State of the window at `start`; none when nothing came for it.
+    pub fn state(&self, start: i64) -> Option<State> {
+        let mut ledgers = self.driver.ledgers().filter(|ledger| ledger.window_start == start).peekable();
+        ledgers.peek()?;
+        let (mut end, mut amended, mut sealed) = (start, false, true);
+        for ledger in ledgers {
+            end = end.max(ledger.window_end);
+            amended |= ledger.amended;
+            sealed &= ledger.sealed;
+        }
+        let closed = self.driver.watermark() >= Some(end.saturating_add(self.job.spec().grace_ms));
+        Some(match (sealed, closed, amended) {
+            (true, ..) => State::Sealed,
+            (false, true, true) => State::Amended,
+            (false, true, false) => State::Final,
+            (false, false, _) => State::Open,
+        })
+    }
+
+    /// The rows, by window and key; those of sessions that were retracted are left out.
+    pub fn rows(&self) -> Vec<(i64, Shown)> {
+        let spec = self.job.spec();
+        let mut rows = Vec::new();
+        let mut show = |window_start: i64, key: &[u8], last: Option<i64>, records: i64, sum: &_| {
+            let row = ViewRow { key, window_start, merge_partition: 0, opened_at: 0, records, accumulator: sum, epoch: 0, revision: 0 };
+            let mut datum = Vec::new();
+            match last {
+                Some(last) => self.job.put_session(&row, last, &mut datum),
+                None => self.job.put_row(&row, &mut datum),
+            }
+            rows.extend(self.shown(window_start, &datum).map(|shown| (window_start, shown)));
+        };
+        if let Windowing::Session { .. } = spec.window {
+            for (key, (last, records, sum)) in &self.driver.sessions() {
+                let start = session_start(key);
+                let bucket = window::tumbling(start, spec.window.size_ms()).start;
+                show(bucket, key, Some(*last), *records, sum);
+            }
+        } else {
+            for ((start, key), (records, sum)) in self.driver.rows() {
+                show(*start, key, None, *records, sum);
+            }
+        }
+        rows
+    }
+
+    fn shown(&self, window_start: i64, datum: &[u8]) -> Option<Shown> {
+        let columns = self.job.columns();
+        let row = columns.row(datum).ok()?;
+        let mut shown = Map::new();
+        let end = window_start + self.job.spec().window.size_ms();
+        if !columns.view.clustering.iter().any(|column| column.name == "session_start") {
+            shown.insert("window_start".into(), crate::instant::rfc3339(window_start).into());
+            shown.insert("window_end".into(), crate::instant::rfc3339(end).into());
+        }
+        if self.job.fields().iter().any(|field| field == "tenant") && row.partition.tenant != "default" {
+            shown.insert("tenant".into(), row.partition.tenant.into());
+        }
+        for (column, value) in columns.view.clustering.iter().zip(&row.clustering) {
+            shown.insert(column.name.clone(), json(value));
+        }
+        for (column, value) in columns.view.values.iter().zip(&row.values) {
+            shown.insert(column.name.clone(), json(value));
+        }
+        Some(shown)
+    }
+}
+
+/// The Avro long at the end of a session's key.
+fn session_start(key: &[u8]) -> i64 {
+    // Its last byte is the first without a continuation bit, seen from the end: the one before it ends another value.
+    let before = key.iter().rev().skip(1).take_while(|byte| **byte >= 0x80).count();
+    let tail = key.get(key.len().saturating_sub(before + 1)..).unwrap_or_default();
+    tidemark_schemas::avro::Reader::new(tail).long().unwrap_or_default()
+}
+
+/// A view's value as JSON.
+pub fn json(value: &tidemark_views::Value) -> Json {
+    use tidemark_views::Value;
+    match value {
+        Value::Null => Json::Null,
+        Value::Text(text) => text.clone().into(),
+        Value::Long(n) => (*n).into(),
+        Value::Integer(n) => i64::try_from(*n).map_or_else(|_| n.to_string().into(), Json::from),
+        Value::Double(n) => serde_json::Number::from_f64(*n).map_or(Json::Null, Json::Number),
+        Value::Boolean(value) => (*value).into(),
+        Value::Time(ms) => crate::instant::rfc3339(*ms).into(),
+        Value::Json(text) => serde_json::from_str(text).unwrap_or(Json::Null),
+    }
+}
