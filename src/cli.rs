@@ -3,7 +3,7 @@
 use crate::auth::{self, Role};
 use crate::config::{Config, Overrides};
 use crate::serve::Part;
-use crate::{doctor, logging, schemas, serve, topics};
+use crate::{doctor, jobs, logging, schemas, serve, topics};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -46,6 +46,11 @@ enum Command {
         #[command(subcommand)]
         command: SchemasCommand,
     },
+    /// Jobs from files: written, tested, applied to a running platform, explained, promoted.
+    Job {
+        #[command(subcommand)]
+        command: jobs::Command,
+    },
     /// Finds what is wrong in a running installation.
     Doctor {
         #[command(subcommand)]
@@ -85,8 +90,12 @@ enum TokenCommand {
 
 #[derive(Debug, Subcommand)]
 enum TopicsCommand {
-    /// Make every topic as it is declared: partitions, retention, compaction, LogAppendTime.
+    /// Make every topic of the platform on Kafka as it is declared: partitions, retention, compaction, LogAppendTime.
     Apply,
+    /// Make a topic for events of your own, with their schema, at a running gateway; the same again changes nothing.
+    Create(topics::remote::Create),
+    /// Show the topics that take events, as a running gateway sees them.
+    List(topics::remote::Gateway),
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,7 +125,13 @@ pub fn main() -> ExitCode {
                 logging::init(&config);
                 serve::serve(&config, part).map(|()| ExitCode::SUCCESS)
             }
-            Command::Topics { command: TopicsCommand::Apply } => topics::apply(&config).map(|()| ExitCode::SUCCESS),
+            Command::Topics { command } => match command {
+                TopicsCommand::Apply => topics::apply(&config),
+                TopicsCommand::Create(options) => topics::remote::create(&options),
+                TopicsCommand::List(gateway) => topics::remote::list(&gateway),
+            }
+            .map(|()| ExitCode::SUCCESS),
+            Command::Job { command } => jobs::run(&config, command),
             Command::Schemas { command: SchemasCommand::Check } => schemas::check(&config),
             Command::Doctor { command: DoctorCommand::Transactions(options) } => {
                 doctor::transactions(&config, &options)

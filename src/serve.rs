@@ -5,13 +5,14 @@ use crate::config::Config;
 use crate::open::{self, Schemas};
 use crate::replica::Replica;
 use crate::telemetry::Telemetry;
-use crate::{demo, ops, server, topics, watchdog};
+use crate::{demo, jobs, ops, server, topics, watchdog};
 use anyhow::Context;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemark_core::Job;
 use tidemark_gateway::{Gateway, GatewayConfig, SpoolConfig};
 use tidemark_jobs::flows::{self, FlowsHourly};
+use tidemark_jobs::platform;
 use tidemark_log::{Clock, Log};
 use tidemark_query_api::{Api, QueryConfig};
 use tidemark_runtime::{Metrics, Running};
@@ -69,6 +70,7 @@ pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
         if let Schemas::Embedded(registry) = &process.schemas {
             router = router.nest("/registry", crate::registry::router(Arc::clone(registry)));
         }
+        let router = router.merge(jobs.router(&process)?);
         let router = tidemark_query_api::finish(guard.protect(router), &api);
         tokio::spawn(Arc::clone(&guard).follow());
         tokio::spawn(say_hello(hello));
@@ -140,7 +142,8 @@ async fn serve_jobs(
     let mut process = Process::open(config, replica).await?;
     process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
     let jobs = process.start_jobs()?;
-    server::serve(listener, guard.protect(ops::router(process.ops)), stopped()).await;
+    let router = jobs.router(&process)?.merge(ops::router(std::mem::take(&mut process.ops)));
+    server::serve(listener, guard.protect(router), stopped()).await;
     stop_in_order(None, Some(jobs), process.telemetry).await
 }
 
@@ -157,6 +160,41 @@ async fn serve_query_api(config: &Config, listener: tokio::net::TcpListener, gua
     })
     .await;
     Ok(())
+}
+
+/// The job that is built in, and those that were applied.
+struct Jobs {
+    running: Running,
+    applied: Arc<platform::Jobs>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Jobs {
+    fn router(&self, process: &Process) -> anyhow::Result<axum::Router> {
+        let recompute = jobs::recompute_http::router(jobs::recompute_http::Context {
+            jobs: Arc::clone(&self.applied),
+            flows: Arc::new(FlowsHourly::new(&process.config.flows.job())),
+            log: Arc::clone(&process.log),
+            registry: process.registry(),
+            views: process.views()?,
+            clock: Arc::clone(&process.clock),
+        });
+        let jobs = jobs::http::router(jobs::http::Context {
+            jobs: Arc::clone(&self.applied),
+            log: Arc::clone(&process.log),
+            registry: process.registry(),
+        });
+        Ok(jobs.merge(recompute))
+    }
+
+    /// Commits what is folded and ends the threads.
+    fn stop(self) {
+        self.applied.stop();
+        self.running.stop();
+        if self.thread.join().is_err() {
+            tracing::error!("the thread of the applied jobs panicked; what was not committed is read again at the next start");
+        }
+    }
 }
 
 /// What the parts of one process share.
@@ -196,7 +234,7 @@ impl Process {
         self.views.clone().context("the view store is not open")
     }
 
-    fn start_jobs(&mut self) -> anyhow::Result<Running> {
+    fn start_jobs(&mut self) -> anyhow::Result<Jobs> {
         let job = Arc::new(FlowsHourly::new(&self.config.flows.job()));
         let metrics = Arc::new(Metrics::default());
         let parts = tidemark_runtime::run::Parts {
@@ -216,12 +254,28 @@ impl Process {
             state: Some(self.config.jobs.state(&self.replica.dir)),
         };
         let shape = flows::shape(job.spec());
-        let running = tokio::task::block_in_place(|| tidemark_runtime::run::start(job, &shape, &parts, &settings))?;
+        let own = format!("job=\"{}\",version=\"{}\"", job.spec().name, job.spec().version);
+        let listed = flows::catalog_entry(job.spec(), (self.clock)());
+        let (running, applied, thread) = tokio::task::block_in_place(|| -> anyhow::Result<_> {
+            let running = tidemark_runtime::run::start(job, &shape, &parts, &settings)?;
+            parts.handle.block_on(async {
+                parts.views.create(&shape.view).await?;
+                parts.views.put_catalog(&listed).await
+            })?;
+            let (applied, thread) = platform::Jobs::start(parts.clone(), settings, vec![listed.view.clone()])?;
+            Ok((running, applied, thread))
+        })?;
         let (ready, told) = (Arc::clone(&metrics), Arc::clone(&metrics));
         self.ops.status.push(tidemark_query_api::Status::new("jobs", move || told.status()));
         self.ops.check("jobs", move || ready.ready());
-        self.ops.metrics.push(Arc::new(move |out: &mut String| metrics.render(out)));
-        Ok(running)
+        let all = Arc::clone(&applied);
+        self.ops.metrics.push(Arc::new(move |out: &mut String| {
+            let label = |((job, version), metrics)| (format!("job=\"{job}\",version=\"{version}\""), metrics);
+            let mut jobs = vec![(own.clone(), Arc::clone(&metrics))];
+            jobs.extend(all.metrics().into_iter().map(label));
+            tidemark_runtime::metrics::join::render(&jobs, out);
+        }));
+        Ok(Jobs { running, applied, thread })
     }
 
     fn start_gateway(&mut self) -> anyhow::Result<Arc<Gateway>> {
@@ -306,7 +360,7 @@ async fn wait_for_signal() {
 /// spans are exported after that.
 async fn stop_in_order(
     gateway: Option<Arc<Gateway>>,
-    jobs: Option<Running>,
+    jobs: Option<Jobs>,
     telemetry: Telemetry,
 ) -> anyhow::Result<()> {
     let stop = move || {

@@ -1,4 +1,4 @@
-//! Topics as they are declared, and `tidemark topics apply`.
+//! Topics as they are declared, and `tidemark topics …`.
 
 use crate::config::Config;
 use crate::open;
@@ -6,6 +6,8 @@ use tidemark_core::Job;
 use tidemark_jobs::flows::{self, FlowsHourly};
 use tidemark_log::{Cleanup, Log, TopicSpec};
 use tidemark_runtime::Plan;
+
+pub mod remote;
 
 /// The source topics of all jobs. Telemetry is kept for the retention. One that has been grown keeps its partitions: the jobs
 /// take all there are.

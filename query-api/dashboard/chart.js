@@ -1,4 +1,5 @@
-// Bytes per hour: one button per hour, so that it can be reached and read without a mouse.
+// A bar for each window: one button each, so that it can be reached and read without a mouse. Windows are numbered by `hour`,
+// which is their start in steps of the look's length.
 import { brief, bytes, clock, count, day, element, hour as hourName } from "./units.js";
 
 const SLOTS = 48, SLOTS_NARROW = 24, NARROW_PX = 620, GAP_MAX = 6;
@@ -28,17 +29,36 @@ export function scale(max) {
   return { top: steps * step, ticks: Array.from({ length: steps + 1 }, (_, i) => i * step) };
 }
 
-const total = (h) => Number(h.bytes_rx ?? 0n) + Number(h.bytes_tx ?? 0n);
-
-function label(h) {
-  const late = h.late ? `, ${count(h.late)} late` : "";
-  return `${hourName(h.hour)}: ${h.state}, ${bytes(total(h))}, ${count(h.records)} records${late}`;
+/** As above, in tens. */
+export function decimals(max) {
+  if (max <= 0) return { top: 4, ticks: [0, 2, 4] };
+  const unit = 10 ** Math.floor(Math.log10(max));
+  const step = [0.2, 0.25, 0.5, 1, 2, 2.5].map((s) => s * unit).find((s) => max / s <= 4 && (s >= 1 || max < 4)) ?? unit;
+  const steps = Math.ceil(max / step);
+  return { top: steps * step, ticks: Array.from({ length: steps + 1 }, (_, i) => i * step) };
 }
 
+/** Bytes by hour. */
+const HOURS = {
+  step: 3600000,
+  total: (h) => Number(h.bytes_rx ?? 0n) + Number(h.bytes_tx ?? 0n),
+  name: (h) => hourName(h.hour),
+  scale,
+  figure: bytes,
+  lines: (h) => [["received", bytes(h.bytes_rx)], ["sent", bytes(h.bytes_tx)], ["records", count(h.records)]],
+};
+
+/** Records by window, for windows that start every `step` milliseconds. */
+export const records = (step, name) => ({
+  step, name, scale: decimals, total: (w) => w.records, figure: brief,
+  lines: (w) => [["records", count(w.records)], ["keys", count(w.rows)]],
+});
+
 export class Chart {
-  constructor(at, choose) {
+  constructor(at, choose, look = HOURS) {
     this.at = at;
     this.choose = choose;
+    this.look = look;
     this.hours = [];
     this.bars = new Map();
     this.plot = element("div", { class: "plot", role: "group", "aria-label": "Hours" });
@@ -52,6 +72,12 @@ export class Chart {
     new ResizeObserver(() => this.draw()).observe(at);
   }
 
+  label(h) {
+    const late = h.late ? `, ${count(h.late)} late` : "";
+    const total = this.look === HOURS ? `${bytes(this.look.total(h))}, ` : "";
+    return `${this.look.name(h)}: ${h.state}, ${total}${count(h.records)} records${late}`;
+  }
+
   show(hours, chosen) {
     this.hours = hours;
     this.chosen = chosen;
@@ -60,7 +86,7 @@ export class Chart {
 
   draw() {
     const row = slots(this.hours, this.at.clientWidth < NARROW_PX ? SLOTS_NARROW : SLOTS);
-    const { top, ticks } = scale(Math.max(0, ...row.filter((h) => !h.empty).map(total)));
+    const { top, ticks } = this.look.scale(Math.max(0, ...row.filter((h) => !h.empty).map(this.look.total)));
     this.axis.replaceChildren(...ticks.map((tick) => this.tick(tick, top)));
     this.row = row.filter((h) => !h.empty).map((h) => h.hour);
     const wanted = row.map((h) => this.slot(h, top));
@@ -77,7 +103,7 @@ export class Chart {
   }
 
   tick(tick, top) {
-    const line = element("span", {}, element("em", {}, bytes(tick).replace(/\.0+ |(\.\d*?)0+ /, "$1 ")));
+    const line = element("span", {}, element("em", {}, this.look.figure(tick).replace(/\.0+ |(\.\d*?)0+ /, "$1 ")));
     line.style.bottom = `${(100 * tick) / top}%`;
     return line;
   }
@@ -90,8 +116,8 @@ export class Chart {
     slot.disabled = Boolean(h.empty);
     slot.tabIndex = h.hour === this.chosen ? 0 : -1;
     slot.setAttribute("aria-pressed", String(h.hour === this.chosen));
-    slot.setAttribute("aria-label", h.empty ? `${hourName(h.hour)}: no records` : label(h));
-    const share = h.empty ? 0 : total(h) / top;
+    slot.setAttribute("aria-label", h.empty ? `${this.look.name(h)}: no records` : this.label(h));
+    const share = h.empty ? 0 : this.look.total(h) / top;
     slot.firstChild.style.height = share > 0 ? `max(3px, ${(100 * share).toFixed(2)}%)` : "0";
     slot.hour = h;
     return slot;
@@ -113,8 +139,8 @@ export class Chart {
     const line = (name, value) => element("div", {}, element("span", {}, name), element("b", {}, value));
     const late = h.late ? [line("late", brief(h.late))] : [];
     this.tip.replaceChildren(
-      element("strong", {}, hourName(h.hour)), element("div", { class: `state ${h.state}` }, element("i", { class: `key ${h.state}` }), h.state),
-      line("received", bytes(h.bytes_rx)), line("sent", bytes(h.bytes_tx)), line("records", count(h.records)), ...late,
+      element("strong", {}, this.look.name(h)), element("div", { class: `state ${h.state}` }, element("i", { class: `key ${h.state}` }), h.state),
+      ...this.look.lines(h).map(([name, value]) => line(name, value)), ...late,
     );
     this.tip.hidden = false;
     const plot = this.at.getBoundingClientRect(), bar = slot.getBoundingClientRect();
@@ -135,14 +161,18 @@ export class Chart {
   /** A label at each midnight, then at whole parts of the day where there is room. */
   labels(row) {
     const slot = this.plot.clientWidth / Math.max(1, row.length);
-    const dates = row.map((h) => new Date(h.hour * 3600000));
-    const isDay = (i) => dates[i].getUTCHours() === 0 || i === 0 || Boolean(row[i].jump);
+    const dates = row.map((h) => new Date(h.hour * this.look.step));
+    const midnight = (date) => date.getUTCHours() === 0 && date.getUTCMinutes() === 0;
+    const isDay = (i) => midnight(dates[i]) || i === 0 || Boolean(row[i].jump);
     const placed = new Map();
     const place = (i, text, kind, px) => {
       if ([...placed.keys()].every((other) => Math.abs(other - i) * slot >= px)) placed.set(i, element("em", { class: kind }, text));
     };
-    row.forEach((_, i) => { if (isDay(i) && (i > 0 || !dates.slice(1).some((d, j) => d.getUTCHours() === 0 && (j + 1) * slot < DAY_PX))) place(i, day(dates[i]), "day", DAY_PX); });
-    row.forEach((_, i) => { if (dates[i].getUTCHours() % 6 === 0) place(i, clock(dates[i]), "", CLOCK_PX); });
+    row.forEach((_, i) => { if (isDay(i) && (i > 0 || !dates.slice(1).some((d, j) => midnight(d) && (j + 1) * slot < DAY_PX))) place(i, day(dates[i]), "day", DAY_PX); });
+    // Of shorter windows than hours the roundest times that there is room for.
+    for (const minutes of this.look.step < 3600000 ? [360, 60, 15, 5, 1] : [360]) {
+      row.forEach((_, i) => { if ((dates[i] / 60000) % minutes === 0) place(i, clock(dates[i]), "", CLOCK_PX); });
+    }
     return row.map((_, i) => element("span", {}, ...(placed.has(i) ? [placed.get(i)] : [])));
   }
 }

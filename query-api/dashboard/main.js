@@ -2,7 +2,7 @@
 import { Chart } from "./chart.js";
 import { watch } from "./status.js";
 import { Detail } from "./table.js";
-import { brief, bytes, count, duration, element, hour as hourName, instant, parse, write } from "./units.js";
+import { brief, bytes, count, duration, element, hour as hourName, instant, parse, themeButton, write } from "./units.js";
 
 const REFRESH_MS = 2000, RATE_SAMPLES = 10;
 const byId = (id) => document.getElementById(id);
@@ -162,17 +162,12 @@ function curl() {
 }
 
 byId("follow").addEventListener("click", () => { chosen = null; draw(); });
-byId("theme").addEventListener("click", () => {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem("theme", root.dataset.theme);
-});
 byId("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText(byId("curl").textContent);
   write("copy", "Copied");
   setTimeout(() => write("copy", "Copy"), 2000);
 });
 write("curl", curl());
+themeButton();
 connect();
 watch(byId("status"));

@@ -1,20 +1,11 @@
 // What is in one hour: the largest groups, and the flows with filter and pages.
-import { bytes, count, element, instant, parse, write } from "./units.js";
+import { ask, bytes, count, element, instant, parse, write } from "./units.js";
 
 const TOP_ROWS = 8;
 // A row takes a card's height on a narrow screen.
 const pageRows = () => (matchMedia("(max-width: 620px)").matches ? 10 : 25);
 const KEYS = ["src_app", "dest_app", "vpc_id"];
 const byId = (id) => document.getElementById(id);
-
-/** Fetches an answer; a problem document becomes an error with its words. */
-async function ask(path, params) {
-  const response = await fetch(`${path}?${new URLSearchParams(params)}`);
-  if (response.status === 401) location.assign("/login");
-  const body = parse(await response.text());
-  if (!response.ok) throw new Error([body.detail, body.fix].filter(Boolean).join("; "));
-  return body;
-}
 
 export class Detail {
   constructor(failed) {
@@ -43,8 +34,8 @@ export class Detail {
     const turn = this.turn;
     try {
       const [top, flows] = await Promise.all([
-        ask("/v1/top", { hour: this.hour, by: this.by, limit: TOP_ROWS }),
-        ask("/v1/flows", this.query({ limit: pageRows(), cursor: this.cursors.at(-1) })),
+        ask("/v1/top", { hour: this.hour, by: this.by, limit: TOP_ROWS }, parse),
+        ask("/v1/flows", this.query({ limit: pageRows(), cursor: this.cursors.at(-1) }), parse),
       ]);
       if (turn !== this.turn) return;
       this.showTop(top);

@@ -8,6 +8,12 @@ export function parse(text) {
     SUMS.has(name) && typeof value === "number" ? BigInt(context?.source ?? value) : value);
 }
 
+/** Parses an answer of any view: whole numbers that a double cannot hold come out as BigInt, digit by digit. */
+export function exact(text) {
+  return JSON.parse(text, (_, value, context) =>
+    typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER && /^-?\d+$/.test(context?.source ?? "") ? BigInt(context.source) : value);
+}
+
 const STEPS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /** 1536n → "1.50 KiB". */
@@ -66,6 +72,75 @@ export function instant(text) {
   if (!text) return "none yet";
   const date = new Date(text);
   return `${day(date)} ${clock(date)}:${two(date.getUTCSeconds())}`;
+}
+
+const HOUR_MS = 3600000, DAY_MS = 24 * HOUR_MS;
+
+/** "21 Nov, 03:00–03:15 UTC", "21 Nov" for a day, with seconds where they tell windows apart. */
+export function span(startMs, endMs) {
+  const start = new Date(startMs), end = new Date(endMs);
+  if (startMs % DAY_MS === 0 && endMs - startMs === DAY_MS) return `${day(start)} UTC`;
+  const seconds = (startMs % 60000) + (endMs % 60000) > 0;
+  const time = (date) => (seconds ? `${clock(date)}:${two(date.getUTCSeconds())}` : clock(date));
+  const sameDay = Math.floor(startMs / DAY_MS) === Math.floor((endMs - 1) / DAY_MS);
+  return `${day(start)}, ${time(start)}–${sameDay ? "" : `${day(end)}, `}${time(end)} UTC`;
+}
+
+/** "1 h", "15 min", "1 h 30 min", "500 ms". */
+export function period(ms) {
+  const parts = [[DAY_MS, "d"], [HOUR_MS, "h"], [60000, "min"], [1000, "s"], [1, "ms"]];
+  let left = ms;
+  return parts.flatMap(([size, unit]) => {
+    const n = Math.floor(left / size);
+    left -= n * size;
+    return n ? [`${n} ${unit}`] : [];
+  }).join(" ") || "0 s";
+}
+
+/** How a view cuts time, in words. */
+export function cut(window) {
+  if (window.kind === "session") return `sessions, ${period(window.gap_ms)} of silence ends one`;
+  if (window.kind === "hopping") return `windows of ${period(window.size_ms)}, one every ${period(window.hop_ms)}`;
+  return `windows of ${period(window.size_ms)}`;
+}
+
+/** Milliseconds from one window to the next. */
+export const step = (window) => window.hop_ms ?? window.bucket_ms ?? window.size_ms;
+
+/** A value of a view's column as people read it. */
+export function figure(value, kind) {
+  if (value === null || value === undefined) return "–";
+  if (kind === "time") return instant(value);
+  if (kind === "json") return list(value);
+  if (typeof value === "bigint") return count(value);
+  if (typeof value !== "number") return String(value);
+  return Number.isInteger(value) ? count(value) : value.toLocaleString("en-US", { maximumSignificantDigits: 5 });
+}
+
+/** [{"ip":"a","n":3},{"ip":"b","n":1}] → "a 3, b 1". */
+function list(value) {
+  const flat = (item) => (item !== null && typeof item === "object" ? Object.values(item).map(flat).join(" ") : figure(item));
+  return Array.isArray(value) ? value.map(flat).join(", ") || "none" : flat(value);
+}
+
+/** Fetches an answer; a problem document becomes an error with its words. */
+export async function ask(path, params = {}, read = exact) {
+  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== undefined && value !== ""));
+  const response = await fetch(query.size ? `${path}?${query}` : path);
+  if (response.status === 401) location.assign("/login");
+  const body = read(await response.text());
+  if (!response.ok) throw new Error([body.detail, body.fix].filter(Boolean).join("; "));
+  return body;
+}
+
+/** The button that turns light into dark. */
+export function themeButton() {
+  document.getElementById("theme").addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    localStorage.setItem("theme", root.dataset.theme);
+  });
 }
 
 /** A new element with text and attributes. */

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use crate::Api;
 use crate::facts::Facts;
 use crate::instant;
-use crate::params::Range;
 use crate::problem::Problem;
+use crate::range::Range;
+use crate::served::Served;
 use crate::state::State;
 
 /// Reads before an answer is given whose rows are partly newer than its ledger.
@@ -79,6 +80,7 @@ impl Outcome {
 /// Answers from the caller's copy (304), from the cache, or by making the answer.
 pub(crate) async fn answer<F, Fut>(
     api: &Api,
+    served: &Served,
     headers: &HeaderMap,
     question: Question,
     make: F,
@@ -89,7 +91,7 @@ where
 {
     let mut reads = 1;
     loop {
-        let facts = Arc::new(api.facts(question.range.from, question.range.to).await?);
+        let facts = Arc::new(served.facts(question.range.from, question.range.to).await?);
         let head = Head::new(&facts, &question, api.now());
         if head.matches(headers) {
             return Ok(head.response(StatusCode::NOT_MODIFIED, Body::empty(), None, true));

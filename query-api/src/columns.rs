@@ -5,6 +5,7 @@ use tidemark_views::{Kind, Row, Value, ViewSpec};
 use utoipa::ToSchema;
 
 use crate::instant::HOUR_MS;
+use crate::values::text;
 
 /// The key fields of a flow, in clustering order: what can be filtered and grouped by.
 pub const KEYS: [&str; 3] = ["src_app", "dest_app", "vpc_id"];
@@ -93,10 +94,10 @@ impl Columns {
     }
 
     /// A row as a flow.
-    pub(crate) fn flow(&self, row: Row) -> Flow {
-        let sums = self.sums(&row);
+    pub(crate) fn flow(&self, row: &Row) -> Flow {
+        let sums = self.sums(row);
         let hour = row.partition.window_start.div_euclid(HOUR_MS);
-        let mut keys = row.clustering.into_iter().map(text);
+        let mut keys = row.clustering.iter().map(text);
         let mut key = || keys.next().unwrap_or_default();
         Flow {
             src_app: key(),
@@ -110,19 +111,12 @@ impl Columns {
     }
 }
 
-/// A store checks rows against the view's spec, so other kinds do not come; a number would be shown as such.
-pub(crate) fn text(value: Value) -> String {
-    match value {
-        Value::Text(text) => text,
-        Value::Long(n) => n.to_string(),
-        Value::Integer(n) => n.to_string(),
-    }
-}
-
+/// A store checks rows against the view's spec, so other kinds do not come.
 fn integer(value: Option<&Value>) -> i128 {
     match value {
         Some(Value::Integer(n)) => *n,
         Some(Value::Long(n)) => i128::from(*n),
-        Some(Value::Text(_)) | None => 0,
+        Some(Value::Null | Value::Text(_) | Value::Double(_) | Value::Boolean(_) | Value::Time(_) | Value::Json(_))
+        | None => 0,
     }
 }

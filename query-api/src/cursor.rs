@@ -7,28 +7,32 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidemark_schemas::avro::{Avro, Reader};
+use tidemark_views::Value;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::problem::Problem;
 
-/// The longest cursor: three keys of 256 bytes and what is around them, in base64.
-const TEXT_BYTES_MAX: usize = 2_048;
+/// The longest cursor: the longest key that a view holds, 30,000 bytes, and what is around it, in base64.
+const TEXT_BYTES_MAX: usize = 42_000;
 
-/// After which row, or at which hour, to go on.
+/// After which row, or at which window, to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// Start of the hour.
+    /// The version of the view that the first page was of; 0 where there is but one.
+    pub(crate) version: u32,
+    /// Start of the window.
     pub(crate) start: i64,
     /// The last key that is done within it; empty if none is.
-    pub(crate) after: Vec<String>,
+    pub(crate) after: Vec<Value>,
 }
 
 impl Position {
     /// As text, for the question with that fingerprint.
     pub(crate) fn encode(&self, question: u64) -> String {
         let mut body = vec![];
+        i64::from(self.version).put(&mut body);
         self.start.put(&mut body);
-        self.after.put(&mut body);
+        self.after.iter().map(put).collect::<Vec<String>>().put(&mut body);
         let mut bytes = xxh3_64_with_seed(&body, question).to_be_bytes().to_vec();
         bytes.extend(body);
         URL_SAFE_NO_PAD.encode(bytes)
@@ -52,9 +56,36 @@ impl Position {
             return None;
         }
         let mut reader = Reader::new(body);
-        let position = Self { start: Avro::get(&mut reader).ok()?, after: Avro::get(&mut reader).ok()? };
+        let version = u32::try_from(<i64 as Avro>::get(&mut reader).ok()?).ok()?;
+        let start = Avro::get(&mut reader).ok()?;
+        let after = <Vec<&str> as Avro>::get(&mut reader).ok()?;
         reader.finish().ok()?;
-        Some(position)
+        Some(Self { version, start, after: after.into_iter().map(take).collect::<Option<_>>()? })
+    }
+}
+
+/// A value of a key as a letter for its kind, and its text.
+fn put(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("t{text}"),
+        Value::Long(n) => format!("l{n}"),
+        Value::Integer(n) => format!("i{n}"),
+        Value::Boolean(b) => format!("b{b}"),
+        Value::Time(ms) => format!("m{ms}"),
+        // In no key.
+        Value::Null | Value::Double(_) | Value::Json(_) => String::new(),
+    }
+}
+
+fn take(text: &str) -> Option<Value> {
+    let (kind, rest) = text.split_at_checked(1)?;
+    match kind {
+        "t" => Some(Value::Text(rest.to_owned())),
+        "l" => rest.parse().ok().map(Value::Long),
+        "i" => rest.parse().ok().map(Value::Integer),
+        "b" => rest.parse().ok().map(Value::Boolean),
+        "m" => rest.parse().ok().map(Value::Time),
+        _ => None,
     }
 }
 
@@ -65,7 +96,10 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_and_no_other_does() {
-        let position = Position { start: 3_600_000, after: vec!["a".into(), "é".into(), "".into()] };
+        let text = |text: &str| Value::Text(text.into());
+        let numbers = [Value::Long(-1), Value::Integer(i128::MIN), Value::Boolean(true), Value::Time(7)];
+        let after = [text("a"), text("é"), text("")].into_iter().chain(numbers).collect();
+        let position = Position { version: 3, start: 3_600_000, after };
         let text = position.encode(7);
         assert_eq!(Position::decode(&text, 7).unwrap(), position);
         assert!(Position::decode(&text, 8).is_err(), "another question");

@@ -8,16 +8,17 @@
 use serde::Serialize;
 use tidemark_schemas::avro::Avro;
 use tidemark_schemas::engine::{Ledger, Progress, SourceRange};
+use tidemark_views::Windowing;
 use utoipa::ToSchema;
 
 use crate::instant::{self, HOUR_MS};
-use crate::params::Range;
+use crate::range::Range;
 use crate::state::{self, State};
 
 /// How complete an answer is, how fresh, and what it was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Completeness {
-    /// The least complete state of the hours.
+    /// The least complete state of the windows.
     pub state: State,
     /// Lowest watermark of all merge partitions, RFC 3339; null while one has none.
     pub watermark: Option<String>,
@@ -39,9 +40,12 @@ pub struct Completeness {
     pub expires_at: Option<String>,
     /// Source offsets that the windows were made of, by topic and partition; both ends are in it.
     pub sources: Vec<Source>,
-    /// Of a range: every hour with its own state.
+    /// Of a range of hours of the flows: every hour with its own state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hours: Option<Vec<HourState>>,
+    /// Of a range of windows of any other view: those that have records, each with its own state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Vec<WindowState>>,
 }
 
 /// Offsets of one source partition.
@@ -70,25 +74,64 @@ pub struct HourState {
     pub late: i64,
 }
 
-/// Progress and ledger of a range of hours, read in that order.
+/// One window of a range.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct WindowState {
+    /// RFC 3339.
+    pub start: String,
+    /// RFC 3339, not in it.
+    pub end: String,
+    /// Its state.
+    pub state: State,
+    /// Records in its rows.
+    pub records: i64,
+    /// Records that came late.
+    pub late: i64,
+}
+
+/// Progress and ledger of a range of windows, read in that order.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub(crate) progress: Vec<Progress>,
     /// By window start and merge partition.
     pub(crate) ledgers: Vec<Ledger>,
     pub(crate) watermark: Option<i64>,
+    cut: Windowing,
     grace_ms: i64,
     retention_ms: i64,
 }
 
 impl Facts {
-    pub(crate) fn new(progress: Vec<Progress>, ledgers: Vec<Ledger>, grace_ms: i64, retention_ms: i64) -> Self {
+    pub(crate) fn new(
+        progress: Vec<Progress>,
+        ledgers: Vec<Ledger>,
+        cut: Windowing,
+        grace_ms: i64,
+        retention_ms: i64,
+    ) -> Self {
         let watermark = state::watermark(&progress);
-        Self { progress, ledgers, watermark, grace_ms, retention_ms }
+        Self { progress, ledgers, watermark, cut, grace_ms, retention_ms }
     }
 
-    /// The ledger entries of the hour that starts at `start`, by merge partition.
-    pub(crate) fn hour(&self, start: i64) -> &[Ledger] {
+    /// The windows that have ledger entries, ascending.
+    pub(crate) fn windows(&self) -> impl DoubleEndedIterator<Item = &[Ledger]> {
+        self.ledgers.chunk_by(|a, b| a.window_start == b.window_start)
+    }
+
+    /// Where the window that starts at `start` ends. A bucket of sessions ends with the last session that began in it, so its
+    /// ledger knows better than the length of the bucket.
+    pub(crate) fn end(&self, start: i64) -> i64 {
+        let known = self.window(start).iter().map(|l| l.window_end).max();
+        start.saturating_add(self.cut.size_ms()).max(known.unwrap_or(i64::MIN))
+    }
+
+    /// The watermark at which that window closes.
+    pub(crate) fn closes_at(&self, start: i64) -> i64 {
+        self.end(start).saturating_add(self.grace_ms)
+    }
+
+    /// The ledger entries of the window that starts at `start`, by merge partition.
+    pub(crate) fn window(&self, start: i64) -> &[Ledger] {
         let from = self.ledgers.partition_point(|l| l.window_start < start);
         let to = self.ledgers.partition_point(|l| l.window_start <= start);
         self.ledgers.get(from..to).unwrap_or_default()
@@ -96,11 +139,11 @@ impl Facts {
 
     pub(crate) fn state(&self, start: i64) -> State {
         state::decide(
-            start.saturating_add(HOUR_MS),
+            self.end(start),
             self.grace_ms,
             self.watermark,
             state::merge_partitions(&self.progress),
-            self.hour(start),
+            self.window(start),
         )
     }
 
@@ -118,7 +161,19 @@ impl Facts {
         range.starts().map(|start| self.state(start)).min().unwrap_or(State::Open)
     }
 
-    pub(crate) fn completeness(&self, range: Range) -> Completeness {
+    /// Of hours of the flows.
+    pub(crate) fn hourly(&self, range: Range) -> Completeness {
+        let hours = (!range.single).then(|| range.starts().map(|start| self.hour_state(start)).collect());
+        Completeness { hours, ..self.completeness(range) }
+    }
+
+    /// Of windows of any view.
+    pub(crate) fn windowed(&self, range: Range) -> Completeness {
+        let windows = (!range.single).then(|| self.windows().filter_map(|w| self.window_state(w)).collect());
+        Completeness { windows, ..self.completeness(range) }
+    }
+
+    fn completeness(&self, range: Range) -> Completeness {
         let count = Counts::of(&self.ledgers);
         Completeness {
             state: self.least_state(range),
@@ -132,18 +187,31 @@ impl Facts {
             rows: count.rows,
             expires_at: self.expires_at().map(instant::rfc3339),
             sources: sources(&self.ledgers),
-            hours: (!range.single).then(|| range.starts().map(|start| self.hour_state(start)).collect()),
+            hours: None,
+            windows: None,
         }
     }
 
     fn hour_state(&self, start: i64) -> HourState {
-        let count = Counts::of(self.hour(start));
+        let count = Counts::of(self.window(start));
         HourState { hour: start / HOUR_MS, state: self.state(start), records: count.records, late: count.late() }
     }
 
-    /// Identifies the facts: equal iff the same question has the same rows and counts for an answer. While an hour is open the
+    fn window_state(&self, window: &[Ledger]) -> Option<WindowState> {
+        let start = window.first()?.window_start;
+        let count = Counts::of(window);
+        Some(WindowState {
+            start: instant::rfc3339(start),
+            end: instant::rfc3339(self.end(start)),
+            state: self.state(start),
+            records: count.records,
+            late: count.late(),
+        })
+    }
+
+    /// Identifies the facts: equal iff the same question has the same rows and counts for an answer. While a window is open the
     /// watermark and `as_of` are part of it. Once all are closed they are not, though answers still say them: they keep moving
-    /// and tell nothing new about a closed hour, and an answer is then as fresh as the moment it was first made.
+    /// and tell nothing new about a closed window, and an answer is then as fresh as the moment it was first made.
     pub(crate) fn tag(&self, range: Range) -> u128 {
         let mut bytes = Vec::with_capacity(128 * (1 + self.ledgers.len()));
         for start in range.starts() {
@@ -187,7 +255,7 @@ impl Counts {
 }
 
 /// The union of the source ranges, by topic and partition.
-fn sources(ledgers: &[Ledger]) -> Vec<Source> {
+pub(crate) fn sources(ledgers: &[Ledger]) -> Vec<Source> {
     let mut all: Vec<&SourceRange> = ledgers.iter().flat_map(|l| &l.sources).collect();
     all.sort_by_key(|s| (&s.topic, s.partition));
     let mut union: Vec<Source> = vec![];

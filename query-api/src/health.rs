@@ -45,7 +45,7 @@ pub(crate) struct Health {
     )
 )]
 pub(crate) async fn health(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) -> Result<Json<Health>, Problem> {
-    Params::parse(raw.as_deref(), &[])?;
+    Params::parse::<&str>(raw.as_deref(), &[])?;
     let mut results = vec![("views".to_owned(), views(&api).await)];
     results.extend(api.parts.checks.iter().map(|c| (c.name.clone(), (c.check)())));
     let (mut checks, mut reasons) = (vec![], vec![]);
@@ -59,5 +59,5 @@ pub(crate) async fn health(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery)
 }
 
 async fn views(api: &Api) -> Result<(), String> {
-    api.source.views.progress(&api.source.view).await.map(|_| ()).map_err(|e| e.to_string())
+    api.flows.source.views.progress(&api.flows.source.view).await.map(|_| ()).map_err(|e| e.to_string())
 }

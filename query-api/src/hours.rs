@@ -10,11 +10,12 @@ use utoipa::ToSchema;
 
 use crate::Api;
 use crate::cursor::Position;
-use crate::facts::{Counts, Facts};
+use crate::facts::Facts;
 use crate::instant::{self, HOUR_MS};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::state::State as WindowState;
+use crate::summary::WindowSummary;
 use crate::totals;
 
 const LIMIT_DEFAULT: usize = 48;
@@ -98,19 +99,18 @@ pub(crate) async fn hours(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) 
     let to = params.instant("to")?.unwrap_or(instant::MAX_MS);
     let before = params.get("cursor").map(|text| Position::decode(text, CURSOR_SEED)).transpose()?;
     let limit = params.limit(LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
-    let facts = api.facts(from, before.map_or(to, |p| p.start.min(to))).await?;
+    let facts = api.flows.facts(from, before.map_or(to, |p| p.start.min(to))).await?;
     Ok(Json(newest(&api, &facts, limit).await?))
 }
 
 /// The newest windows of the facts.
 pub(crate) async fn newest(api: &Api, facts: &Facts, limit: usize) -> Result<HoursAnswer, tidemark_views::Error> {
-    let mut windows: Vec<&[Ledger]> =
-        facts.ledgers.chunk_by(|a, b| a.window_start == b.window_start).rev().take(limit + 1).collect();
+    let mut windows: Vec<&[Ledger]> = facts.windows().rev().take(limit + 1).collect();
     let more = windows.len() > limit;
     windows.truncate(limit);
     let totals = totals::totals(api, &windows).await?;
     let hours: Vec<_> = windows.iter().zip(totals).map(|(window, sums)| summary(facts, window, sums)).collect();
-    let next = hours.last().filter(|_| more).map(|h| Position { start: h.hour * HOUR_MS, after: vec![] });
+    let next = hours.last().filter(|_| more).map(|h| Position { version: 0, start: h.hour * HOUR_MS, after: vec![] });
     Ok(HoursAnswer {
         watermark: facts.watermark.map(instant::rfc3339),
         as_of: facts.as_of().map(instant::rfc3339),
@@ -120,25 +120,22 @@ pub(crate) async fn newest(api: &Api, facts: &Facts, limit: usize) -> Result<Hou
 }
 
 fn summary(facts: &Facts, window: &[Ledger], sums: Option<crate::Sums>) -> HourSummary {
-    let start = window.first().map_or(0, |l| l.window_start);
-    let count = Counts::of(window);
-    let state = facts.state(start);
-    let closed = window.iter().map(|l| l.closed_at).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+    let hour = WindowSummary::of(facts, window);
     HourSummary {
-        hour: start.div_euclid(HOUR_MS),
-        start: instant::rfc3339(start),
-        end: instant::rfc3339(start.saturating_add(HOUR_MS)),
-        state,
-        rows: count.rows,
-        records: count.records,
-        late: count.late(),
-        late_folded: count.late_folded,
-        late_held: count.late_held,
-        sealed_out: count.sealed_out,
+        hour: window.first().map_or(0, |l| l.window_start).div_euclid(HOUR_MS),
+        start: hour.start,
+        end: hour.end,
+        state: hour.state,
+        rows: hour.rows,
+        records: hour.records,
+        late: hour.late,
+        late_folded: hour.late_folded,
+        late_held: hour.late_held,
+        sealed_out: hour.sealed_out,
         bytes_rx: sums.map(|s| s.bytes_rx),
         bytes_tx: sums.map(|s| s.bytes_tx),
-        opened_at: window.iter().map(|l| l.opened_at).min().map(instant::rfc3339),
-        updated_at: window.iter().map(|l| l.updated_at).max().map(instant::rfc3339),
-        closed_at: closed.filter(|_| state != WindowState::Open).map(instant::rfc3339),
+        opened_at: hour.opened_at,
+        updated_at: hour.updated_at,
+        closed_at: hour.closed_at,
     }
 }

@@ -41,6 +41,19 @@ pub fn next_hour_start(ms: i64) -> i64 {
     hour_start(ms.saturating_add(HOUR_MS - 1))
 }
 
+/// A length of time in words: `1 h 30 min`, `200 ms`.
+pub fn period(ms: i64) -> String {
+    let mut left = ms;
+    let mut parts = vec![];
+    for (size, unit) in [(86_400_000, "d"), (HOUR_MS, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")] {
+        if left >= size {
+            parts.push(format!("{} {unit}", left / size));
+            left %= size;
+        }
+    }
+    if parts.is_empty() { "0 ms".to_owned() } else { parts.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +69,11 @@ mod tests {
         assert_eq!(parse("1969-12-31T23:59:59Z"), None);
         assert_eq!(parse("yesterday"), None);
         assert_eq!(parse(&MAX_MS.to_string()), None);
+    }
+
+    #[test]
+    fn periods_are_said_in_words() {
+        assert_eq!([0, 5_400_000, 90_061_001].map(period), ["0 ms", "1 h 30 min", "1 d 1 h 1 min 1 s 1 ms"]);
     }
 
     #[test]

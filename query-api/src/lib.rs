@@ -3,51 +3,68 @@
 //! Promise: every answer says how complete (open, final, amended, sealed), how fresh (watermark, as-of) and from which source
 //! offsets it is, and its rows are never older than that says. Reads only: nothing here writes to the view.
 //!
-//! Limits: 10,000 rows per page, 31 days per range, 2,000,000 rows per grouping, 100 live streams; answers are kept in memory
+//! Limits: 10,000 rows per page, 31 days and 10,000 windows per range, 2,000,000 rows per grouping, 100 live streams; answers are kept in memory
 //! up to [`QueryConfig::cache_bytes`].
 
 use std::sync::Arc;
 
-use tidemark_schemas::engine::Progress;
-use tidemark_views::{Clock, ViewSpec, ViewStore};
+use tidemark_views::{Clock, ViewSpec, ViewStore, ViewVersion};
 use tokio::sync::{Semaphore, watch};
 
 mod answer;
+mod cached;
+mod catalog;
 mod columns;
 mod cursor;
 mod dashboard;
 mod facts;
 mod flows;
 mod health;
+mod holding;
 mod hours;
 pub mod instant;
 mod layers;
 mod live;
 mod metrics;
 mod openapi;
+mod pages;
 mod params;
 mod problem;
 mod progress;
+mod range;
 mod routes;
 mod scan;
+mod served;
 pub mod state;
 mod status;
+mod summary;
 mod top;
 mod totals;
+mod values;
+mod view;
+mod views;
+mod why;
+mod windows;
 
 pub use columns::{Flow, KEYS, Sums};
-pub use facts::{Completeness, HourState, Source};
+pub use facts::{Completeness, HourState, Source, WindowState};
 pub use flows::{FlowsAnswer, Window};
 pub use health::Check;
+pub use holding::Holding;
 pub use hours::{HourSummary, HoursAnswer};
 pub use live::LiveEvent;
 pub use openapi::openapi;
-pub use params::RANGE_HOURS_MAX;
 pub use problem::{Problem, Reason};
-pub use progress::{Dropped, Holding, MergeProgress, ProgressAnswer, SourceCounts};
+pub use progress::{Dropped, MergeProgress, ProgressAnswer, SourceCounts};
+pub use range::{RANGE_HOURS_MAX, RANGE_WINDOWS_MAX};
 pub use routes::{ENDPOINTS, finish, router, routes};
 pub use status::{Status, StatusAnswer};
+pub use summary::WindowSummary;
 pub use top::{Group, TopAnswer};
+pub use view::{ViewAnswer, ViewRow, ViewWindow};
+pub use views::{KeyColumn, ValueColumn, VersionSummary, ViewSummary, ViewsAnswer};
+pub use why::{Behind, HeldBy, MergeWindow, WhyAnswer};
+pub use windows::WindowsAnswer;
 
 /// Appends Prometheus text to the answer of `/metrics`; called on each scrape, must not block.
 pub type Render = Arc<dyn Fn(&mut String) + Send + Sync>;
@@ -97,9 +114,10 @@ pub struct ConfigError {
     pub reason: String,
 }
 
-/// The read side of one view of hourly flows.
+/// The read side: the hourly flows, and every view of the store's catalogue.
 pub struct Api {
-    source: scan::Source,
+    flows: served::Served,
+    catalog: catalog::Catalog,
     config: QueryConfig,
     columns: columns::Columns,
     clock: Clock,
@@ -107,6 +125,8 @@ pub struct Api {
     cache: answer::Cache,
     totals: totals::Totals,
     live: live::Live,
+    /// The answer of `/v1/views`.
+    listed: cached::Cached<Arc<str>>,
     metrics: metrics::Metrics,
     groupings: Semaphore,
     closing: watch::Sender<bool>,
@@ -125,15 +145,18 @@ impl Api {
     ) -> Result<Arc<Self>, ConfigError> {
         let columns = columns::Columns::of(&config.view)
             .map_err(|reason| ConfigError { view: config.view.name.clone(), reason })?;
-        let source = scan::Source { views, view: Arc::new(config.view.clone()), tenant: config.tenant.clone() };
+        let source = scan::Source::new(views.clone(), Arc::new(config.view.clone()), config.tenant.clone(), 0);
+        let (grace_ms, idle_after_ms) = (config.grace_ms, config.idle_after_ms);
         Ok(Arc::new(Self {
-            source,
+            flows: served::Served { source, cut: range::HOURS, grace_ms, idle_after_ms },
+            catalog: catalog::Catalog::new(views),
             columns,
             clock,
             parts,
             cache: answer::cache(config.cache_bytes),
             totals: totals::Totals::default(),
             live: live::Live::default(),
+            listed: cached::Cached::default(),
             metrics: metrics::Metrics::default(),
             groupings: Semaphore::new(GROUPINGS_MAX),
             closing: watch::Sender::new(false),
@@ -150,10 +173,8 @@ impl Api {
         (self.clock)()
     }
 
-    /// Watermark first, then ledger: see [`facts`].
-    async fn facts(&self, from: i64, to: i64) -> Result<facts::Facts, tidemark_views::Error> {
-        let progress: Vec<Progress> = self.source.views.progress(&self.source.view).await?;
-        let ledgers = self.source.views.ledger(&self.source.view, from, to).await?;
-        Ok(facts::Facts::new(progress, ledgers, self.config.grace_ms, self.config.view.retention_ms))
+    /// A version of a view, to be read.
+    fn served(&self, version: &ViewVersion) -> served::Served {
+        served::Served::new(self.flows.source.views.clone(), &self.config.tenant, version)
     }
 }

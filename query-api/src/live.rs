@@ -2,17 +2,18 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde::Serialize;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use utoipa::ToSchema;
 
 use crate::Api;
+use crate::cached::Cached;
 use crate::hours::{self, HourSummary};
 use crate::instant;
 use crate::params::Params;
@@ -40,12 +41,12 @@ pub struct LiveEvent {
 /// What the streams share.
 pub(crate) struct Live {
     streams: Arc<Semaphore>,
-    latest: Mutex<Option<(Instant, Arc<str>)>>,
+    latest: Cached<Arc<str>>,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { streams: Arc::new(Semaphore::new(STREAMS_MAX)), latest: Mutex::new(None) }
+        Self { streams: Arc::new(Semaphore::new(STREAMS_MAX)), latest: Cached::default() }
     }
 }
 
@@ -66,7 +67,7 @@ impl Live {
     )
 )]
 pub(crate) async fn live(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
-    Params::parse(raw.as_deref(), &[])?;
+    Params::parse::<&str>(raw.as_deref(), &[])?;
     let permit = api.live.streams.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Problem::too_many_streams(STREAMS_MAX))?;
     let viewer = Viewer { closing: api.closing.subscribe(), api, seen: None, _permit: permit };
@@ -112,18 +113,13 @@ impl Viewer {
 
 /// What there is to show, at most a second old; read once for all streams.
 async fn latest(api: &Api) -> Result<Arc<str>, tidemark_views::Error> {
-    let mut latest = api.live.latest.lock().await;
-    if let Some((at, data)) = latest.as_ref()
-        && at.elapsed() < EVERY * 9 / 10
-    {
-        return Ok(data.clone());
-    }
-    let facts = api.facts(0, instant::MAX_MS).await?;
-    let event = LiveEvent {
-        hours: hours::newest(api, &facts, HOURS).await?.hours,
-        progress: progress::summary(&facts, api.config.grace_ms, api.config.idle_after_ms, api.now()),
+    let read = async {
+        let facts = api.flows.facts(0, instant::MAX_MS).await?;
+        let event = LiveEvent {
+            hours: hours::newest(api, &facts, HOURS).await?.hours,
+            progress: progress::summary(&facts, &api.flows, api.now()),
+        };
+        Ok(Arc::from(serde_json::to_string(&event).unwrap_or_default()))
     };
-    let data: Arc<str> = serde_json::to_string(&event).unwrap_or_default().into();
-    *latest = Some((Instant::now(), data.clone()));
-    Ok(data)
+    api.live.latest.get(read).await
 }

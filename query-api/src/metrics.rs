@@ -9,11 +9,11 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use tidemark_views::Error;
 
 use crate::Api;
-use crate::facts::Facts;
 use crate::instant;
-use crate::progress;
+use crate::progress::{self, ProgressAnswer};
 
 /// Upper bounds of the latency buckets, seconds.
 const BUCKETS_S: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, f64::INFINITY];
@@ -105,8 +105,11 @@ pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     api.metrics.render(&mut out);
     family(&mut out, "tidemark_http_live_streams", "gauge", "Live streams open.");
     let _ = writeln!(out, "tidemark_http_live_streams {}", api.live.open());
-    match api.facts(0, instant::MAX_MS).await {
-        Ok(facts) => view(&api, &facts, &mut out),
+    match views(&api).await {
+        Ok(all) => {
+            up(&mut out, 1);
+            put_views(&all, &mut out);
+        }
         // The process' own metrics are needed most when the store is away; `tidemark_view_up` tells.
         Err(_) => up(&mut out, 0),
     }
@@ -119,34 +122,50 @@ fn up(out: &mut String, up: u8) {
     let _ = writeln!(out, "tidemark_view_up {up}");
 }
 
-/// What the view itself says of the pipeline.
-fn view(api: &Api, facts: &Facts, out: &mut String) {
-    up(out, 1);
-    let summary = progress::summary(facts, api.config.grace_ms, api.config.idle_after_ms, api.now());
+/// How far every version of every view has come, by the names of their tables.
+async fn views(api: &Api) -> Result<Vec<(String, ProgressAnswer)>, Error> {
+    let entries = api.catalog.entries().await?;
+    let versions = entries.iter().flat_map(|entry| &entry.versions);
+    let others = versions.filter(|v| v.table.name != api.config.view.name).map(|version| api.served(version));
+    let mut all = vec![];
+    for served in std::iter::once(api.flows.clone()).chain(others) {
+        let facts = served.facts(0, instant::MAX_MS).await?;
+        all.push((served.source.view.name.clone(), progress::summary(&facts, &served, api.now())));
+    }
+    Ok(all)
+}
+
+/// What the views themselves say of the pipeline.
+fn put_views(all: &[(String, ProgressAnswer)], out: &mut String) {
     family(
         out,
         "tidemark_view_records",
         "gauge",
         "Records by stage, since the job version began; served: in rows now.",
     );
-    let (d, view) = (summary.dropped, &api.config.view.name);
-    let stages = [
-        ("received", summary.received),
-        ("accepted", summary.accepted),
-        ("folded", summary.folded),
-        ("served", summary.served),
-        ("late_folded", summary.late_folded),
-        ("held", d.held),
-        ("filtered", d.filtered),
-        ("dead_lettered", d.dead_lettered),
-        ("duplicates", d.duplicates),
-        ("sealed_out", d.sealed_out),
-    ];
-    for (stage, count) in stages {
-        let _ = writeln!(out, "tidemark_view_records{{view=\"{view}\",stage=\"{stage}\"}} {count}");
+    for (view, summary) in all {
+        let d = summary.dropped;
+        let stages = [
+            ("received", summary.received),
+            ("accepted", summary.accepted),
+            ("folded", summary.folded),
+            ("served", summary.served),
+            ("late_folded", summary.late_folded),
+            ("held", d.held),
+            ("filtered", d.filtered),
+            ("dead_lettered", d.dead_lettered),
+            ("duplicates", d.duplicates),
+            ("sealed_out", d.sealed_out),
+        ];
+        for (stage, count) in stages {
+            let _ = writeln!(out, "tidemark_view_records{{view=\"{view}\",stage=\"{stage}\"}} {count}");
+        }
     }
-    if let Some(delay_ms) = summary.watermark_delay_ms {
+    let delays: Vec<_> = all.iter().filter_map(|(view, s)| Some((view, s.watermark_delay_ms?))).collect();
+    if !delays.is_empty() {
         family(out, "tidemark_view_watermark_delay_seconds", "gauge", "From the view's watermark to now.");
+    }
+    for (view, delay_ms) in delays {
         let _ = writeln!(out, "tidemark_view_watermark_delay_seconds{{view=\"{view}\"}} {}", delay_ms as f64 / 1_000.0);
     }
 }

@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::{Api, flows, health, hours, live, metrics, progress, status, top};
+use crate::{Api, flows, health, hours, live, metrics, progress, status, top, view, views, why, windows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,10 +20,11 @@ use crate::{Api, flows, health, hours, live, metrics, progress, status, top};
     ),
     paths(
         flows::flows, hours::hours, progress::progress, top::top, live::live, health::health, metrics::metrics,
-        status::status, document
+        status::status, views::views, view::view, windows::windows, windows::progress, why::why, document
     ),
     tags(
-        (name = "query", description = "What has been summed"),
+        (name = "query", description = "The hourly flows"),
+        (name = "views", description = "Every view: what jobs have folded"),
         (name = "operations", description = "How the process is"),
     )
 )]
@@ -40,7 +41,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"))
 )]
 pub(crate) async fn document(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
-    Params::parse(raw.as_deref(), &[])?;
+    Params::parse::<&str>(raw.as_deref(), &[])?;
     let doc = api.parts.docs.iter().cloned().fold(openapi(), utoipa::openapi::OpenApi::merge_from);
     let body = doc.to_json().unwrap_or_default();
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())

@@ -1,11 +1,11 @@
 //! Query parameters, read strictly: an unknown or repeated one is refused, since a misspelt filter that is ignored answers
 //! another question than the one that was put.
 
+use tidemark_views::Windowing;
+
 use crate::instant::{self, HOUR_MS};
 use crate::problem::Problem;
-
-/// The longest range of one query: 31 days of hours.
-pub const RANGE_HOURS_MAX: i64 = 31 * 24;
+use crate::range::{self, HOURS, Range};
 
 /// The longest value of a key field, in bytes; the gateway takes no longer one.
 const KEY_BYTES_MAX: usize = 256;
@@ -18,10 +18,10 @@ pub(crate) struct Params {
 
 impl Params {
     /// Splits a raw query string; every name must be one of `known`.
-    pub(crate) fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+    pub(crate) fn parse<K: AsRef<str>>(raw: Option<&str>, known: &[K]) -> Result<Self, Problem> {
         let mut pairs: Vec<(String, String)> = vec![];
         for (name, value) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
-            if !known.contains(&name.as_ref()) {
+            if !known.iter().any(|k| k.as_ref() == name) {
                 return Err(unknown(&name, known));
             }
             if pairs.iter().any(|(n, _)| *n == name) {
@@ -30,6 +30,18 @@ impl Params {
             pairs.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self { pairs })
+    }
+
+    /// All of a raw query string, known or not; the first of each name.
+    pub(crate) fn loose(raw: Option<&str>) -> Self {
+        Self { pairs: form_urlencoded::parse(raw.unwrap_or_default().as_bytes()).into_owned().collect() }
+    }
+
+    /// Hash of what a question is about: of all parameters but those of `besides`, whatever their order.
+    pub(crate) fn seed(&self, about: &str, besides: &[&str]) -> u64 {
+        let mut pairs: Vec<_> = self.pairs.iter().filter(|(name, _)| !besides.contains(&name.as_str())).collect();
+        pairs.sort();
+        xxhash_rust::xxh3::xxh3_64(format!("{about} {pairs:?}").as_bytes())
     }
 
     /// The value of a parameter.
@@ -77,39 +89,38 @@ impl Params {
 
     /// The hours asked for: `hour`, or those that start in `[from, to)`, or the current one. `to` is the end of the current
     /// hour unless given.
-    pub(crate) fn range(&self, now: i64) -> Result<Range, Problem> {
+    pub(crate) fn hours(&self, now: i64) -> Result<Range, Problem> {
+        Ok(self.range(HOURS, now)?.unwrap_or(Range::hour(instant::hour_start(now))))
+    }
+
+    /// The windows asked for: `window`, or `hour` where there is one, or those that start in `[from, to)`; `None` if no time is
+    /// given. `to` is the end of the current window unless given.
+    pub(crate) fn range(&self, cut: Windowing, now: i64) -> Result<Option<Range>, Problem> {
         let (from, to) = (self.instant("from")?, self.instant("to")?);
-        match (self.get("hour"), from, to) {
-            (None, None, None) => Ok(Range::hour(instant::hour_start(now))),
-            (Some(text), None, None) => hour_number(text).map(Range::hour),
-            (Some(_), _, _) => {
+        let window = self.instant("window")?.map(|start| range::window(cut, start)).transpose()?;
+        let hour = self.get("hour").map(hour_number).transpose()?.map(Range::hour);
+        match (window, hour, from, to) {
+            (None, None, None, None) => Ok(None),
+            (None, Some(one), None, None) | (Some(one), None, None, None) => Ok(Some(one)),
+            (Some(_), Some(_), _, _) => {
+                Err(Problem::parameter("window", "`window` together with `hour`", "give one of them"))
+            }
+            (Some(_), _, _, _) => {
+                Err(Problem::parameter("window", "`window` together with `from` or `to`", "give one of them"))
+            }
+            (_, Some(_), _, _) => {
                 Err(Problem::parameter("hour", "`hour` together with `from` or `to`", "give one of them"))
             }
-            (None, None, Some(_)) => Err(Problem::parameter("from", "`to` without `from`", "add `from`")),
-            (None, Some(from), to) => between(from, to.unwrap_or(instant::hour_start(now) + HOUR_MS)),
+            (None, None, None, Some(_)) => Err(Problem::parameter("from", "`to` without `from`", "add `from`")),
+            (None, None, Some(from), to) => range::between(cut, from, to.unwrap_or(range::end_of(cut, now))).map(Some),
         }
     }
-}
 
-/// Whole hours, half-open `[from, to)`, milliseconds since the epoch; at least one, at most [`RANGE_HOURS_MAX`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Range {
-    /// Start of the first hour.
-    pub(crate) from: i64,
-    /// End of the last hour.
-    pub(crate) to: i64,
-    /// Asked for as one hour, not as a range.
-    pub(crate) single: bool,
-}
-
-impl Range {
-    pub(crate) fn hour(start: i64) -> Self {
-        Self { from: start, to: start + HOUR_MS, single: true }
-    }
-
-    /// The start of each hour, ascending.
-    pub(crate) fn starts(self) -> impl Iterator<Item = i64> {
-        (self.from / HOUR_MS..self.to / HOUR_MS).map(|hour| hour * HOUR_MS)
+    /// A version's number.
+    pub(crate) fn version(&self) -> Result<Option<u32>, Problem> {
+        let Some(text) = self.get("version") else { return Ok(None) };
+        let wrong = || Problem::parameter("version", format!("`version` is `{text}`"), "a version's number, such as 2");
+        text.parse().map(Some).map_err(|_| wrong())
     }
 }
 
@@ -124,36 +135,20 @@ fn hour_number(text: &str) -> Result<i64, Problem> {
     }
 }
 
-fn between(from: i64, to: i64) -> Result<Range, Problem> {
-    let range = Range { from: instant::next_hour_start(from), to: instant::next_hour_start(to), single: false };
-    if range.from >= range.to {
-        return Err(Problem::parameter(
-            "to",
-            "no hour starts in [from, to)",
-            "make `to` later than `from` by an hour or more",
-        ));
-    }
-    let hours = (range.to - range.from) / HOUR_MS;
-    if hours > RANGE_HOURS_MAX {
-        let detail = format!("[from, to) has {hours} hours");
-        return Err(Problem::parameter(
-            "to",
-            detail,
-            format!("at most {RANGE_HOURS_MAX} hours, 31 days; ask in parts"),
-        ));
-    }
-    Ok(range)
-}
-
-fn unknown(name: &str, known: &[&str]) -> Problem {
-    let allowed = |k: &str| if k.len() < 3 { 1 } else { 2.max(k.len() / 3) };
-    let near = known.iter().map(|k| (distance(name, k), k)).min().filter(|(d, k)| *d <= allowed(k));
-    let fix = match near {
-        Some((_, k)) => format!("did you mean `{k}`?"),
+fn unknown<K: AsRef<str>>(name: &str, known: &[K]) -> Problem {
+    let fix = match nearest(name, known) {
+        Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "this path takes no parameters".to_owned(),
-        None => format!("this path takes {}", known.join(", ")),
+        None => format!("this path takes {}", known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")),
     };
     Problem::parameter(name, format!("there is no parameter `{name}`"), fix)
+}
+
+/// The one of `known` that `name` may be a slip of.
+pub(crate) fn nearest<'a, K: AsRef<str>>(name: &str, known: &'a [K]) -> Option<&'a str> {
+    let allowed = |k: &str| if k.len() < 3 { 1 } else { 2.max(k.len() / 3) };
+    let near = known.iter().map(|k| (distance(name, k.as_ref()), k.as_ref())).min();
+    near.filter(|(d, k)| *d <= allowed(k)).map(|(_, k)| k)
 }
 
 /// Levenshtein distance in characters, of names cut to 64.
@@ -180,28 +175,6 @@ mod tests {
     use super::*;
 
     const KNOWN: &[&str] = &["hour", "from", "to", "src_app", "limit"];
-
-    fn range(raw: &str) -> Result<Range, Problem> {
-        Params::parse(Some(raw), KNOWN)?.range(10 * HOUR_MS + 5)
-    }
-
-    #[test]
-    fn ranges_are_whole_hours() {
-        assert_eq!(range("").unwrap(), Range::hour(10 * HOUR_MS));
-        assert_eq!(range("hour=3").unwrap(), Range::hour(3 * HOUR_MS));
-        let two = range(&format!("from={}&to={}", HOUR_MS - 1, 2 * HOUR_MS + 1)).unwrap();
-        assert_eq!(two.starts().collect::<Vec<_>>(), [HOUR_MS, 2 * HOUR_MS]);
-        assert_eq!(range("from=0").unwrap().to, 11 * HOUR_MS);
-    }
-
-    #[test]
-    fn ranges_have_bounds() {
-        let month = RANGE_HOURS_MAX * HOUR_MS;
-        assert_eq!(range(&format!("from=0&to={month}")).unwrap().starts().count(), 744);
-        for bad in [format!("from=0&to={}", month + 1), "from=5&to=6".into(), "from=9&to=2".into(), "to=9".into()] {
-            assert_eq!(range(&bad).unwrap_err().status, 400, "{bad}");
-        }
-    }
 
     #[test]
     fn a_misspelt_name_is_met_with_the_right_one() {

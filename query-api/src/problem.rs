@@ -41,6 +41,8 @@ pub struct Reason {
     pub reason: String,
 }
 
+const VIEWS_INVALID: &str = "urn:tidemark:problem:views_invalid";
+
 /// Seconds after which a caller who met a passing problem may come again.
 const RETRY_AFTER_S: &str = "1";
 
@@ -88,6 +90,26 @@ impl Problem {
         );
         problem.fix = Some("see /v1/openapi.json for what there is".into());
         problem
+    }
+
+    /// 404: no such view, or no such version of it.
+    pub fn no_view(detail: impl Into<String>, fix: impl Into<Box<str>>) -> Self {
+        let mut problem = Self::new(StatusCode::NOT_FOUND, "urn:tidemark:problem:no_view", "no such view", detail);
+        problem.fix = Some(fix.into());
+        problem
+    }
+
+    /// 410: the version that the question is about is there no more.
+    pub fn gone(view: &str, version: u32) -> Self {
+        let detail = format!("version {version} of `{view}` has been removed");
+        let mut problem = Self::new(StatusCode::GONE, "urn:tidemark:problem:version_gone", "version gone", detail);
+        problem.fix = Some("read again from the first page: leave `cursor` and `version` out".into());
+        problem
+    }
+
+    /// Whether the store holds something else than was expected.
+    pub(crate) fn is_invalid_view(&self) -> bool {
+        self.kind == VIEWS_INVALID
     }
 
     /// 405: the path is there, the method is not.
@@ -155,12 +177,9 @@ impl From<ViewError> for Problem {
                 problem.fix = Some("try again; nothing is lost, the view catches up by itself".into());
                 problem
             }
-            ViewError::Invalid { .. } => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "urn:tidemark:problem:views_invalid",
-                "the view cannot be read",
-                detail,
-            ),
+            ViewError::Invalid { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, VIEWS_INVALID, "the view cannot be read", detail)
+            }
         }
     }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::Serialize;
-use tidemark_core::watermark::effective;
 use tidemark_schemas::engine::{Progress, SourceProgress};
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::facts::{Counts, Facts};
-use crate::instant::{self, HOUR_MS};
+use crate::holding::{self, Holding};
+use crate::instant;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::state::{self, State as WindowState};
+use crate::served::Served;
 
 /// How far the view has come, and what became of the records. The four stages follow each other; what is lost between two of
 /// them is under `dropped`, by reason.
@@ -26,7 +26,7 @@ pub struct ProgressAnswer {
     pub watermark: Option<String>,
     /// Milliseconds from the watermark to now; null without a watermark.
     pub watermark_delay_ms: Option<i64>,
-    /// Milliseconds that an hour stays open after its end, by event time.
+    /// Milliseconds that a window stays open after its end, by event time.
     pub grace_ms: i64,
     /// Records read from the source topics since the job version began.
     pub received: i64,
@@ -44,7 +44,7 @@ pub struct ProgressAnswer {
     pub sources: Vec<SourceCounts>,
     /// By merge partition.
     pub merge_partitions: Vec<MergeProgress>,
-    /// Why the oldest open hour is still open; null if none is.
+    /// Why the oldest open window is still open; null if none is.
     pub holding: Option<Holding>,
 }
 
@@ -59,7 +59,7 @@ pub struct Dropped {
     pub filtered: i64,
     /// Late, under policy `hold`.
     pub held: i64,
-    /// Came after their hour was sealed.
+    /// Came after their window was sealed.
     pub sealed_out: i64,
 }
 
@@ -101,25 +101,6 @@ pub struct MergeProgress {
     pub as_of: String,
 }
 
-/// What keeps an hour open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Holding {
-    /// Hours since the Unix epoch.
-    pub hour: i64,
-    /// Its start, RFC 3339.
-    pub start: String,
-    /// The watermark at which it closes: its end and the grace, RFC 3339.
-    pub closes_at: String,
-    /// In words.
-    pub reason: String,
-    /// The source topic that holds it, if one does.
-    pub topic: Option<String>,
-    /// The partition of it.
-    pub partition: Option<i32>,
-    /// The watermark that partition counts with, RFC 3339.
-    pub watermark: Option<String>,
-}
-
 /// Records received, accepted, folded and served; watermarks; why the oldest open hour is open.
 #[utoipa::path(
     get, path = "/v1/progress", tag = "query", operation_id = "progress",
@@ -133,13 +114,13 @@ pub(crate) async fn progress(
     State(api): State<Arc<Api>>,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<ProgressAnswer>, Problem> {
-    Params::parse(raw.as_deref(), &[])?;
-    let facts = api.facts(0, instant::MAX_MS).await?;
-    Ok(Json(summary(&facts, api.config.grace_ms, api.config.idle_after_ms, api.now())))
+    Params::parse::<&str>(raw.as_deref(), &[])?;
+    let facts = api.flows.facts(0, instant::MAX_MS).await?;
+    Ok(Json(summary(&facts, &api.flows, api.now())))
 }
 
 /// The numbers of all windows' facts.
-pub(crate) fn summary(facts: &Facts, grace_ms: i64, idle_after_ms: i64, now: i64) -> ProgressAnswer {
+pub(crate) fn summary(facts: &Facts, served: &Served, now: i64) -> ProgressAnswer {
     let sources = sources(&facts.progress);
     let total = |count: fn(&SourceProgress) -> i64| sources.iter().map(count).fold(0, i64::saturating_add);
     let counts = Counts::of(&facts.ledgers);
@@ -156,7 +137,7 @@ pub(crate) fn summary(facts: &Facts, grace_ms: i64, idle_after_ms: i64, now: i64
         as_of: facts.as_of().map(instant::rfc3339),
         watermark: facts.watermark.map(instant::rfc3339),
         watermark_delay_ms: facts.watermark.map(|w| now.saturating_sub(w)),
-        grace_ms,
+        grace_ms: served.grace_ms,
         received,
         accepted,
         folded: accepted - dropped.duplicates - dropped.filtered - dropped.held - dropped.sealed_out,
@@ -165,12 +146,12 @@ pub(crate) fn summary(facts: &Facts, grace_ms: i64, idle_after_ms: i64, now: i64
         dropped,
         sources: sources.iter().map(source_counts).collect(),
         merge_partitions: facts.progress.iter().map(merge_progress).collect(),
-        holding: holding(facts, grace_ms, idle_after_ms),
+        holding: holding::holding(facts, served),
     }
 }
 
 /// The counts of every source partition are in every merge partition's progress; they are taken from the first.
-fn sources(progress: &[Progress]) -> &[SourceProgress] {
+pub(crate) fn sources(progress: &[Progress]) -> &[SourceProgress] {
     progress.first().map(|p| p.sources.as_slice()).unwrap_or_default()
 }
 
@@ -197,92 +178,3 @@ fn merge_progress(progress: &Progress) -> MergeProgress {
         as_of: instant::rfc3339(progress.as_of),
     }
 }
-
-/// Why the oldest open hour that has records is open.
-fn holding(facts: &Facts, grace_ms: i64, idle_after_ms: i64) -> Option<Holding> {
-    let start = facts.ledgers.iter().map(|l| l.window_start).find(|start| facts.state(*start) == WindowState::Open)?;
-    let closes_at = start.saturating_add(HOUR_MS).saturating_add(grace_ms);
-    let why = why(&facts.progress, closes_at, idle_after_ms);
-    Some(Holding {
-        hour: start.div_euclid(HOUR_MS),
-        start: instant::rfc3339(start),
-        closes_at: instant::rfc3339(closes_at),
-        topic: why.source.as_ref().map(|(topic, _)| topic.clone()),
-        partition: why.source.map(|(_, partition)| partition),
-        watermark: why.watermark.map(instant::rfc3339),
-        reason: why.reason,
-    })
-}
-
-/// What keeps a window open, with the source partition if it is one.
-#[derive(Debug, PartialEq, Eq)]
-struct Why {
-    reason: String,
-    source: Option<(String, i32)>,
-    watermark: Option<i64>,
-}
-
-impl Why {
-    fn of(reason: String) -> Self {
-        Self { reason, source: None, watermark: None }
-    }
-
-    fn source(reason: String, topic: &str, partition: i32, watermark: Option<i64>) -> Self {
-        Self { reason, source: Some((topic.to_owned(), partition)), watermark }
-    }
-}
-
-/// The first of the reasons that applies, from the coarsest to the finest.
-fn why(progress: &[Progress], closes_at: i64, idle_after_ms: i64) -> Why {
-    if progress.is_empty() {
-        return Why::of("no merge partition has reported yet: is the job running?".to_owned());
-    }
-    if let Some(missing) = state::missing(progress).first() {
-        let all = state::merge_partitions(progress);
-        return Why::of(format!("merge partition {missing} of {all} has not reported yet"));
-    }
-    if let Some((topic, partition)) = unheard(progress) {
-        let reason = format!("nothing has been heard of {topic}, partition {partition}, yet");
-        return Why::source(reason, &topic, partition, None);
-    }
-    let slowest = sources(progress).iter().min_by_key(|s| effective(s, idle_after_ms));
-    match slowest.map(|s| (s, effective(s, idle_after_ms))) {
-        Some((s, None)) => {
-            let reason =
-                format!("{}, partition {}, has had no record and is not known to be idle", s.topic, s.partition);
-            Why::source(reason, &s.topic, s.partition, None)
-        }
-        Some((s, Some(at))) if at < closes_at => Why::source(behind(s, at), &s.topic, s.partition, Some(at)),
-        _ => lagging(progress),
-    }
-}
-
-fn behind(source: &SourceProgress, at: i64) -> String {
-    let (topic, partition, at) = (&source.topic, source.partition, instant::rfc3339(at));
-    match source.idle_at {
-        Some(_) => format!("{topic}, partition {partition}, is idle and counts as read up to {at}"),
-        None => format!("{topic}, partition {partition}, is the furthest behind, at {at}"),
-    }
-}
-
-/// All source partitions are far enough, as the first merge partition knows; another one has not folded that yet.
-fn lagging(progress: &[Progress]) -> Why {
-    let reason = progress.iter().min_by_key(|p| p.watermark).map(|p| {
-        let at = p.watermark.map_or_else(|| "no watermark".to_owned(), instant::rfc3339);
-        format!("merge partition {} is still catching up, at {at}", p.merge_partition)
-    });
-    Why::of(reason.unwrap_or_default())
-}
-
-/// A source partition that the topics have and no marker has named.
-fn unheard(progress: &[Progress]) -> Option<(String, i32)> {
-    let counts = progress.first().map(|p| p.partition_counts.as_slice()).unwrap_or_default();
-    counts.iter().find_map(|count| {
-        let known = |p: &i32| sources(progress).iter().any(|s| s.topic == count.topic && s.partition == *p);
-        (0..count.partitions).find(|p| !known(p)).map(|p| (count.topic.clone(), p))
-    })
-}
-
-#[cfg(test)]
-#[path = "progress_tests.rs"]
-mod tests;

@@ -6,10 +6,13 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{MethodRouter, get};
 
-use crate::{Api, dashboard, flows, health, hours, layers, live, metrics, openapi, progress, status, top};
+use crate::{
+    Api, dashboard, flows, health, hours, layers, live, metrics, openapi, progress, status, top, view, views, why,
+    windows,
+};
 
 /// The paths of the API, all of them GET; the pages of the dashboard come on top.
-pub const ENDPOINTS: [&str; 9] = [
+pub const ENDPOINTS: [&str; 14] = [
     "/metrics",
     "/v1/flows",
     "/v1/health",
@@ -19,6 +22,11 @@ pub const ENDPOINTS: [&str; 9] = [
     "/v1/progress",
     "/v1/status",
     "/v1/top",
+    "/v1/views",
+    "/v1/views/{view}",
+    "/v1/views/{view}/progress",
+    "/v1/views/{view}/why",
+    "/v1/views/{view}/windows",
 ];
 
 fn endpoint(path: &str) -> MethodRouter<Arc<Api>> {
@@ -32,6 +40,11 @@ fn endpoint(path: &str) -> MethodRouter<Arc<Api>> {
         "/v1/progress" => get(progress::progress),
         "/v1/status" => get(status::status),
         "/v1/top" => get(top::top),
+        "/v1/views" => get(views::views),
+        "/v1/views/{view}" => get(view::view),
+        "/v1/views/{view}/progress" => get(windows::progress),
+        "/v1/views/{view}/why" => get(why::why),
+        "/v1/views/{view}/windows" => get(windows::windows),
         _ => MethodRouter::new(),
     }
 }

@@ -11,7 +11,6 @@ use futures::future::try_join_all;
 use tidemark_schemas::engine::Ledger;
 use tidemark_views::{Error, Revision, Row, RowPartition, RowQuery, Value, ViewSpec, ViewStore};
 
-use crate::columns::text;
 use crate::cursor::Position;
 
 /// Rows that one merge partition is asked for at a time, at most; times M the memory of a scan.
@@ -23,16 +22,33 @@ pub(crate) struct Source {
     pub(crate) views: Arc<dyn ViewStore>,
     pub(crate) view: Arc<ViewSpec>,
     pub(crate) tenant: String,
+    /// Of the view, as cursors name it.
+    pub(crate) version: u32,
+    /// Where the values have the number of records. A row of none has been retracted, as when two sessions become one, and is
+    /// handed out to nobody.
+    records: Option<usize>,
+}
+
+impl Source {
+    pub(crate) fn new(views: Arc<dyn ViewStore>, view: Arc<ViewSpec>, tenant: String, version: u32) -> Self {
+        let records = view.values.iter().position(|column| column.name == "records");
+        Self { views, view, tenant, version, records }
+    }
+
+    fn retracted(&self, row: &Row) -> bool {
+        let records = self.records.and_then(|at| row.values.get(at));
+        matches!(records, Some(Value::Long(0) | Value::Integer(0)))
+    }
 }
 
 /// Which rows are wanted: for each clustering column the exact value, or any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Filter(pub(crate) Vec<Option<String>>);
+pub(crate) struct Filter(pub(crate) Vec<Option<Value>>);
 
 impl Filter {
     /// The leading columns that have a value: what the store can seek to.
     fn prefix(&self) -> Vec<Value> {
-        self.0.iter().map_while(|v| v.clone().map(Value::Text)).collect()
+        self.0.iter().map_while(Clone::clone).collect()
     }
 
     /// The store finds exactly the rows wanted: none has to be read and dropped.
@@ -41,11 +57,7 @@ impl Filter {
     }
 
     fn takes(&self, key: &[Value]) -> bool {
-        self.0.iter().zip(key).all(|(want, have)| match (want, have) {
-            (Some(want), Value::Text(have)) => want == have,
-            (Some(_), Value::Long(_) | Value::Integer(_)) => false,
-            (None, _) => true,
-        })
+        self.0.iter().zip(key).all(|(want, have)| want.as_ref().is_none_or(|want| want == have))
     }
 }
 
@@ -103,7 +115,7 @@ impl Scan {
         let fetch = if filter.seeks() { page.saturating_add(1).clamp(1, FETCH_ROWS_MAX) } else { FETCH_ROWS_MAX };
         let mut scan = Self { source, filter, windows, streams: vec![], fetch, budget, torn: false };
         if let Some(at) = at.filter(|p| scan.windows.last().is_some_and(|(start, _)| *start == p.start)) {
-            let after = (!at.after.is_empty()).then(|| at.after.iter().cloned().map(Value::Text).collect());
+            let after = (!at.after.is_empty()).then(|| at.after.clone());
             scan.open(after);
         }
         scan
@@ -138,7 +150,7 @@ impl Scan {
     }
 
     fn next_window(&self) -> Position {
-        Position { start: self.windows.last().map_or(i64::MAX, |w| w.0), after: vec![] }
+        Position { version: self.source.version, start: self.windows.last().map_or(i64::MAX, |w| w.0), after: vec![] }
     }
 
     fn open(&mut self, after: Option<Vec<Value>>) {
@@ -175,8 +187,8 @@ impl Scan {
             return None;
         }
         let stream = dry().min_by(|a, b| a.after.cmp(&b.after))?;
-        let after = stream.after.clone().unwrap_or_default().into_iter().map(text).collect();
-        Some(Position { start: stream.partition.window_start, after })
+        let after = stream.after.clone().unwrap_or_default();
+        Some(Position { version: self.source.version, start: stream.partition.window_start, after })
     }
 
     async fn refill(&mut self) -> Result<(), Error> {
@@ -187,7 +199,7 @@ impl Scan {
         for (stream, rows) in dry.into_iter().zip(read) {
             self.budget = self.budget.saturating_sub(rows.len());
             self.torn |= rows.iter().any(|r| r.revision > stream.known);
-            stream.take(rows, fetch, &self.filter);
+            stream.take(rows, fetch, |row| self.filter.takes(&row.clustering) && !source.retracted(row));
         }
         Ok(())
     }
@@ -207,13 +219,13 @@ impl Stream {
         RowQuery { partition: self.partition.clone(), prefix: prefix.to_vec(), after: self.after.clone(), limit }
     }
 
-    fn take(&mut self, rows: Vec<Row>, fetch: usize, filter: &Filter) {
+    fn take(&mut self, rows: Vec<Row>, fetch: usize, wanted: impl Fn(&Row) -> bool) {
         self.fetched = true;
         self.done = rows.len() < fetch;
         if let Some(last) = rows.last() {
             self.after = Some(last.clustering.clone());
         }
-        self.buffer.extend(rows.into_iter().filter(|row| filter.takes(&row.clustering)));
+        self.buffer.extend(rows.into_iter().filter(wanted));
     }
 }
 

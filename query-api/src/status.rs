@@ -52,6 +52,6 @@ pub(crate) async fn status(
     State(api): State<Arc<Api>>,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<StatusAnswer>, Problem> {
-    Params::parse(raw.as_deref(), &[])?;
+    Params::parse::<&str>(raw.as_deref(), &[])?;
     Ok(Json(StatusAnswer::of(&api.parts.status)))
 }

@@ -14,12 +14,14 @@ use utoipa::ToSchema;
 
 use crate::Api;
 use crate::answer::{self, Made, Outcome, Question};
-use crate::columns::{KEYS, Sums, text};
+use crate::columns::{KEYS, Sums};
 use crate::facts::{Completeness, Facts};
 use crate::flows::{Window, filter};
-use crate::params::{Params, Range};
+use crate::params::Params;
 use crate::problem::Problem;
+use crate::range::Range;
 use crate::scan::{Filter, Scan, Step};
+use crate::values::text;
 
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 1_000;
@@ -97,7 +99,7 @@ pub(crate) async fn top(
 ) -> Result<Response, Problem> {
     let params = Params::parse(raw.as_deref(), PARAMETERS)?;
     let query = Arc::new(Query {
-        range: params.range(api.now())?,
+        range: params.hours(api.now())?,
         filter: filter(&params)?,
         by: by(params.get("by").unwrap_or("src_app"))?,
         limit: params.limit(LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT),
@@ -109,7 +111,7 @@ pub(crate) async fn top(
         media_type: "application/json",
         file: None,
     };
-    answer::answer(&api, &headers, question, |facts| make(api.clone(), query.clone(), facts)).await
+    answer::answer(&api, &api.flows, &headers, question, |facts| make(api.clone(), query.clone(), facts)).await
 }
 
 fn by(text: &str) -> Result<Vec<usize>, Problem> {
@@ -130,11 +132,11 @@ async fn make(api: Arc<Api>, query: Arc<Query>, facts: Arc<Facts>) -> Result<Out
     // Closed only when the process ends; a grouping that goes on without its turn does no harm then.
     let _turn = api.groupings.acquire().await.ok();
     let filter = query.filter.clone();
-    let mut scan = Scan::new(api.source.clone(), filter, &facts.ledgers, None, usize::MAX, ROWS_MAX);
+    let mut scan = Scan::new(api.flows.source.clone(), filter, &facts.ledgers, None, usize::MAX, ROWS_MAX);
     let (groups, total) = group(&api, &query.by, &mut scan).await?;
     let answer = TopAnswer {
         window: Window::of(query.range),
-        completeness: facts.completeness(query.range),
+        completeness: facts.hourly(query.range),
         by: names(&query.by).collect(),
         groups: groups.len(),
         top: largest(groups, &query),
@@ -175,6 +177,6 @@ fn largest(groups: HashMap<Vec<Value>, Sums>, query: &Query) -> Vec<Group> {
     let mut all: Vec<_> = groups.into_iter().collect();
     all.sort_unstable_by(|(a, x), (b, y)| (Reverse(x.bytes()), a).cmp(&(Reverse(y.bytes()), b)));
     all.truncate(query.limit);
-    let named = |key: Vec<Value>| names(&query.by).zip(key.into_iter().map(text)).collect();
+    let named = |key: Vec<Value>| names(&query.by).zip(key.iter().map(text)).collect();
     all.into_iter().map(|(key, sums)| Group { key: named(key), sums }).collect()
 }

@@ -80,7 +80,7 @@ async fn total(
 async fn sum(api: &Api, ledger: &Ledger) -> Result<Total, Error> {
     let at = Instant::now();
     let one = std::slice::from_ref(ledger);
-    let mut scan = Scan::new(api.source.clone(), Filter::default(), one, None, usize::MAX, usize::MAX);
+    let mut scan = Scan::new(api.flows.source.clone(), Filter::default(), one, None, usize::MAX, usize::MAX);
     let mut sums = Sums::default();
     while let Step::Row(row) = scan.step().await? {
         sums.add(api.columns.sums(&row));

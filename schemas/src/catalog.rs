@@ -49,4 +49,6 @@ schemas! {
     ANSWER = "tidemark.gateway.Answer", "gateway/Answer.avsc";
     /// How far a gateway has published its spool.
     SPOOL_POSITION = "tidemark.gateway.SpoolPosition", "gateway/SpoolPosition.avsc";
+    /// A job that was applied.
+    JOB_ENTRY = "tidemark.jobs.JobEntry", "jobs/JobEntry.avsc";
 }

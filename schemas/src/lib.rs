@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod engine;
 pub mod flows;
 pub mod gateway;
+pub mod jobs;
 pub mod registry;
 pub mod resolve;
 pub mod wire;

@@ -14,6 +14,7 @@ use tidemark_schemas::catalog::{self, Schema};
 use tidemark_schemas::engine::*;
 use tidemark_schemas::flows::*;
 use tidemark_schemas::gateway::{Answer, SpoolPosition};
+use tidemark_schemas::jobs::{JobEntry, JobSource, JobVersion};
 
 /// A field as apache-avro sees it, logical types taken off.
 trait AsValue {
@@ -92,6 +93,9 @@ records! {
     DeadLetter<'_> { topic, partition, offset, appended_at, rule, detail, key, value_length, value }
     Answer<'_> { tenant, key, request_hash, received_at, first_id }
     SpoolPosition<'_> { spool, run, position, record }
+    JobEntry { job, changed_at, current, previous, versions }
+    JobVersion { version, applied_at, fingerprint, spec, sources }
+    JobSource { topic, schema }
 }
 
 /// Takes logical types off.
@@ -107,11 +111,7 @@ fn plain(value: Value) -> Value {
     }
 }
 
-fn in_step<'a, T: Avro<'a> + AsValue + PartialEq + Debug>(
-    schema: Schema,
-    ours: &T,
-    bytes: &'a mut Vec<u8>,
-) -> String {
+fn in_step<'a, T: Avro<'a> + AsValue + PartialEq + Debug>(schema: Schema, ours: &T, bytes: &'a mut Vec<u8>) -> String {
     let avsc = apache_avro::Schema::parse_str(&schema.avsc).unwrap();
     assert_eq!(avsc.name().unwrap().fullname(None), schema.name);
     ours.put(bytes);
@@ -163,6 +163,7 @@ fn every_struct_is_its_avsc() {
     check(in_step(catalog::DEAD_LETTER, &dead_letter(), &mut vec![]));
     check(in_step(catalog::ANSWER, &answer(), &mut vec![]));
     check(in_step(catalog::SPOOL_POSITION, &spool_position(), &mut vec![]));
+    check(in_step(catalog::JOB_ENTRY, &job_entry(), &mut vec![]));
     assert_eq!(
         seen,
         catalog::ALL.iter().map(|s| s.name.to_string()).collect(),
@@ -355,4 +356,11 @@ fn answer() -> Answer<'static> {
 
 fn spool_position() -> SpoolPosition<'static> {
     SpoolPosition { spool: "0192f5d2-5b6c-7000-8000-000000000003", run: 1_769_860_800_123, position: 17, record: 3 }
+}
+
+fn job_entry() -> JobEntry {
+    let source = JobSource { topic: "a.b".into(), schema: "{}".into() };
+    let version =
+        JobVersion { version: 2, applied_at: 5, fingerprint: -9, spec: "job: x".into(), sources: vec![source] };
+    JobEntry { job: "a.b".into(), changed_at: 7, current: Some(2), previous: None, versions: vec![version] }
 }

@@ -47,7 +47,7 @@ pub enum Error {
     #[error(
         "{address} can be reached from other machines, and there are no tokens: whoever reaches it could read and write \
          everything. Make a token, then start with it:\n\n    \
-         tidemark token new admin --role publish --role query --role ops --role registry --file tokens.toml\n    \
+         tidemark token new admin --role publish --role query --role ops --role registry --role admin --file tokens.toml\n    \
          tidemark {command} --listen {address} --tokens tokens.toml\n\nor listen on 127.0.0.1 alone"
     )]
     Open {

@@ -17,11 +17,13 @@ pub enum Role {
     Ops,
     /// Read and register schemas at the embedded registry.
     Registry,
+    /// Make topics and register their schemas; apply and change jobs.
+    Admin,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Publish, Self::Query, Self::Ops, Self::Registry];
+    pub const ALL: [Self; 5] = [Self::Publish, Self::Query, Self::Ops, Self::Registry, Self::Admin];
 }
 
 impl fmt::Display for Role {
@@ -31,6 +33,7 @@ impl fmt::Display for Role {
             Self::Query => "query",
             Self::Ops => "ops",
             Self::Registry => "registry",
+            Self::Admin => "admin",
         })
     }
 }
@@ -84,16 +87,32 @@ const OPS: Need = Need::Roles(&[Role::Ops]);
 /// The dashboard shows some of it.
 const STATUS: Need = Need::Roles(&[Role::Ops, Role::Query]);
 const REGISTRY: Need = Need::Roles(&[Role::Registry]);
+const ADMIN: Need = Need::Roles(&[Role::Admin]);
+/// Whoever publishes to topics, reads what comes of them, or makes them.
+const TOPICS: Need = Need::Roles(&[Role::Query, Role::Publish, Role::Admin]);
 
 /// Every route of every process.
-pub static TABLE: [Rule; 38] = [
+pub static TABLE: [Rule; 56] = [
     post("/v1/flows", PUBLISH),
     post("/v1/events/{type}", PUBLISH),
+    get("/v1/topics", TOPICS),
+    put("/v1/topics/{topic}", ADMIN),
     get("/v1/flows", QUERY),
     get("/v1/hours", QUERY),
     get("/v1/live", QUERY),
     get("/v1/progress", QUERY),
     get("/v1/top", QUERY),
+    get("/v1/views", QUERY),
+    get("/v1/views/{view}", QUERY),
+    get("/v1/views/{view}/progress", QUERY),
+    get("/v1/views/{view}/why", QUERY),
+    get("/v1/views/{view}/windows", QUERY),
+    get("/v1/jobs", QUERY),
+    post("/v1/jobs", ADMIN),
+    get("/v1/jobs/{job}", QUERY),
+    post("/v1/jobs/{job}/{change}", ADMIN),
+    // It reads and compares, and changes nothing.
+    post("/v1/jobs/{job}/recompute", QUERY),
     get("/metrics", OPS),
     get("/v1/status", STATUS),
     get("/v1/openapi.json", Need::Token),
@@ -101,7 +120,13 @@ pub static TABLE: [Rule; 38] = [
     get("/v1/health", Need::Nothing),
     // The page holds no data: what it shows comes by the routes above.
     get("/", QUERY),
+    get("/views", QUERY),
     get("/dashboard/style.css", Need::Nothing),
+    get("/dashboard/views.css", Need::Nothing),
+    get("/dashboard/views.js", Need::Nothing),
+    get("/dashboard/view.js", Need::Nothing),
+    get("/dashboard/rows.js", Need::Nothing),
+    get("/dashboard/series.js", Need::Nothing),
     get("/dashboard/main.js", Need::Nothing),
     get("/dashboard/chart.js", Need::Nothing),
     get("/dashboard/table.js", Need::Nothing),
@@ -199,7 +224,7 @@ mod tests {
     fn every_file_of_the_dashboard_is_in_the_table() {
         let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/query-api/dashboard")).unwrap();
         let mut files: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-        files.retain(|file| file != "index.html");
+        files.retain(|file| !file.ends_with(".html"));
         let mut listed: Vec<&str> = TABLE.iter().filter_map(|rule| rule.path.strip_prefix("/dashboard/")).collect();
         files.sort();
         listed.sort_unstable();

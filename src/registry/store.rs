@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tidemark_log::{At, Cleanup, Log, Outgoing, Producer, TopicPartition, TopicSpec};
-use tidemark_schemas::registry::{self, Event, Refusal, Registry, Subjects};
+use tidemark_schemas::registry::{self, Event, Latest, Refusal, Registry, Subjects};
 
 /// The compacted topic that the registry lives on. Its records have the form of Confluent's `_schemas`, but not its name: on a
 /// cluster that has such a registry too, the two keep apart.
@@ -125,6 +125,15 @@ impl Registry for EmbeddedRegistry {
 
     fn schema(&self, id: u32) -> Result<Option<Arc<str>>, registry::Error> {
         Ok(self.read(|s| s.schema(id)))
+    }
+
+    fn latest_of(&self, subject: &str) -> Result<Option<Latest>, registry::Error> {
+        let latest = self.read(|s| s.version(subject, "latest").ok().cloned());
+        Ok(latest.map(|v| Latest { id: v.id, version: v.version, schema: v.schema }))
+    }
+
+    fn subject_names(&self) -> Result<Vec<String>, registry::Error> {
+        Ok(self.read(|s| s.subjects().into_iter().map(str::to_owned).collect()))
     }
 }
 

@@ -34,6 +34,7 @@ fn ask(target: &Target, rule: &Rule, headers: &str) -> String {
     let path = rule
         .path
         .replace("{type}", "flows.observed")
+        .replace("{topic}", "abuse.topic")
         .replace("{subject}", "s")
         .replace("{version}", "1")
         .replace("{id}", "1");

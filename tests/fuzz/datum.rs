@@ -8,7 +8,7 @@ use apache_avro::types::Value;
 use std::sync::OnceLock;
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::resolve::parse;
-use tidemark_schemas::{catalog, engine, flows, gateway, wire};
+use tidemark_schemas::{catalog, engine, flows, gateway, jobs, wire};
 
 /// Reads one record and gives what is written again.
 pub type Again = fn(&[u8]) -> Result<Vec<u8>, String>;
@@ -40,6 +40,7 @@ kinds! {
     DEAD_LETTER => engine::DeadLetter<'_>,
     ANSWER => gateway::Answer<'_>,
     SPOOL_POSITION => gateway::SpoolPosition<'_>,
+    JOB_ENTRY => jobs::JobEntry,
 }
 
 /// Their schemas.

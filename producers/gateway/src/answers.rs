@@ -175,7 +175,7 @@ impl Inner {
 /// What stands for a tenant's key.
 pub(crate) fn key_hash(tenant: &str, key: &str) -> u128 {
     let mut bytes = Vec::with_capacity(tenant.len() + key.len() + 4);
-    crate::batch::put_key(tenant, key, &mut bytes);
+    crate::ids::put_key(tenant, key, &mut bytes);
     xxh3_128(&bytes)
 }
 

@@ -3,7 +3,6 @@
 use axum::http::HeaderMap;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::FLOWS_TOPIC;
 use crate::body::{self, Format};
 use crate::problem::{Kind, Problem};
 use crate::rule::shown;
@@ -30,9 +29,9 @@ impl Ask {
     }
 
     /// Hash of everything that the answer depends on but the time.
-    pub(crate) fn request_hash(&self, body: &[u8]) -> u128 {
+    pub(crate) fn request_hash(&self, topic: &str, body: &[u8]) -> u128 {
         let mut hash = Xxh3Default::new();
-        hash.update(FLOWS_TOPIC.as_bytes());
+        hash.update(topic.as_bytes());
         hash.update(&[0, self.format as u8, u8::from(self.partial)]);
         hash.update(body);
         hash.digest128()

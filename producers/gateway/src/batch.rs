@@ -1,14 +1,14 @@
 //! The records of one request: checked, encoded and given their ids, with the errors of those that break rules.
 
-use tidemark_schemas::avro::put_bytes;
 use tidemark_schemas::flows::FlowObserved;
 use tidemark_schemas::wire;
 use uuid::Uuid;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::body::Room;
 use crate::draft::Draft;
 use crate::flow::{self, Flow, Received, TENANT};
+use crate::form::EVENT_MAX;
+use crate::ids::nth_id;
 use crate::problem::{ERRORS_LISTED_MAX, Kind, Problem, RecordError};
 use crate::rule::{Finding, Rule};
 
@@ -17,7 +17,7 @@ pub(crate) const RECORDS_MAX: usize = 100_000;
 /// Most bytes of events in one request, encoded. A body of the largest size comes to less, unless it is of Avro enums: one byte
 /// of those may stand for 256.
 pub(crate) const EVENTS_BYTES_MAX: usize = 32 << 20;
-const _: () = assert!(EVENTS_BYTES_MAX + RECORDS_MAX * 4 + (64 << 10) <= tidemark_spool::PAYLOAD_MAX);
+const _: () = assert!(EVENTS_BYTES_MAX + RECORDS_MAX * 20 + (64 << 10) <= tidemark_spool::PAYLOAD_MAX);
 /// Room for events is taken in such steps, bytes.
 const STEP: usize = 4 << 10;
 /// Bytes of an event besides its value: its place here, and its id in the answer.
@@ -96,6 +96,9 @@ pub(crate) struct Basis {
     pub(crate) first_id: Uuid,
     /// Schema id of the values.
     pub(crate) schema: u32,
+    /// All of the records were accepted before, perhaps by an earlier version of their schema: the answer is given again, and
+    /// what this version says of them is of no matter.
+    pub(crate) accepted_before: bool,
 }
 
 /// What became of the records of a request.
@@ -127,13 +130,44 @@ impl<'d> Collector<'d> {
         Self { basis, decided, room, taken: 0 }
     }
 
-    /// Adds a record; fails when the request holds too many, or more than there is room for.
-    pub(crate) fn add(&mut self, draft: Result<Draft<'_>, Finding>, line: Option<usize>) -> Result<(), Problem> {
+    fn next(&mut self) -> Result<usize, Problem> {
         let index = self.decided.records;
         if index >= RECORDS_MAX {
             return Err(too_many());
         }
         self.decided.records += 1;
+        Ok(index)
+    }
+
+    /// Adds an event that `encode` appends to the bytes it is given, with the id that it is given or its own; fails when the
+    /// request holds too many, or more than there is room for.
+    pub(crate) fn put(
+        &mut self,
+        line: Option<usize>,
+        encode: impl FnOnce(Uuid, &mut Vec<u8>) -> Result<(Uuid, Vec<Finding>), Problem>,
+    ) -> Result<(), Problem> {
+        let index = self.next()?;
+        let bytes = &mut self.decided.batch.bytes;
+        let start = bytes.len();
+        wire::put_header(self.basis.schema, bytes);
+        let (id, mut findings) = encode(nth_id(self.basis.first_id, index), bytes)?;
+        let size = bytes.len() - start;
+        if findings.is_empty() && size > EVENT_MAX {
+            findings.push(too_long(size));
+        }
+        if findings.is_empty() || self.basis.accepted_before {
+            self.decided.batch.events.push(Event { id, end: self.decided.batch.bytes.len() });
+            return self.make_room();
+        }
+        bytes.truncate(start);
+        self.decided.records_refused += 1;
+        findings.into_iter().for_each(|finding| self.refuse(index, line, finding));
+        Ok(())
+    }
+
+    /// Adds a flow; fails when the request holds too many, or more than there is room for.
+    pub(crate) fn add(&mut self, draft: Result<Draft<'_>, Finding>, line: Option<usize>) -> Result<(), Problem> {
+        let index = self.next()?;
         let checked = draft.map_err(|finding| vec![finding]).and_then(|draft| flow::check(draft, self.basis.received));
         match checked {
             Ok(flow) => {
@@ -175,6 +209,12 @@ impl<'d> Collector<'d> {
     }
 }
 
+fn too_long(size: usize) -> Finding {
+    let message =
+        format!("the record has {size} bytes in Avro; at most {EVENT_MAX} are taken, since the log takes no more");
+    Finding::whole(Rule::TooLong, message, "send less in one record")
+}
+
 fn too_many() -> Problem {
     let detail =
         format!("at most {RECORDS_MAX} records are taken in one request; nothing was accepted, send fewer at a time");
@@ -189,46 +229,6 @@ fn too_large() -> Problem {
     Problem::new(Kind::BodyTooLarge, detail)
 }
 
-/// Clear in the first id of a request, so that counting up from it never reaches the variant.
-const CARRY: u128 = 1 << 61;
-
-/// A UUIDv7 of this millisecond with room to count up: RFC 9562 section 6.2, "monotonic random".
-pub(crate) fn first_id(now_ms: i64) -> Uuid {
-    let random = Uuid::now_v7();
-    let mut bytes = [0; 10];
-    bytes.iter_mut().zip(random.as_bytes().iter().skip(6)).for_each(|(to, from)| *to = *from);
-    let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(now_ms).unwrap_or(0), &bytes).into_uuid();
-    Uuid::from_u128(id.as_u128() & !CARRY)
-}
-
-/// A UUIDv8 (RFC 9562 section 5.8) of tenant, key and request hash, with room to count up: the same on every gateway, so that a
-/// request that two of them took has the same event ids. XXH3-128 of the two Avro strings and the hash, big-endian. The request
-/// is in it, so that another request that wrongly has the same key is never taken for a repeat of this one.
-pub(crate) fn keyed_id(tenant: &str, key: &str, request: u128) -> Uuid {
-    let mut name = Vec::with_capacity(tenant.len() + key.len() + 20);
-    put_key(tenant, key, &mut name);
-    name.extend_from_slice(&request.to_be_bytes());
-    let id = uuid::Builder::from_custom_bytes(xxh3_128(&name).to_be_bytes()).into_uuid();
-    Uuid::from_u128(id.as_u128() & !CARRY)
-}
-
-/// The partition of an event, of `partitions`: XXH3-64 of the id's 16 bytes, modulo. It follows from the id alone, so that a
-/// repeat lands where the first one is, and a frequent flow is spread over all partitions.
-pub(crate) fn partition_of(id: Uuid, partitions: u32) -> u32 {
-    u32::try_from(xxh3_64(id.as_bytes()) % u64::from(partitions.max(1))).unwrap_or(0)
-}
-
-fn nth_id(first: Uuid, index: usize) -> Uuid {
-    Uuid::from_u128(first.as_u128().wrapping_add(index as u128))
-}
-
-/// Appends the Kafka key of a gateway record: tenant and key as Avro strings.
-pub(crate) fn put_key(tenant: &str, key: &str, out: &mut Vec<u8>) {
-    for text in [tenant, key] {
-        put_bytes(out, text.as_bytes());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,25 +236,17 @@ mod tests {
     use std::sync::Arc;
     use tokio::sync::Semaphore;
 
-    #[test]
-    fn keyed_ids_follow_from_tenant_key_and_request_and_count_up() {
-        let id = keyed_id("default", "k", 1);
-        assert_eq!(id, keyed_id("default", "k", 1));
-        assert_eq!(id.to_string(), "8aec7803-ec23-80e3-8006-9a4ce4ba4254");
-        assert_eq!((id.get_version_num(), id.get_variant()), (8, uuid::Variant::RFC4122));
-        for other in [keyed_id("other", "k", 1), keyed_id("default", "l", 1), keyed_id("default", "k", 2)] {
-            assert_ne!(id, other);
-        }
-        let last = nth_id(Uuid::from_u128(id.as_u128() | (CARRY - 1)), RECORDS_MAX);
-        assert_eq!(last.get_variant(), uuid::Variant::RFC4122);
-    }
-
     /// Room runs out where the events are, not where the body was: 100 records of 700 bytes do not fit into 40 KiB.
     #[test]
     fn events_take_room() {
         let kib = Arc::new(Semaphore::new(40));
         let (mut decided, mut room) = (Decided::default(), Room::of(&kib));
-        let basis = Basis { received: Received { at: 0, max_future_ms: 0 }, first_id: Uuid::nil(), schema: 0 };
+        let basis = Basis {
+            received: Received { at: 0, max_future_ms: 0 },
+            first_id: Uuid::nil(),
+            schema: 0,
+            accepted_before: false,
+        };
         let mut records = Collector::new(basis, &mut decided, &mut room);
         let name = || Raw::Text("n".repeat(200).into());
         let draft = || Draft {
@@ -270,16 +262,5 @@ mod tests {
         assert_eq!((taken, kib.available_permits()), (56, 0));
         drop(room);
         assert_eq!(kib.available_permits(), 40);
-    }
-
-    #[test]
-    fn partitions_follow_from_the_id_and_are_even() {
-        let mut counts = [0; 8];
-        for at in 0..8_000 {
-            let partition = partition_of(nth_id(Uuid::nil(), at), 8);
-            counts.iter_mut().skip(partition as usize).take(1).for_each(|count| *count += 1);
-        }
-        assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
-        assert_eq!((partition_of(Uuid::from_u128(5), 1), partition_of(Uuid::from_u128(5), 0)), (0, 0));
     }
 }

@@ -11,6 +11,8 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::batch::{Basis, Collector, Decided};
+use crate::events::Events;
+use crate::form::Form;
 use crate::problem::{Kind, Problem};
 use crate::{container, json};
 
@@ -166,13 +168,27 @@ pub(crate) fn gunzip(body: &[u8]) -> Result<Bytes, Problem> {
 
 /// Reads, checks and encodes every record, as far as there is room. Otherwise pure: the same body on the same basis is decided
 /// alike.
-pub(crate) fn decide(format: Format, body: &[u8], basis: Basis, room: &mut Room) -> (Decided, Result<(), Problem>) {
+/// Records are flows, unless there is a form for them.
+pub(crate) fn decide(
+    format: Format,
+    body: &[u8],
+    basis: Basis,
+    form: Option<&Form>,
+    room: &mut Room,
+) -> (Decided, Result<(), Problem>) {
     let mut decided = Decided::default();
     let mut records = Collector::new(basis, &mut decided, room);
-    let read = match format {
-        Format::Json => text(body).and_then(|text| json::read(text, &mut records)),
-        Format::Ndjson => text(body).and_then(|text| json::read_lines(text, &mut records)),
-        Format::Avro => container::read(body, &mut records),
+    let read = match (format, form) {
+        (Format::Json, None) => text(body).and_then(|text| json::read(text, &mut records)),
+        (Format::Ndjson, None) => text(body).and_then(|text| json::read_lines(text, &mut records)),
+        (Format::Avro, None) => container::read(body, &mut records),
+        (Format::Json, Some(form)) => {
+            text(body).and_then(|text| json::read(text, &mut Events::new(form, &mut records)))
+        }
+        (Format::Ndjson, Some(form)) => {
+            text(body).and_then(|text| json::read_lines(text, &mut Events::new(form, &mut records)))
+        }
+        (Format::Avro, Some(form)) => container::read_events(body, form, &mut records),
     };
     (decided, read)
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderValue, header};
 use tokio::sync::Semaphore;
 
-use crate::batch::{Basis, first_id};
+use crate::batch::Basis;
 use crate::body::{self, Room};
 use crate::flow::Received;
+use crate::ids::first_id;
 use crate::problem::Problem;
 use crate::receive::refuse;
 
@@ -23,9 +24,9 @@ pub fn check(content_type: &str, body: &[u8], received_at: i64, max_future_ms: i
     }
     let format = body::format(&headers)?;
     let received = Received { at: received_at, max_future_ms };
-    let basis = Basis { received, first_id: first_id(received_at), schema: 0 };
+    let basis = Basis { received, first_id: first_id(received_at), schema: 0, accepted_before: false };
     let mut room = Room::of(&Arc::new(Semaphore::new(crate::BODIES_KIB_MAX)));
-    let (decided, read) = body::decide(format, body, basis, &mut room);
+    let (decided, read) = body::decide(format, body, basis, None, &mut room);
     read?;
     refuse(&decided, false)?;
     Ok(decided.batch.values().map(<[u8]>::to_vec).collect())

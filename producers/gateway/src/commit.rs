@@ -1,6 +1,6 @@
 //! The records of a commit: events, the answers to requests with a key, and how far the spool is published.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, SecondsFormat};
 use tidemark_log::{Error, Outgoing, Sink, TRACEPARENT};
@@ -12,9 +12,9 @@ use tidemark_spool::Entry;
 use uuid::Uuid;
 
 use crate::answers::Given;
-use crate::batch::{partition_of, put_key};
 use crate::entry::Request;
 use crate::flow::TENANT;
+use crate::ids::{partition_of, put_key};
 use crate::plan::{EventPlace, Plan};
 use crate::{ANSWERS_TOPIC, FLOWS_TOPIC, POSITIONS_TOPIC, SchemaIds};
 
@@ -27,6 +27,8 @@ pub(crate) struct Commit<'p> {
     pub(crate) suspects: &'p [EventPlace],
     /// Of the flows topic.
     pub(crate) partitions: u32,
+    /// Of the other topics that events go to; one that is not here is gone.
+    pub(crate) topics: &'p BTreeMap<&'p str, u32>,
     pub(crate) schemas: SchemaIds,
     pub(crate) spool: Uuid,
 }
@@ -34,14 +36,11 @@ pub(crate) struct Commit<'p> {
 impl Commit<'_> {
     /// Writes the events up to the plan's next, the answers of the entries that it completes, and the position.
     pub(crate) fn write(&self, sink: &mut dyn Sink) -> Result<(), Error> {
-        let part = usize::from(self.plan.next.record > 0);
-        for (at, entry) in self.queue.iter().take(self.plan.whole + part).enumerate() {
+        for (at, entry) in self.entries() {
             let request = parse(entry)?;
-            let start = if at == 0 { self.record } else { 0 };
-            let end = if at < self.plan.whole { entry.records } else { self.plan.next.record };
-            for (record, value) in (0..end).zip(request.values()).skip(start as usize) {
-                if !self.suspects.contains(&EventPlace { place: entry.place, record }) {
-                    write_event(sink, value, request.trace, self.partitions)?;
+            for (place, id, value) in self.events(at, entry, request) {
+                if !self.suspects.contains(&place) {
+                    self.write_one(sink, request, id, value)?;
                 }
             }
             if let Some((key, given)) = request.keyed.filter(|_| at < self.plan.whole) {
@@ -49,6 +48,54 @@ impl Commit<'_> {
             }
         }
         self.write_position(sink)
+    }
+
+    /// Events of the commit whose topics are gone.
+    pub(crate) fn stranded(&self) -> Result<Vec<Stranded<'_>>, Error> {
+        let mut stranded = Vec::new();
+        for (at, entry) in self.entries() {
+            let request = parse(entry)?;
+            if let Some(topic) = request.topic.filter(|topic| !self.topics.contains_key(topic)) {
+                let events = self.events(at, entry, request);
+                stranded.extend(events.map(|(place, id, value)| Stranded { topic, place, id, value }));
+            }
+        }
+        Ok(stranded)
+    }
+
+    /// The entries that the commit takes from, with their places in the queue.
+    fn entries(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        let part = usize::from(self.plan.next.record > 0);
+        self.queue.iter().take(self.plan.whole + part).enumerate()
+    }
+
+    /// The events that it takes from the entry at `at`, suspects included.
+    fn events<'e>(
+        &self,
+        at: usize,
+        entry: &'e Entry,
+        request: Request<'e>,
+    ) -> impl Iterator<Item = (EventPlace, Option<Uuid>, &'e [u8])> + use<'e> {
+        let start = if at == 0 { self.record } else { 0 };
+        let end = if at < self.plan.whole { entry.records } else { self.plan.next.record };
+        let numbered = (0..end).zip(request.events()).skip(start as usize);
+        numbered.map(|(record, (id, value))| (EventPlace { place: entry.place, record }, id, value))
+    }
+
+    fn write_one(
+        &self,
+        sink: &mut dyn Sink,
+        request: Request<'_>,
+        id: Option<Uuid>,
+        value: &[u8],
+    ) -> Result<(), Error> {
+        match (request.topic, id) {
+            (Some(topic), Some(id)) => match self.topics.get(topic) {
+                Some(partitions) => write_named(sink, topic, *partitions, id, value, request.trace),
+                None => Ok(()), // gone, and set aside before this
+            },
+            _ => write_event(sink, value, request.trace, self.partitions),
+        }
     }
 
     fn write_position(&self, sink: &mut dyn Sink) -> Result<(), Error> {
@@ -64,6 +111,14 @@ impl Commit<'_> {
         let (key, value) = (Some(self.spool.as_bytes().as_slice()), Some(value.as_slice()));
         sink.send(Outgoing { topic: POSITIONS_TOPIC, partition: 0, key, value, headers: &[] })
     }
+}
+
+/// An event whose topic is gone.
+pub(crate) struct Stranded<'e> {
+    pub(crate) topic: &'e str,
+    pub(crate) place: EventPlace,
+    pub(crate) id: Option<Uuid>,
+    pub(crate) value: &'e [u8],
 }
 
 /// The request of an entry.
@@ -97,6 +152,29 @@ fn write_event(sink: &mut dyn Sink, value: &[u8], trace: &[u8], partitions: u32)
     ];
     let partition = partition_of(id, partitions);
     sink.send(Outgoing { topic: FLOWS_TOPIC, partition, key: None, value: Some(value), headers: &headers })
+}
+
+/// An event of a topic with a schema of its own. When it happened is for the jobs to say, so there is no `ce_time`. Its key is its
+/// id: a compacted topic takes no event without one.
+fn write_named(
+    sink: &mut dyn Sink,
+    topic: &str,
+    partitions: u32,
+    id: Uuid,
+    value: &[u8],
+    trace: &[u8],
+) -> Result<(), Error> {
+    let mut text = Uuid::encode_buffer();
+    let key = id.hyphenated().encode_lower(&mut text).as_bytes();
+    let headers: [(&str, &[u8]); 5] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", key),
+        ("ce_source", b"tidemark/gateway"),
+        ("ce_type", topic.as_bytes()),
+        (TRACEPARENT, trace),
+    ];
+    let partition = partition_of(id, partitions);
+    sink.send(Outgoing { topic, partition, key: Some(key), value: Some(value), headers: &headers })
 }
 
 fn write_answer(sink: &mut dyn Sink, schema: u32, key: &str, given: Given) -> Result<(), Error> {

@@ -6,7 +6,9 @@ use tidemark_schemas::avro::Reader;
 
 use crate::batch::Collector;
 use crate::body::BODY_MAX;
+use crate::form::{Files, Form};
 use crate::problem::{Kind, Problem};
+use crate::rule::{Finding, Rule};
 use crate::values::{Values, block_count, long, take};
 use crate::writer_schema::Schema;
 
@@ -16,11 +18,52 @@ const REQUIRED: [&str; 5] = ["src_app", "dest_app", "vpc_id", "bytes_tx", "bytes
 
 struct Header<'a> {
     schema: Schema,
+    /// Its text.
+    text: &'a [u8],
     deflated: bool,
     sync: &'a [u8],
 }
 
-/// Reads every record of a file. One that cannot be decoded refuses the whole: what follows it cannot be found.
+/// Takes the next record of a file; what it keeps of the header lives for `'s`. The outer error ends the request, the inner one is
+/// about the block.
+trait Take<'s> {
+    fn take<'a>(&mut self, bytes: &mut Reader<'a>, records: &mut Collector<'_>) -> Result<Result<(), String>, Problem>
+    where
+        's: 'a;
+}
+
+struct Flows<'s>(Values<'s>);
+
+impl<'s> Take<'s> for Flows<'s> {
+    fn take<'a>(&mut self, bytes: &mut Reader<'a>, records: &mut Collector<'_>) -> Result<Result<(), String>, Problem>
+    where
+        's: 'a,
+    {
+        match self.0.record(bytes) {
+            Ok(draft) => records.add(Ok(draft), None).map(Ok),
+            Err(why) => Ok(Err(why)),
+        }
+    }
+}
+
+impl<'s> Take<'s> for Files<'_, 's> {
+    fn take<'a>(&mut self, bytes: &mut Reader<'a>, records: &mut Collector<'_>) -> Result<Result<(), String>, Problem>
+    where
+        's: 'a,
+    {
+        let mut broken = Ok(());
+        records.put(None, |id, out| match self.event(bytes, id, out) {
+            Ok(event) => Ok(event),
+            Err(why) => {
+                broken = Err(why.clone());
+                Ok((id, vec![Finding::whole(Rule::Malformed, why, "send the whole file")]))
+            }
+        })?;
+        Ok(broken)
+    }
+}
+
+/// Reads every record of a file of flows. One that cannot be decoded refuses the whole: what follows it cannot be found.
 pub(crate) fn read(body: &[u8], records: &mut Collector<'_>) -> Result<(), Problem> {
     let mut bytes = Reader::new(body);
     let header = header(&mut bytes)?;
@@ -29,7 +72,26 @@ pub(crate) fn read(body: &[u8], records: &mut Collector<'_>) -> Result<(), Probl
         let detail = format!("the writer's schema lacks {}; a flow needs these fields", lacks.join(", "));
         return Err(Problem::new(Kind::WriterSchema, detail));
     }
-    let mut values = Values::new(&header.schema);
+    blocks(bytes, &header, records, &mut Flows(Values::new(&header.schema)))
+}
+
+/// Reads every record of a file of events of a form.
+pub(crate) fn read_events(body: &[u8], form: &Form, records: &mut Collector<'_>) -> Result<(), Problem> {
+    let mut bytes = Reader::new(body);
+    let header = header(&mut bytes)?;
+    let mut files = Files::new(form, header.text, &header.schema).map_err(|why| {
+        let fix = "write the file with the topic's schema, or with one that it can read";
+        Problem::new(Kind::WriterSchema, format!("{why}; {fix}"))
+    })?;
+    blocks(bytes, &header, records, &mut files)
+}
+
+fn blocks<'s>(
+    mut bytes: Reader<'s>,
+    header: &'s Header<'s>,
+    records: &mut Collector<'_>,
+    take: &mut impl Take<'s>,
+) -> Result<(), Problem> {
     let mut room = BODY_MAX;
     for number in 1.. {
         if bytes.left().is_empty() {
@@ -39,9 +101,9 @@ pub(crate) fn read(body: &[u8], records: &mut Collector<'_>) -> Result<(), Probl
         let (count, data) = block(&mut bytes, header.sync).map_err(place)?;
         if header.deflated {
             let data = inflate(data, &mut room).map_err(place)?;
-            read_block(&data, count, &mut values, records)?.map_err(place)?;
+            read_block(&data, count, records, take)?.map_err(place)?;
         } else {
-            read_block(data, count, &mut values, records)?.map_err(place)?;
+            read_block(data, count, records, take)?.map_err(place)?;
         }
     }
     Ok(())
@@ -74,9 +136,9 @@ fn header<'a>(bytes: &mut Reader<'a>) -> Result<Header<'a>, Problem> {
         }
     }
     let sync = take(bytes, 16).map_err(in_header)?;
-    let schema = schema.ok_or_else(|| malformed("header: no avro.schema"))?;
-    let schema = Schema::parse(schema).map_err(|why| Problem::new(Kind::WriterSchema, why))?;
-    Ok(Header { schema, deflated: deflated(codec)?, sync })
+    let text = schema.ok_or_else(|| malformed("header: no avro.schema"))?;
+    let schema = Schema::parse(text).map_err(|why| Problem::new(Kind::WriterSchema, why))?;
+    Ok(Header { schema, text, deflated: deflated(codec)?, sync })
 }
 
 fn deflated(codec: &[u8]) -> Result<bool, Problem> {
@@ -115,17 +177,16 @@ fn inflate(data: &[u8], room: &mut usize) -> Result<Vec<u8>, String> {
 }
 
 /// The outer error ends the request, the inner one is about the block.
-fn read_block(
-    data: &[u8],
+fn read_block<'s: 'a, 'a>(
+    data: &'a [u8],
     count: i64,
-    values: &mut Values<'_>,
     records: &mut Collector<'_>,
+    take: &mut impl Take<'s>,
 ) -> Result<Result<(), String>, Problem> {
     let mut bytes = Reader::new(data);
     for at in 0..count {
-        match values.record(&mut bytes) {
-            Ok(draft) => records.add(Ok(draft), None)?,
-            Err(why) => return Ok(Err(format!("record {at}: {why}"))),
+        if let Err(why) = take.take(&mut bytes, records)? {
+            return Ok(Err(format!("record {at}: {why}")));
         }
     }
     Ok(bytes.finish().map_err(|error| error.to_string()))

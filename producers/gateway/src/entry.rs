@@ -1,10 +1,12 @@
 //! A request's events as an entry of the spool, and back. Pure.
 //!
 //! ```text
-//! version 1 | traceparent 55 | key length 2 | key
+//! version | traceparent 55 | key length 2 | key
 //!   with a key:  request hash 16 | received at 8 | first id 16
-//! events 4 | length 4 of each | their values in the wire format
+//!   version 2:   topic length 2 | topic
+//! events 4 | length 4 of each | version 2: event id 16 of each | their values in the wire format
 //! ```
+//! Version 1 is of flows, whose values hold their ids; version 2 of any other topic. Each value begins with its schema's id.
 //! Integers are little-endian. Everything of a request is one entry, so that its events, its key and the answer that a repeat
 //! gets are durable together.
 
@@ -13,7 +15,10 @@ use uuid::Uuid;
 use crate::answers::Given;
 use crate::batch::Batch;
 
+/// Flows.
 const VERSION: u8 = 1;
+/// Events of a topic that is named.
+const VERSION_NAMED: u8 = 2;
 /// Bytes of a `traceparent` header.
 const TRACE: usize = 55;
 
@@ -24,15 +29,18 @@ pub(crate) struct Request<'a> {
     pub(crate) trace: &'a [u8],
     /// Its Idempotency-Key, if it has one, and what was answered.
     pub(crate) keyed: Option<(&'a str, Given)>,
+    /// The topic of its events; none for flows.
+    pub(crate) topic: Option<&'a str>,
     lengths: &'a [u8],
+    ids: &'a [u8],
     values: &'a [u8],
 }
 
-/// Appends the entry of a request.
-pub(crate) fn put(trace: &str, keyed: Option<(&str, Given)>, batch: &Batch, out: &mut Vec<u8>) {
+/// Appends the entry of a request: of flows, or of events of `topic`.
+pub(crate) fn put(trace: &str, keyed: Option<(&str, Given)>, topic: Option<&str>, batch: &Batch, out: &mut Vec<u8>) {
     debug_assert_eq!(trace.len(), TRACE);
-    out.reserve(256 + batch.len() * 4 + batch.bytes());
-    out.push(VERSION);
+    out.reserve(512 + batch.len() * if topic.is_some() { 20 } else { 4 } + batch.bytes());
+    out.push(if topic.is_some() { VERSION_NAMED } else { VERSION });
     out.extend_from_slice(trace.as_bytes());
     let key = keyed.map_or("", |(key, _)| key);
     out.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
@@ -42,8 +50,15 @@ pub(crate) fn put(trace: &str, keyed: Option<(&str, Given)>, batch: &Batch, out:
         out.extend_from_slice(&given.received_at.to_le_bytes());
         out.extend_from_slice(given.first_id.as_bytes());
     }
+    if let Some(topic) = topic {
+        out.extend_from_slice(&u16::try_from(topic.len()).unwrap_or(u16::MAX).to_le_bytes());
+        out.extend_from_slice(topic.as_bytes());
+    }
     put_count(batch.len(), out);
     batch.values().for_each(|value| put_count(value.len(), out));
+    if topic.is_some() {
+        batch.ids().for_each(|id| out.extend_from_slice(id.as_bytes()));
+    }
     batch.values().for_each(|value| out.extend_from_slice(value));
 }
 
@@ -55,16 +70,25 @@ impl<'a> Request<'a> {
     /// `None` when a later version wrote it.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut left = bytes;
-        if take(&mut left, 1)? != [VERSION] {
-            return None;
-        }
+        let named = match take(&mut left, 1)? {
+            [VERSION] => false,
+            [VERSION_NAMED] => true,
+            _ => return None,
+        };
         let trace = take(&mut left, TRACE)?;
-        let key = usize::from(u16::from_le_bytes(array(&mut left)?));
-        let key = std::str::from_utf8(take(&mut left, key)?).ok()?;
+        let key = text(&mut left)?;
         let keyed = if key.is_empty() { None } else { Some((key, given(&mut left)?)) };
+        let topic = if named { Some(text(&mut left)?) } else { None };
         let events = u32::from_le_bytes(array(&mut left)?) as usize;
         let lengths = take(&mut left, events.checked_mul(4)?)?;
-        Some(Self { trace, keyed, lengths, values: left })
+        let ids = take(&mut left, if named { events.checked_mul(16)? } else { 0 })?;
+        Some(Self { trace, keyed, topic, lengths, ids, values: left })
+    }
+
+    /// The events' values with their ids, in order; of flows the ids are within.
+    pub(crate) fn events(self) -> impl Iterator<Item = (Option<Uuid>, &'a [u8])> {
+        let ids = self.ids.as_chunks::<16>().0;
+        self.values().enumerate().map(|(at, value)| (ids.get(at).map(|id| Uuid::from_bytes(*id)), value))
     }
 
     /// The events' values in the wire format, in order.
@@ -85,6 +109,12 @@ fn given(left: &mut &[u8]) -> Option<Given> {
     })
 }
 
+/// Text behind its length.
+fn text<'a>(left: &mut &'a [u8]) -> Option<&'a str> {
+    let length = usize::from(u16::from_le_bytes(array(left)?));
+    std::str::from_utf8(take(left, length)?).ok()
+}
+
 fn take<'a>(left: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     let (taken, rest) = left.split_at_checked(count)?;
     *left = rest;
@@ -96,7 +126,7 @@ fn array<const N: usize>(left: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -106,14 +136,41 @@ mod tests {
     fn what_was_put_is_parsed() {
         let batch = Batch::of(&[b"first", b"", b"third"]);
         let given = Given { request: 7, received_at: -1, first_id: Uuid::from_u128(9) };
-        for keyed in [None, Some(("key", given))] {
+        for (keyed, topic) in
+            [(None, None), (Some(("key", given)), None), (None, Some("t.x")), (Some(("k", given)), Some("t"))]
+        {
             let mut bytes = Vec::new();
-            put(TRACEPARENT, keyed, &batch, &mut bytes);
+            put(TRACEPARENT, keyed, topic, &batch, &mut bytes);
             let request = Request::parse(&bytes).unwrap();
-            assert_eq!((request.trace, request.keyed), (TRACEPARENT.as_bytes(), keyed));
+            assert_eq!((request.trace, request.keyed, request.topic), (TRACEPARENT.as_bytes(), keyed, topic));
             assert_eq!(request.values().collect::<Vec<_>>(), [&b"first"[..], b"", b"third"]);
+            let ids: Vec<_> = request.events().map(|(id, _)| id).collect();
+            assert_eq!(ids, [topic.map(|_| Uuid::nil()); 3]);
             let head = bytes.len() - 10;
             assert!((0..head).all(|length| Request::parse(bytes.get(..length).unwrap()).is_none()));
         }
+    }
+
+    /// An entry as earlier versions wrote it, byte by byte: what is in a spool on disk stays readable.
+    #[test]
+    fn entries_of_flows_have_the_form_that_they_always_had() {
+        let given = Given { request: 7, received_at: -1, first_id: Uuid::from_u128(9) };
+        let mut bytes = vec![1];
+        bytes.extend_from_slice(TRACEPARENT.as_bytes());
+        bytes.extend_from_slice(&[3, 0]);
+        bytes.extend_from_slice(b"key");
+        bytes.extend_from_slice(&7u128.to_le_bytes());
+        bytes.extend_from_slice(&(-1i64).to_le_bytes());
+        bytes.extend_from_slice(&9u128.to_be_bytes());
+        bytes.extend_from_slice(&[2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
+        bytes.extend_from_slice(b"abb");
+        let mut put_now = Vec::new();
+        put(TRACEPARENT, Some(("key", given)), None, &Batch::of(&[b"a", b"bb"]), &mut put_now);
+        assert_eq!(put_now, bytes);
+        let request = Request::parse(&bytes).unwrap();
+        assert_eq!((request.topic, request.keyed), (None, Some(("key", given))));
+        assert_eq!(request.events().collect::<Vec<_>>(), [(None, &b"a"[..]), (None, b"bb")]);
+        bytes[0] = 3;
+        assert!(Request::parse(&bytes).is_none(), "of a later version");
     }
 }

@@ -15,36 +15,55 @@ use crate::draft::{Draft, FIELDS, Raw};
 use crate::number;
 use crate::problem::{Kind, Problem};
 use crate::rule::{Finding, Rule, shown};
+use crate::typo;
 
 /// Deepest nesting of arrays and objects that is read. A flow record needs 2.
 pub(crate) const DEPTH_MAX: usize = 16;
 
+/// Takes the records of a body, each as the text that it is.
+pub(crate) trait Records {
+    /// Deepest nesting that a record may have.
+    const DEPTH_MAX: usize;
+
+    /// Takes a record; fails when the whole request is to be refused.
+    fn take(&mut self, text: &str, line: Option<usize>) -> Result<(), Problem>;
+}
+
+/// Flows.
+impl Records for Collector<'_> {
+    const DEPTH_MAX: usize = DEPTH_MAX;
+
+    fn take(&mut self, text: &str, line: Option<usize>) -> Result<(), Problem> {
+        self.add(record(text), line)
+    }
+}
+
 /// Reads an object or an array of objects.
-pub(crate) fn read(text: &str, records: &mut Collector<'_>) -> Result<(), Problem> {
-    if depth(text) > DEPTH_MAX {
-        return Err(too_deep("the body"));
+pub(crate) fn read<R: Records>(text: &str, records: &mut R) -> Result<(), Problem> {
+    if depth(text) > R::DEPTH_MAX {
+        return Err(too_deep::<R>("the body"));
     }
     if text.trim_ascii_start().starts_with('[') {
         for element in elements(text)? {
-            records.add(record(element.get()), None)?;
+            records.take(element.get(), None)?;
         }
         return Ok(());
     }
     let whole: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error))?;
-    records.add(record(whole.get()), None)
+    records.take(whole.get(), None)
 }
 
 /// Reads one object per line; blank lines are skipped, the last line may lack its end.
-pub(crate) fn read_lines(text: &str, records: &mut Collector<'_>) -> Result<(), Problem> {
+pub(crate) fn read_lines<R: Records>(text: &str, records: &mut R) -> Result<(), Problem> {
     for (at, line) in text.split('\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
-        if depth(line) > DEPTH_MAX {
-            return Err(too_deep(&format!("line {}", at + 1)));
+        if depth(line) > R::DEPTH_MAX {
+            return Err(too_deep::<R>(&format!("line {}", at + 1)));
         }
-        records.add(record(line), Some(at + 1))?;
+        records.take(line, Some(at + 1))?;
     }
     Ok(())
 }
@@ -53,8 +72,8 @@ fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Kind::MalformedBody, format!("not JSON: {error}; nothing was accepted, send valid JSON"))
 }
 
-fn too_deep(place: &str) -> Problem {
-    let detail = format!("{place} nests arrays or objects deeper than {DEPTH_MAX}; a flow record is one flat object");
+fn too_deep<R: Records>(place: &str) -> Problem {
+    let detail = format!("{place} nests arrays or objects deeper than {}; send flatter records", R::DEPTH_MAX);
     Problem::new(Kind::TooDeep, detail)
 }
 
@@ -174,7 +193,8 @@ fn value_of(text: &str) -> serde_json::Result<Raw<'_>> {
     })
 }
 
-fn kind(text: &str) -> &'static str {
+/// What a JSON value is called, going by its first byte.
+pub(crate) fn kind(text: &str) -> &'static str {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "an array",
@@ -186,33 +206,12 @@ fn kind(text: &str) -> &'static str {
 }
 
 fn unknown(name: &str) -> Finding {
-    let meant = FIELDS.iter().find(|field| close(name, field));
-    let hint = meant.map_or_else(String::new, |field| format!("did you mean {field}? "));
-    let fix = format!("{hint}allowed are {}", FIELDS.join(", "));
+    let fix = format!("{}allowed are {}", typo::hint(name, FIELDS.into_iter()), FIELDS.join(", "));
     Finding::of(&shown(name), Rule::UnknownField, format!("no field is called {:?}", shown(name)), fix)
 }
 
 fn duplicate(name: &str) -> Finding {
     Finding::of(name, Rule::DuplicateField, format!("{name} is there more than once"), "send each field once")
-}
-
-/// Whether two names are at most two edits apart (Levenshtein), case aside.
-fn close(name: &str, field: &str) -> bool {
-    if name.len() > 32 {
-        return false;
-    }
-    let mut row: Vec<usize> = (0..=field.len()).collect();
-    for (i, a) in name.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(row.first_mut().unwrap_or(&mut 0), i + 1);
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(field.bytes()) {
-            let change = diagonal + usize::from(!a.eq_ignore_ascii_case(&b));
-            diagonal = *cell;
-            left = change.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-    }
-    row.last().is_some_and(|distance| *distance <= 2)
 }
 
 #[cfg(test)]
@@ -224,11 +223,5 @@ mod tests {
         for (text, deepest) in [("{}", 1), (r#"{"a":"[[[[","b":[]}"#, 2), (r#""\"[[""#, 0), ("[[]][[[", 3)] {
             assert_eq!(depth(text), deepest, "{text}");
         }
-    }
-
-    #[test]
-    fn close_names_are_found() {
-        assert!(close("src_ap", "src_app") && close("Src_App", "src_app") && close("srcapp", "src_app"));
-        assert!(!close("source", "src_app") && !close("", "hour"));
     }
 }

@@ -29,12 +29,18 @@ mod check;
 mod commit;
 mod connection;
 mod container;
+mod destinations;
+mod directory;
 mod draft;
 mod entry;
+mod events;
 mod flow;
 mod follower;
+mod form;
+mod ids;
 mod json;
 mod keys;
+mod known;
 mod metrics;
 mod number;
 mod openapi;
@@ -48,7 +54,10 @@ mod rule;
 mod schema_ids;
 mod shared;
 mod status;
+mod topic;
+mod topics;
 mod trace;
+mod typo;
 mod values;
 mod writer_schema;
 
@@ -71,6 +80,9 @@ pub const POSITIONS_TOPIC: &str = "tidemark.gateway.positions";
 
 /// Bodies in memory and what is made of them, in KiB.
 const BODIES_KIB_MAX: usize = 256 << 10;
+
+/// Requests that make or list topics at a time.
+const TOPICS_REQUESTS_MAX: usize = 8;
 
 /// Idempotency keys remembered by default: 20 a second for 24 hours, 250 MB.
 pub const KEYS_MAX: usize = 1_800_000;
@@ -161,6 +173,8 @@ pub struct Gateway {
     pub(crate) bodies: Arc<Semaphore>,
     /// Bodies being unpacked and read off the executor.
     pub(crate) workers: Arc<Semaphore>,
+    /// Requests about topics under way.
+    pub(crate) topics: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -189,6 +203,7 @@ impl Gateway {
             shared,
             bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
             workers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
+            topics: Arc::new(Semaphore::new(TOPICS_REQUESTS_MAX)),
             threads: Mutex::new(threads),
         }))
     }

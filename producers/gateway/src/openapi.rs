@@ -5,7 +5,8 @@ use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
 
 use crate::problem::{Problem, RecordError};
 use crate::receive::Accepted;
-use crate::routes;
+use crate::topics::{List, Listed, Made};
+use crate::{routes, topics};
 
 /// Describes the gateway's paths and types, to be merged with those of the query API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -15,9 +16,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Tidemark gateway", description = "Writes events; 202 means durable."),
-    paths(routes::post_flows, routes::post_events),
-    components(schemas(FlowRecord, FlowBody, Accepted, Problem, RecordError)),
-    tags((name = "events", description = "Writing events"))
+    paths(routes::post_flows, routes::post_events, topics::http::get_topics, topics::http::put_topic),
+    components(schemas(FlowRecord, FlowBody, Accepted, Problem, RecordError, TopicBody, Made, Listed, List)),
+    tags((name = "events", description = "Writing events"), (name = "topics", description = "Topics of users"))
 )]
 struct Description;
 
@@ -73,6 +74,27 @@ pub(crate) enum FlowBody {
     One(FlowRecord),
     /// Many.
     Many(Vec<FlowRecord>),
+}
+
+/// A topic as it should be.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"schema": {"type": "record", "name": "AccessEvent", "namespace": "access", "fields": [
+    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}, {"name": "path", "type": "string"}]}}))]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "describes input that is read by hand")]
+pub(crate) struct TopicBody {
+    /// Avro schema of the events, a record; as JSON, or as text.
+    #[schema(value_type = Object)]
+    schema: serde_json::Value,
+    /// 1 to 10,000; 4 if left out. They can be made more later, not fewer.
+    #[schema(minimum = 1, maximum = 10000, nullable = false)]
+    partitions: Option<u32>,
+    /// Milliseconds that records are kept, -1 for ever; 7 days if left out, for ever if compacted.
+    #[schema(nullable = false)]
+    retention_ms: Option<i64>,
+    /// Keep only the last record of each key, which is the event's id; false if left out.
+    #[schema(nullable = false)]
+    compact: Option<bool>,
 }
 
 /// What can be asked of a write.

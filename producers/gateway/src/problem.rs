@@ -71,6 +71,10 @@ pub(crate) enum Kind {
     MalformedBody,
     MalformedRequest,
     UnknownEventType,
+    ReservedTopic,
+    TopicConflict,
+    InvalidTopic,
+    InvalidSchema,
     MethodNotAllowed,
     BodyTimeout,
     InFlight,
@@ -96,6 +100,12 @@ impl Kind {
             Self::MalformedBody => (StatusCode::BAD_REQUEST, "malformed_body", "the body cannot be read"),
             Self::MalformedRequest => (StatusCode::BAD_REQUEST, "malformed_request", "the request cannot be read"),
             Self::UnknownEventType => (StatusCode::NOT_FOUND, "unknown_event_type", "no such event type"),
+            Self::ReservedTopic => (StatusCode::FORBIDDEN, "reserved_topic", "the topic is not for this"),
+            Self::TopicConflict => (StatusCode::CONFLICT, "topic_conflict", "the topic is there and is not like that"),
+            Self::InvalidTopic => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_topic", "there can be no such topic"),
+            Self::InvalidSchema => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_schema", "the schema cannot be that of events")
+            }
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "method not allowed"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body took too long to arrive"),
             Self::InFlight => (StatusCode::CONFLICT, "in_flight", "a request with this Idempotency-Key is under way"),

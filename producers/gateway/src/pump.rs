@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 use tidemark_log::{Error as LogError, failpoint};
 use tidemark_spool::{Entry, Error as SpoolError, Place, Reader};
 
-use crate::Shared;
 use crate::answers::key_hash;
 use crate::commit::{self, Commit};
 use crate::connection::Connection;
+use crate::destinations::Destinations;
 use crate::flow::TENANT;
 use crate::keys::{Key, Keys};
 use crate::plan::{EventPlace, Plan, plan};
-use crate::refused::Refused;
+use crate::refused::{Refused, SetAside};
+use crate::{FLOWS_TOPIC, Shared};
 
 /// Bytes of entries in a commit, more or less: large enough that its fixed cost (tens of milliseconds on Kafka) is small.
 const COMMIT_BYTES: u64 = 8 << 20;
@@ -43,6 +44,7 @@ pub(crate) struct Pump<'s> {
     shared: &'s Shared,
     keys: Keys,
     refused: Refused,
+    destinations: Destinations,
     /// None after any failure.
     connection: Option<Connection>,
     reader: Reader,
@@ -67,6 +69,7 @@ impl<'s> Pump<'s> {
             shared,
             keys,
             refused: Refused::new(&shared.config.spool.dir),
+            destinations: Destinations::default(),
             connection: None,
             reader: Reader::new(shared.spool.clone()),
             queue: VecDeque::new(),
@@ -129,6 +132,7 @@ impl<'s> Pump<'s> {
             Err(LogError::Invalid(why)) => self.narrow(plan, &why),
             Err(error) => {
                 self.shared.metrics.commit_failed();
+                self.destinations.doubt();
                 // It may be that the log cannot take so many in the time that a commit has.
                 self.limit = (plan.events / 2).max(1);
                 Err(format!("a commit failed: {error}"))
@@ -169,15 +173,21 @@ impl<'s> Pump<'s> {
         let not_connected = || LogError::Retriable("the log cannot be reached".to_owned());
         let connection = self.connection.as_mut().ok_or_else(not_connected)?;
         connection.ask_partitions(&*self.shared.log);
+        let entries = self.queue.iter().take(plan.whole + 1);
+        let named = entries.filter_map(|entry| commit::parse(entry).ok()?.topic);
+        let topics = self.destinations.of(&*self.shared.log, named)?;
         let commit = Commit {
             queue: &self.queue,
             record: self.record,
             plan,
             suspects: &self.suspects,
             partitions: connection.partitions,
+            topics: &topics,
             schemas: self.shared.schemas().ok_or_else(not_connected)?,
             spool: self.shared.spool.id(),
         };
+        let stranded = self.refused.strand(&commit, (self.shared.clock)())?;
+        self.shared.metrics.refused(stranded);
         let _span = tracing::info_span!("publish", events = plan.events).entered();
         let started = Instant::now();
         connection.producer.commit(&mut |sink| commit.write(sink))?;
@@ -238,6 +248,7 @@ impl<'s> Pump<'s> {
     /// A commit was refused: fewer events next time, and of one alone it is known which it is.
     fn narrow(&mut self, plan: Plan, why: &str) -> Result<(), String> {
         self.shared.metrics.commit_failed();
+        self.destinations.doubt();
         self.connection = None;
         if plan.events > 1 {
             self.limit = plan.events / 2;
@@ -248,9 +259,16 @@ impl<'s> Pump<'s> {
         }
         let entry = self.queue.iter().find(|entry| entry.place == plan.last.place);
         let request = entry.map(commit::parse).transpose().map_err(|error| error.to_string())?;
-        let value = request.and_then(|request| request.values().nth(plan.last.record as usize)).unwrap_or_default();
+        let event = request.and_then(|request| Some((request, request.events().nth(plan.last.record as usize)?)));
+        let event = event.map(|(request, (id, value))| SetAside {
+            place: plan.last,
+            topic: request.topic.unwrap_or(FLOWS_TOPIC),
+            id,
+            value,
+            why,
+        });
         self.refused
-            .write(plan.last, value, why, (self.shared.clock)())
+            .write(event.into_iter(), (self.shared.clock)())
             .map_err(|error| format!("the log refuses an event ({why}), and it cannot be set aside: {error}"))?;
         tracing::error!(why, "the log refuses an event; it is set aside in the file refused.ndjson of the spool");
         self.suspects.push(plan.last);

@@ -13,15 +13,17 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::Gateway;
 use crate::answers::{Begin, Claim, Given};
 use crate::ask::Ask;
-use crate::batch::{Basis, Batch, Decided, first_id, keyed_id};
+use crate::batch::{Basis, Batch, Decided};
 use crate::body::{self, Format, Room, overloaded};
 use crate::entry;
 use crate::flow::{Received, TENANT};
+use crate::form::Form;
+use crate::ids::{first_id, keyed_id};
 use crate::problem::{Kind, Problem, RecordError};
 use crate::trace;
+use crate::{FLOWS_TOPIC, Gateway};
 
 /// Bodies larger than this are read on a thread of their own: a millisecond or so of work.
 const INLINE_MAX: usize = 64 << 10;
@@ -46,18 +48,23 @@ pub(crate) struct Accepted {
 /// Decides about a request, publishes what it accepts, and waits until that is durable.
 pub(crate) async fn handle(
     gateway: &Gateway,
+    topic: &str,
     query: Option<&str>,
     headers: &HeaderMap,
     body: Body,
     trace: TraceContext,
 ) -> Result<Response, Problem> {
     let ask = Ask::of(query, headers)?;
-    let schema = admit(gateway)?;
+    let flows = admit(gateway)?;
+    // Before the body is read: for a topic that is not there nothing of it needs to be kept.
+    let form = if topic == FLOWS_TOPIC { None } else { Some(gateway.shared.directory.find(topic).await?) };
+    let schema = form.as_ref().map_or(flows, |form| form.schema_id);
     let (body, room) = read(gateway, &ask, headers, body).await?;
-    let (given, claim) = begin(gateway, &ask, &body)?;
+    let (given, claim) = begin(gateway, &ask, topic, &body)?;
     let replay = ask.key.is_some() && claim.is_none();
-    let basis = basis(gateway, given, schema);
-    let ((decided, read), room) = decide(gateway, ask.format, body, basis, room).await?;
+    let basis = Basis { accepted_before: replay && !ask.partial && form.is_some(), ..basis(gateway, given, schema) };
+    let named = form.as_ref().map(|form| Arc::clone(&form.topic));
+    let ((decided, read), room) = decide(gateway, ask.format, body, basis, form, room).await?;
     if replay {
         gateway.shared.metrics.replayed();
         read?;
@@ -67,7 +74,7 @@ pub(crate) async fn handle(
     read?;
     refuse(&decided, ask.partial)?;
     let (batch, response) = accepted(decided, false, room)?;
-    publish(gateway, batch, claim, trace).await?;
+    publish(gateway, named, batch, claim, trace).await?;
     Ok(response)
 }
 
@@ -91,7 +98,7 @@ fn basis(gateway: &Gateway, given: Given, schema: u32) -> Basis {
     let max_future = gateway.shared.config.max_future.as_millis();
     let max_future_ms = i64::try_from(max_future).unwrap_or(i64::MAX);
     let received = Received { at: given.received_at, max_future_ms };
-    Basis { received, first_id: given.first_id, schema }
+    Basis { received, first_id: given.first_id, schema, accepted_before: false }
 }
 
 /// The schema id for the records, if the gateway is ready.
@@ -113,12 +120,13 @@ async fn decide(
     format: Format,
     body: Bytes,
     basis: Basis,
+    form: Option<Arc<Form>>,
     mut room: Room,
 ) -> Result<(Reading, Room), Problem> {
     if body.len() <= INLINE_MAX && format != Format::Avro {
-        return Ok((body::decide(format, &body, basis, &mut room), room));
+        return Ok((body::decide(format, &body, basis, form.as_deref(), &mut room), room));
     }
-    off_executor(&gateway.workers, room, move |room| body::decide(format, &body, basis, room)).await
+    off_executor(&gateway.workers, room, move |room| body::decide(format, &body, basis, form.as_deref(), room)).await
 }
 
 /// Does work that takes long on another thread, as many at a time as there are `turns`: that bounds its memory too. Work that
@@ -142,12 +150,12 @@ async fn off_executor<T: Send + 'static>(
 }
 
 /// Takes the request's key, or finds the answer that was given to it.
-fn begin(gateway: &Gateway, ask: &Ask, body: &[u8]) -> Result<(Given, Option<Claim>), Problem> {
+fn begin(gateway: &Gateway, ask: &Ask, topic: &str, body: &[u8]) -> Result<(Given, Option<Claim>), Problem> {
     let received_at = (gateway.shared.clock)();
     let Some(key) = &ask.key else {
         return Ok((Given { request: 0, received_at, first_id: first_id(received_at) }, None));
     };
-    let request = ask.request_hash(body);
+    let request = ask.request_hash(topic, body);
     let first = Given { request, received_at, first_id: keyed_id(TENANT, key, request) };
     match gateway.shared.answers.begin(TENANT, key, first) {
         Begin::New(claim) => Ok((first, Some(claim))),
@@ -229,13 +237,20 @@ fn accepted(decided: Decided, replayed: bool, mut room: Room) -> Result<(Batch, 
 
 /// Waits until the events are durable in the spool. The waiting is a task of its own: a caller that goes away leaves a request
 /// that is still under way, and a repeat of it finds the key taken or answered.
-async fn publish(gateway: &Gateway, batch: Batch, claim: Option<Claim>, request: TraceContext) -> Result<(), Problem> {
+async fn publish(
+    gateway: &Gateway,
+    topic: Option<Arc<str>>,
+    batch: Batch,
+    claim: Option<Claim>,
+    request: TraceContext,
+) -> Result<(), Problem> {
     let shared = Arc::clone(&gateway.shared);
     let (records, has_key) = (batch.len(), claim.is_some());
-    let mut span = trace::publish(&shared.spans, request, &shared.producer_id(), records);
+    let mut span =
+        trace::publish(&shared.spans, request, &shared.producer_id(), topic.as_deref().unwrap_or(FLOWS_TOPIC), records);
     let keyed = claim.as_ref().map(|claim| (claim.key.as_str(), claim.given));
     let mut entry = Vec::new();
-    entry::put(&span.context().header(), keyed, &batch, &mut entry);
+    entry::put(&span.context().header(), keyed, topic.as_deref(), &batch, &mut entry);
     drop(batch);
     let appended = shared.spool.append(entry, u32::try_from(records).unwrap_or(u32::MAX));
     let stored = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! `POST /v1/flows` and `POST /v1/events/{type}`.
+//! The gateway's routes; `POST /v1/flows` and `POST /v1/events/{type}`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,10 +8,11 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post, put};
 
 use crate::problem::{Kind, Problem};
 use crate::receive::handle;
+use crate::topics::http::{get_topics, put_topic};
 use crate::trace;
 use crate::{FLOWS_TOPIC, Gateway};
 
@@ -20,6 +21,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/flows", post(post_flows))
         .route("/v1/events/{type}", post(post_events))
+        .route("/v1/topics", get(get_topics))
+        .route("/v1/topics/{topic}", put(put_topic))
         // Bodies have their own limit, which also holds after decompression.
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(gateway)
@@ -54,25 +57,30 @@ pub(crate) async fn post_flows(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    respond(gateway, "/v1/flows", query, headers, body).await
+    respond(gateway, "/v1/flows", FLOWS_TOPIC, query, headers, body).await
 }
 
 /// Writes events of a type.
 ///
-/// `flows.observed` is the only type so far; its records are those of `POST /v1/flows`.
+/// A type is a topic that has a schema: one made with `PUT /v1/topics/{topic}`, or any other of the log whose schema is registered
+/// under `<topic>-value`. A JSON record is held against the latest version of it: all fields that have no default and may not be
+/// null, no others; times as RFC 3339 text or as numbers, decimals as numbers or text, nothing rounded. Of `flows.observed` the
+/// records are those of `POST /v1/flows`. Fields `tenant` and `event_id` may be left out and are filled.
 #[utoipa::path(
     post,
     path = "/v1/events/{type}",
     tag = "events",
-    params(("type" = String, Path, description = "Event type: `flows.observed`", example = "flows.observed"),
+    params(("type" = String, Path, description = "Event type: the topic's name", example = "access.events"),
            crate::openapi::WriteQuery, crate::openapi::WriteHeaders),
     request_body(content(
-        (crate::openapi::FlowBody = "application/json"),
+        (serde_json::Value = "application/json"),
         (String = "application/x-ndjson"),
         (Vec<u8> = "application/avro"),
     )),
     responses(crate::openapi::WriteResponses,
-              (status = 404, description = "No such event type", body = Problem,
+              (status = 403, description = "The topic is Tidemark's own", body = Problem,
+               content_type = "application/problem+json"),
+              (status = 404, description = "No such topic, or it has no schema", body = Problem,
                content_type = "application/problem+json"))
 )]
 pub(crate) async fn post_events(
@@ -82,17 +90,13 @@ pub(crate) async fn post_events(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if event_type != FLOWS_TOPIC {
-        let found = crate::rule::shown(&event_type);
-        let detail = format!("no event type is called {found:?}; there are: {FLOWS_TOPIC}");
-        return Problem::new(Kind::UnknownEventType, detail).into_response();
-    }
-    respond(gateway, "/v1/events/{type}", query, headers, body).await
+    respond(gateway, "/v1/events/{type}", &event_type, query, headers, body).await
 }
 
 async fn respond(
     gateway: Arc<Gateway>,
     route: &'static str,
+    topic: &str,
     query: Option<String>,
     headers: HeaderMap,
     body: Body,
@@ -101,7 +105,7 @@ async fn respond(
     let mut span = trace::request(&gateway.shared.spans, &headers, route);
     let context = span.context();
     let (started, trace_id) = (Instant::now(), format!("{:032x}", context.trace_id()));
-    let handled = handle(&gateway, query.as_deref(), &headers, body, context);
+    let handled = handle(&gateway, topic, query.as_deref(), &headers, body, context);
     let in_log = tracing::info_span!("receive", trace_id);
     let answer = tracing::Instrument::instrument(handled, in_log).await;
     let response = answer.unwrap_or_else(|problem| {

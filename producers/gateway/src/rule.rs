@@ -19,11 +19,15 @@ pub(crate) enum Rule {
     BeforeEpoch,
     Uuid,
     Tenant,
+    Symbol,
+    Scale,
+    Length,
+    Branch,
 }
 
 impl Rule {
     /// All rules, in the order of their discriminants.
-    pub(crate) const ALL: [Rule; 16] = [
+    pub(crate) const ALL: [Rule; 20] = [
         Self::Malformed,
         Self::Object,
         Self::Type,
@@ -40,6 +44,10 @@ impl Rule {
         Self::BeforeEpoch,
         Self::Uuid,
         Self::Tenant,
+        Self::Symbol,
+        Self::Scale,
+        Self::Length,
+        Self::Branch,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -60,6 +68,10 @@ impl Rule {
             Self::BeforeEpoch => "before_epoch",
             Self::Uuid => "uuid",
             Self::Tenant => "tenant",
+            Self::Symbol => "symbol",
+            Self::Scale => "scale",
+            Self::Length => "length",
+            Self::Branch => "branch",
         }
     }
 }

@@ -32,9 +32,9 @@ impl SchemaIds {
     pub(crate) fn register(registry: &dyn Registry) -> Result<Self, Error> {
         let register = |topic: &str, avsc| registry.register(&format!("{topic}-value"), avsc);
         Ok(Self {
-            flow: register(FLOWS_TOPIC, FLOW_OBSERVED.avsc)?,
-            answer: register(ANSWERS_TOPIC, ANSWER.avsc)?,
-            position: register(POSITIONS_TOPIC, SPOOL_POSITION.avsc)?,
+            flow: register(FLOWS_TOPIC, &FLOW_OBSERVED.avsc)?,
+            answer: register(ANSWERS_TOPIC, &ANSWER.avsc)?,
+            position: register(POSITIONS_TOPIC, &SPOOL_POSITION.avsc)?,
         })
     }
 

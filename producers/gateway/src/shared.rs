@@ -12,6 +12,7 @@ use tidemark_spool::disk::{Dir, Disk};
 use tidemark_spool::{Limits, Spool};
 
 use crate::answers::{Answers, key_hash};
+use crate::directory::Directory;
 use crate::entry::Request;
 use crate::flow::TENANT;
 use crate::keys::{Key, Keys};
@@ -27,6 +28,8 @@ const ANSWERS_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) registry: Arc<dyn Registry>,
+    /// Topics of users.
+    pub(crate) directory: Arc<Directory>,
     pub(crate) config: GatewayConfig,
     pub(crate) clock: Clock,
     pub(crate) answers: Arc<Answers>,
@@ -80,9 +83,11 @@ impl Shared {
         let schemas = SchemaIds::load(&*disk);
         let unknown = "schemas are not registered yet, here or at an earlier start".to_owned();
         let reasons = if schemas.is_some() { BTreeMap::new() } else { BTreeMap::from([("schemas", unknown)]) };
+        let directory = Directory::open(Arc::clone(&log), Arc::clone(&registry), Arc::clone(&disk));
         let shared = Self {
             log,
             registry,
+            directory: Arc::new(directory),
             config,
             clock,
             answers,

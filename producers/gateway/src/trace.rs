@@ -6,8 +6,6 @@ use axum::http::{HeaderMap, StatusCode};
 use tidemark_log::span::{ActiveSpan, Kind, Spans};
 use tidemark_log::{TRACEPARENT, TraceContext};
 
-use crate::FLOWS_TOPIC;
-
 /// The span of a request: goes on with the caller's trace if its header is well formed, else begins one that is sampled.
 pub(crate) fn request(spans: &Arc<dyn Spans>, headers: &HeaderMap, route: &'static str) -> ActiveSpan {
     let parent = headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.as_bytes()));
@@ -28,11 +26,17 @@ pub(crate) fn answered(span: &mut ActiveSpan, status: StatusCode) {
 
 /// The span from the moment that `records` events wait for the disk until they are durable, as part of `request`. The events
 /// carry its context, so that whoever consumes them goes on from here.
-pub(crate) fn publish(spans: &Arc<dyn Spans>, request: TraceContext, gateway: &str, records: usize) -> ActiveSpan {
-    let mut span = ActiveSpan::begin(spans, Some(request), Kind::Producer, format!("send {FLOWS_TOPIC}"));
+pub(crate) fn publish(
+    spans: &Arc<dyn Spans>,
+    request: TraceContext,
+    gateway: &str,
+    topic: &str,
+    records: usize,
+) -> ActiveSpan {
+    let mut span = ActiveSpan::begin(spans, Some(request), Kind::Producer, format!("send {topic}"));
     span.set("messaging.operation.name", "send");
     span.set("messaging.operation.type", "send");
-    span.set("messaging.destination.name", FLOWS_TOPIC);
+    span.set("messaging.destination.name", topic.to_owned());
     span.set("messaging.client.id", gateway.to_owned());
     span.set("messaging.batch.message_count", i64::try_from(records).unwrap_or(i64::MAX));
     span.fail(&"the spool did not say that it took the events"); // unless it says so later

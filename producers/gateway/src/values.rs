@@ -41,6 +41,16 @@ impl<'s> Values<'s> {
         Ok(draft)
     }
 
+    /// Passes over the next record.
+    pub(crate) fn skip<'a>(&mut self, bytes: &mut Reader<'a>) -> Result<(), String>
+    where
+        's: 'a,
+    {
+        self.spend(1)?;
+        let schema = self.schema;
+        schema.fields(schema.root).iter().try_for_each(|(_, kind)| self.value(kind, bytes, 1).map(drop))
+    }
+
     fn spend(&mut self, values: usize) -> Result<(), String> {
         let over = || format!("more than {VALUES_MAX} values in one body");
         self.left = self.left.checked_sub(values).ok_or_else(over)?;

@@ -13,6 +13,10 @@ mod chromium;
 #[path = "../query/support.rs"]
 #[allow(dead_code)]
 mod support;
+mod views;
+#[path = "../query/views_support.rs"]
+#[allow(dead_code)]
+mod views_support;
 
 use chromium::Browser;
 use support::*;

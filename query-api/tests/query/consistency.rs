@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures::future::BoxFuture;
 use tidemark_query_api::{Api, Parts, QueryConfig, router};
 use tidemark_schemas::engine::{Ledger, Progress};
-use tidemark_views::{Error, Row, RowQuery, ViewSpec, ViewStore};
+use tidemark_views::{CatalogEntry, Error, Row, RowQuery, ViewSpec, ViewStore};
 
 use crate::support::*;
 
@@ -47,6 +47,15 @@ impl ViewStore for Moving {
             self.f.ledger(Ledger { records: revision, ..ledger(NOW_HOUR, 0, revision) }).await;
             self.f.views.ledger(view, from, to).await
         })
+    }
+    fn drop_view<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>> {
+        self.f.views.drop_view(view)
+    }
+    fn put_catalog<'a>(&'a self, entry: &'a CatalogEntry) -> BoxFuture<'a, Result<(), Error>> {
+        self.f.views.put_catalog(entry)
+    }
+    fn catalog(&self) -> BoxFuture<'_, Result<Vec<CatalogEntry>, Error>> {
+        self.f.views.catalog()
     }
     fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>> {
         self.f.views.progress(view)
@@ -125,6 +134,15 @@ impl ViewStore for Closing {
             self.write_after_first_read().await;
             read
         })
+    }
+    fn drop_view<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>> {
+        self.f.views.drop_view(view)
+    }
+    fn put_catalog<'a>(&'a self, entry: &'a CatalogEntry) -> BoxFuture<'a, Result<(), Error>> {
+        self.f.views.put_catalog(entry)
+    }
+    fn catalog(&self) -> BoxFuture<'_, Result<Vec<CatalogEntry>, Error>> {
+        self.f.views.catalog()
     }
     fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>> {
         Box::pin(async move {

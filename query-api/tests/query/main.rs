@@ -15,3 +15,8 @@ mod paging;
 mod parameters;
 mod service;
 mod support;
+mod versions;
+mod views;
+mod views_support;
+mod why;
+mod windows;

@@ -8,9 +8,11 @@ use http_body_util::BodyExt;
 use serde_json::Value as Json;
 use tidemark_query_api::{Check, ENDPOINTS, Parts, Render};
 use tidemark_schemas::engine::Ledger;
+use tidemark_views::ViewStore;
 use tower::ServiceExt;
 
 use crate::support::*;
+use crate::views_support::*;
 
 #[tokio::test]
 async fn paths_served_are_the_paths_described() {
@@ -29,16 +31,20 @@ async fn paths_served_are_the_paths_described() {
     }
 }
 
-/// A parameter that is described is taken, and one that is taken is described.
+/// A parameter that is described is taken, and one that is taken is described. The key columns of a view come after those.
 #[tokio::test]
 async fn parameters_taken_are_the_parameters_described() {
     let f = Fixture::new().await;
+    f.views.put_catalog(&entry("any", 1, &[version(1, HOURS)])).await.unwrap();
     let document = f.get("/v1/openapi.json").await.json();
     for path in ENDPOINTS.iter().filter(|p| **p != "/metrics") {
         let parameters = document["paths"][path]["get"]["parameters"].as_array().cloned().unwrap_or_default();
-        let described: Vec<_> = parameters.iter().map(|p| p["name"].as_str().unwrap()).collect();
-        let fix = f.get(&format!("{path}?qqqqqqqqqqqqqq=1")).await.problem(400)["fix"].as_str().unwrap().to_owned();
-        let expected = match described.as_slice() {
+        let described = parameters.iter().filter(|p| p["in"] == "query").map(|p| p["name"].as_str().unwrap());
+        let own = if *path == "/v1/views/{view}" { vec!["hour", "ip", "port", "key.ip", "key.port"] } else { vec![] };
+        let names: Vec<_> = described.chain(own).collect();
+        let uri = path.replace("{view}", "any");
+        let fix = f.get(&format!("{uri}?qqqqqqqqqqqqqq=1")).await.problem(400)["fix"].as_str().unwrap().to_owned();
+        let expected = match names.as_slice() {
             [] => "this path takes no parameters".to_owned(),
             names => format!("this path takes {}", names.join(", ")),
         };
@@ -101,6 +107,10 @@ async fn metrics_count_requests_by_route() {
     let extra: Render = std::sync::Arc::new(|out: &mut String| out.push_str("extra_total 5\n"));
     let f = Fixture::with(Parts { metrics: vec![extra], ..Parts::default() }).await;
     f.watermark(Some(NOW_HOUR * HOUR_MS), 1).await;
+    let job = version(3, HOURS);
+    f.views.create(&job.table).await.unwrap();
+    f.views.put_catalog(&entry("access", 1, std::slice::from_ref(&job))).await.unwrap();
+    f.reached(&job, NOW_HOUR * HOUR_MS - 500, 1).await;
     f.get("/v1/flows").await;
     f.get("/v1/flows?limit=0").await;
     f.get("/made/up/path").await;
@@ -114,6 +124,8 @@ async fn metrics_count_requests_by_route() {
         "tidemark_view_up 1",
         "tidemark_view_records{view=\"flows_hourly_v1\",stage=\"received\"} 100",
         "tidemark_view_watermark_delay_seconds{view=\"flows_hourly_v1\"} 1500",
+        "tidemark_view_records{view=\"access_v3\",stage=\"received\"} 200",
+        "tidemark_view_watermark_delay_seconds{view=\"access_v3\"} 1500.5",
         "extra_total 5",
     ] {
         assert!(answer.text.lines().any(|l| l == line), "{line} is missing from\n{}", answer.text);
@@ -171,12 +183,25 @@ async fn live_streams_are_bounded_and_end_with_the_service() {
 #[tokio::test]
 async fn the_pages_stay_at_home() {
     let f = Fixture::new().await;
-    let page = f.get("/").await;
-    assert!(page.header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
-    for quoted in page.text.split('"').filter(|s| s.starts_with("/dashboard/")) {
-        assert_eq!(f.get(quoted).await.status, 200, "{quoted}");
+    for page in ["/", "/views"] {
+        let page = f.get(page).await;
+        assert!(page.header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+        for quoted in page.text.split('"').filter(|s| s.starts_with("/dashboard/")) {
+            assert_eq!(f.get(quoted).await.status, 200, "{quoted}");
+        }
     }
-    let parts = ["style.css", "main.js", "chart.js", "table.js", "units.js"];
+    let parts = [
+        "style.css",
+        "views.css",
+        "main.js",
+        "chart.js",
+        "table.js",
+        "units.js",
+        "views.js",
+        "view.js",
+        "rows.js",
+        "series.js",
+    ];
     for part in parts {
         let text = f.get(&format!("/dashboard/{part}")).await.text;
         let foreign = text.replace("http://www.w3.org/2000/svg", "");

@@ -28,6 +28,7 @@ pub const BASELINE: &[(&str, &str)] = baseline![
     "flows/FlowObserved.avsc",
     "gateway/Answer.avsc",
     "gateway/SpoolPosition.avsc",
+    "jobs/JobEntry.avsc",
 ];
 
 /// A schema that data may have been written by.

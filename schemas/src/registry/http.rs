@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
-use super::{Error, Registry};
+use super::{Error, Latest, Registry};
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// Of a whole call, connecting included.
@@ -138,6 +138,24 @@ impl Registry for HttpRegistry {
             }
         }
         Ok(found)
+    }
+
+    fn latest_of(&self, subject: &str) -> Result<Option<Latest>, Error> {
+        let url = format!("{}/subjects/{}/versions/latest", self.base, escaped(subject));
+        let (status, body) = self.get(&url)?;
+        let number = |name: &str| body.get(name)?.as_u64().and_then(|n| u32::try_from(n).ok());
+        match (text(&body, "schema"), number("id"), number("version")) {
+            (Some(schema), Some(id), Some(version)) if status.is_success() => match text(&body, "schemaType") {
+                None | Some("AVRO") => Ok(Some(Latest { id, version, schema: schema.into() })),
+                Some(other) => Err(Error::Invalid(format!("{url} is a schema of type {other}"))),
+            },
+            _ if status == StatusCode::NOT_FOUND && is_absence(&body) => Ok(None),
+            _ => Err(unexpected(&url, status, &body)),
+        }
+    }
+
+    fn subject_names(&self) -> Result<Vec<String>, Error> {
+        self.subjects()
     }
 }
 

@@ -16,6 +16,28 @@ pub trait Registry: Send + Sync {
 
     /// The schema of an id; `None` when the registry does not know it.
     fn schema(&self, id: u32) -> Result<Option<std::sync::Arc<str>>, Error>;
+
+    /// The latest version of a subject; `None` when there is no such subject. Asked each time, never cached: it is how a change
+    /// of it is noticed. A registry that keeps no subjects says that it is unavailable.
+    fn latest_of(&self, subject: &str) -> Result<Option<Latest>, Error> {
+        Err(Error::Unavailable(format!("this registry cannot look up the subject {subject}")))
+    }
+
+    /// Names of all subjects, in no order. Asked each time, never cached.
+    fn subject_names(&self) -> Result<Vec<String>, Error> {
+        Err(Error::Unavailable("this registry cannot list subjects".to_owned()))
+    }
+}
+
+/// The latest version of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    /// The schema's id.
+    pub id: u32,
+    /// 1, 2, …
+    pub version: u32,
+    /// Avro JSON as registered.
+    pub schema: std::sync::Arc<str>,
 }
 
 /// Why the registry refused or failed.

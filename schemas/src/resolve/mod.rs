@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use apache_avro::Schema;
-use apache_avro::schema::ResolvedSchema;
+use apache_avro::schema::{NamesRef, ResolvedSchema};
+use serde_json::Value;
 
 use crate::avro::{Error, Reader};
 use compile::Compiler;
@@ -45,6 +46,15 @@ pub fn parse(text: &str) -> Result<Schema, String> {
 /// The full name of a record, enum or fixed.
 pub fn name(schema: &Schema) -> Option<String> {
     schema.name().map(|n| n.fullname(None))
+}
+
+/// The binary form of a field's default, as the specification writes defaults in JSON; `names` are the named types of the whole
+/// schema.
+///
+/// # Errors
+/// The default is not of the field's type; the text says so.
+pub fn encode_default(json: &Value, schema: &Schema, names: &NamesRef<'_>) -> Result<Vec<u8>, String> {
+    default::encode(json, schema, names)
 }
 
 /// One way in which a reader's schema cannot read a writer's.

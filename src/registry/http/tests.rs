@@ -158,7 +158,7 @@ async fn our_own_client_works_against_it() {
             assert_eq!(registry.register(&format!("topic/{}", schema.name), &schema.avsc), Ok(id));
         }
         let fresh = HttpRegistry::new(&url);
-        assert_eq!(fresh.schema(2).unwrap().as_deref(), Some(catalog::ALL[1].avsc));
+        assert_eq!(fresh.schema(2).unwrap().as_deref(), Some(&*catalog::ALL[1].avsc));
         let report = check::check(catalog::ALL, &check::registered(&fresh).unwrap()).unwrap();
         assert_eq!((report.compared.len(), report.is_breaking()), (catalog::ALL.len(), false), "{report}");
         let refused = fresh.register(&format!("topic/{}", catalog::ALL[0].name), &catalog::MARKER.avsc);

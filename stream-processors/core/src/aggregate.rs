@@ -34,7 +34,10 @@ use crate::value::{Place, Value};
 use smallvec::SmallVec;
 use tidemark_schemas::avro::{self, put_long};
 
-/// All aggregates of a row, in the order of the job's functions. Empty until the first record.
+/// The most aggregates of a row: what is read allocates no more, whatever its bytes claim.
+pub const AGGREGATES_MAX: usize = 256;
+
+/// All aggregates of a row, at most [`AGGREGATES_MAX`], in the order of the job's functions. Empty until the first record.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Accumulators(pub SmallVec<[State; 4]>);
 
@@ -95,12 +98,9 @@ impl Accumulator for Accumulators {
 
     fn get(reader: &mut avro::Reader<'_>) -> Result<Self, avro::Error> {
         let count = reader.long()?;
-        // The array grows as states are read: a count that lies allocates nothing.
-        let mut states = SmallVec::new();
-        match count {
-            0.. => (0..count).try_for_each(|_| State::get(reader).map(|state| states.push(state)))?,
-            _ => return Err(avro::Error::Length(count)),
+        if !(0..=AGGREGATES_MAX as i64).contains(&count) {
+            return Err(avro::Error::Length(count));
         }
-        Ok(Self(states))
+        (0..count).map(|_| State::get(reader)).collect::<Result<_, _>>().map(Self)
     }
 }

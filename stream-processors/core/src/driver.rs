@@ -1,13 +1,16 @@
 //! A test driver: records in, rows out, the clock moved by hand, no broker. It runs the folds that production runs and
 //! keeps a whole log in memory, so that a test can cut it into commits and crash between them as it likes.
 
+mod restore;
+
 use crate::job::{Accumulator, Input, Job, Reject};
 use crate::merge::{self, MergeFold};
 use crate::partial::{PartialFold, Position, Verdict};
+use restore::{Changelog, Checkpoint};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidemark_schemas::avro::{Avro, Reader};
-use tidemark_schemas::engine::{Ledger, Marker, Partial, Progress, RowState, SourceMark, TopicPartitions};
+use tidemark_schemas::engine::{Ledger, Marker, Partial, SourceMark, TopicPartitions};
 
 /// A record on a source partition of the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,19 +27,17 @@ enum Entry {
     Marker(Vec<u8>),
 }
 
-/// Accumulator, records and revision of a changelog entry.
-type StoredRow = (Vec<u8>, i64, i64);
-
 /// A partition of the partials topic with the merge fold that reads it and what that fold has committed.
 struct Merge<A> {
     log: Vec<(i64, Entry)>,
     next: usize,
     fold: MergeFold<A>,
-    changelog: BTreeMap<(i64, Vec<u8>), StoredRow>,
-    progress: Option<Progress>,
+    changelog: Changelog,
+    checkpoint: Option<Checkpoint>,
 }
 
-/// A row as the view would hold it: window start and key give records and sum.
+/// A row as the view would hold it: window start and key give records and sum. Of a job of session windows these are buckets,
+/// the start of a session comes after its key, and rows without records have been retracted.
 pub type Rows<A> = BTreeMap<(i64, Vec<u8>), (i64, A)>;
 
 /// Runs one job over one source topic.
@@ -47,6 +48,8 @@ pub struct Driver<J: Job> {
     folds: Vec<PartialFold<J::Accumulator>>,
     merges: Vec<Merge<J::Accumulator>>,
     rows: Rows<J::Accumulator>,
+    /// Of sessions: the time of the last event.
+    ends: BTreeMap<(i64, Vec<u8>), i64>,
     ledgers: BTreeMap<(i64, i32), Ledger>,
     verdicts: BTreeMap<(usize, i64), Verdict>,
     rejects: BTreeMap<(usize, i64), Reject>,
@@ -62,8 +65,8 @@ impl<J: Job> Driver<J> {
             log: Vec::new(),
             next: 0,
             fold: MergeFold::new(spec, m, 1),
-            changelog: BTreeMap::new(),
-            progress: None,
+            changelog: Changelog::default(),
+            checkpoint: None,
         });
         let merges = merges.collect();
         Self {
@@ -72,6 +75,7 @@ impl<J: Job> Driver<J> {
             folds,
             merges,
             rows: BTreeMap::new(),
+            ends: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             rejects: BTreeMap::new(),
@@ -173,49 +177,33 @@ impl<J: Job> Driver<J> {
         }
         merge.next = merge.next.saturating_add(entries).min(merge.log.len());
         for row in merge.fold.touched_rows() {
-            let mut sum = Vec::new();
-            row.cell.sum.put(&mut sum);
-            let key = (row.window_start, row.key.to_vec());
-            merge.changelog.insert(key.clone(), (sum, row.cell.records, row.cell.revision));
+            let mut scratch = Vec::new();
+            let key = (row.window_start, row.view_key(&mut scratch).to_vec());
+            row.extent.map(|extent| self.ends.insert(key.clone(), extent.last));
             self.rows.insert(key, (row.cell.records, row.cell.sum.clone()));
-        }
-        for (start, key) in merge.fold.removed_rows(usize::MAX) {
-            merge.changelog.remove(&(start, key.to_vec()));
         }
         for ledger in merge.fold.touched_ledgers() {
             self.ledgers.insert((ledger.window_start, ledger.merge_partition), ledger.clone());
         }
-        merge.progress = Some(merge.fold.progress());
+        merge.changelog.take(&merge.fold);
+        if let Some(checkpoint) = &mut merge.checkpoint {
+            checkpoint.after.take(&merge.fold);
+        }
         merge.fold.committed(0);
         merge.fold.removed(usize::MAX);
         Ok(())
     }
 
-    /// The member that owns a merge partition dies: its state is restored from the changelog.
-    ///
-    /// # Errors
-    /// A changelog that is not of this job.
-    pub fn crash_merge(&mut self, merge_partition: usize) -> Result<(), merge::Error> {
-        let Some(merge) = self.merges.get_mut(merge_partition) else { return Ok(()) };
-        merge.fold = MergeFold::new(self.job.spec(), merge_partition as u32, 1);
-        for ((window_start, key), (accumulator, records, revision)) in &merge.changelog {
-            let row =
-                RowState { window_start: *window_start, key, records: *records, accumulator, revision: *revision };
-            let corrupt = |reason| merge::Error::Accumulator { offset: *revision, reason };
-            merge.fold.restore_row(&row).map_err(corrupt)?;
-        }
-        for ledger in self.ledgers.values().filter(|ledger| ledger.merge_partition == merge_partition as i32) {
-            merge.fold.restore_ledger(ledger.clone());
-        }
-        if let Some(progress) = merge.progress.clone().filter(|progress| progress.revision > 0) {
-            merge.fold.restore_progress(progress)?;
-        }
-        Ok(merge.fold.restored()?)
-    }
-
     /// The view's rows.
     pub fn rows(&self) -> &Rows<J::Accumulator> {
         &self.rows
+    }
+
+    /// Of sessions, those that are not retracted: key fields and start give the time of the last event, records and sum.
+    pub fn sessions(&self) -> BTreeMap<Vec<u8>, (i64, i64, J::Accumulator)> {
+        let live = self.rows.iter().filter(|(_, (records, _))| *records != 0);
+        live.filter_map(|(key, (records, sum))| Some((key.1.clone(), (*self.ends.get(key)?, *records, sum.clone()))))
+            .collect()
     }
 
     /// Ledger entries by window start and merge partition.

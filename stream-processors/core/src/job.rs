@@ -67,15 +67,15 @@ pub struct Reject {
 /// One row of the view, before it is encoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ViewRow<'a, A> {
-    /// The key fields, Avro-encoded one after the other.
+    /// The key fields, Avro-encoded one after the other; of a session its start comes last.
     pub key: &'a [u8],
-    /// Start of the window.
+    /// Start of the window; of a session, of its bucket.
     pub window_start: i64,
     /// Merge partition that holds the key.
     pub merge_partition: u32,
     /// Append time of the first partial of the window here.
     pub opened_at: i64,
-    /// Records folded.
+    /// Records folded; none in a session that was retracted.
     pub records: i64,
     /// Their sum.
     pub accumulator: &'a A,
@@ -98,6 +98,16 @@ pub trait Job: Send + Sync + 'static {
 
     /// Appends the datum of the view schema.
     fn put_row(&self, row: &ViewRow<'_, Self::Accumulator>, out: &mut Vec<u8>);
+
+    /// Appends the datum of a session, which ends with its event at `last` and is over a gap later. Its key has the session's
+    /// start after the key fields, an Avro long; its window is the bucket. Without records it is retracted: it is no more, and
+    /// readers pass over it.
+    ///
+    /// A job whose view has no column for `last` leaves this as it is.
+    fn put_session(&self, row: &ViewRow<'_, Self::Accumulator>, last: i64, out: &mut Vec<u8>) {
+        let _ = last;
+        self.put_row(row, out);
+    }
 }
 
 /// What becomes of late records.

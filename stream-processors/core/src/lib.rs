@@ -5,6 +5,7 @@
 //!
 //! Times are milliseconds since the Unix epoch, UTC. Windows are half-open `[start, end)`.
 
+pub mod aggregate;
 pub mod dedupe;
 pub mod driver;
 pub mod job;

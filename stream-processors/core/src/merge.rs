@@ -11,6 +11,8 @@ mod checkpoint;
 mod error;
 mod remove;
 mod restore;
+mod rows;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -18,47 +20,17 @@ mod window;
 pub use checkpoint::{LoadError, Unsaved};
 pub use error::Error;
 pub use restore::Gap;
+pub use rows::{SealedRow, TouchedRow};
 pub use window::RowCell;
 
 use crate::job::{Accumulator, JobSpec};
 use crate::partial::read_accumulator;
 use crate::watermark::Sources;
 use crate::window::Windowing;
+use sessions::{Change, Index};
 use std::collections::BTreeMap;
 use tidemark_schemas::engine::{Ledger, Marker, Partial, PartialWindow, Progress};
 use window::{WindowState, opened, widen};
-
-/// A row that changed since the last commit.
-#[derive(Debug)]
-pub struct TouchedRow<'m, A> {
-    /// Start of its window.
-    pub window_start: i64,
-    /// Append time of the first partial of the window here.
-    pub opened_at: i64,
-    /// Its key.
-    pub key: &'m [u8],
-    /// What it holds now.
-    pub cell: &'m RowCell<A>,
-}
-
-/// What a partial row was that came for a sealed window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedRow<'p> {
-    /// Of which window and source.
-    pub window_start: i64,
-    /// End of that window.
-    pub window_end: i64,
-    /// Lowest source offset of the partial window.
-    pub first_offset: i64,
-    /// Highest one.
-    pub last_offset: i64,
-    /// Its key.
-    pub key: &'p [u8],
-    /// Records in it.
-    pub records: i64,
-    /// Their sum, encoded.
-    pub accumulator: &'p [u8],
-}
 
 /// The merge fold of one merge partition.
 #[derive(Debug)]
@@ -72,6 +44,8 @@ pub struct MergeFold<A> {
     fingerprint: i64,
     epoch: i32,
     open: BTreeMap<i64, WindowState<A>>,
+    /// Of a job of session windows.
+    sessions: Option<Index>,
     /// Ledgers of sealed windows: one small entry each is all that is left, so that a straggler is known as such.
     sealed: BTreeMap<i64, Ledger>,
     sealed_touched: Vec<i64>,
@@ -102,6 +76,7 @@ impl<A: Accumulator> MergeFold<A> {
             fingerprint: spec.fingerprint(),
             epoch,
             open: BTreeMap::new(),
+            sessions: spec.window.gap_ms().map(Index::new),
             sealed: BTreeMap::new(),
             sealed_touched: Vec::new(),
             sealed_changed: 0,
@@ -129,7 +104,8 @@ impl<A: Accumulator> MergeFold<A> {
 
     /// Memory that rows take, bytes; also those of sealed windows whose removal is yet to be written.
     pub fn bytes(&self) -> usize {
-        self.open.values().chain(self.sealing.values()).map(WindowState::bytes).sum()
+        let rows: usize = self.open.values().chain(self.sealing.values()).map(WindowState::bytes).sum();
+        rows + self.sessions.as_ref().map_or(0, Index::bytes)
     }
 
     /// Rows that changed since the last commit: what the next one has to write.
@@ -161,7 +137,9 @@ impl<A: Accumulator> MergeFold<A> {
                 });
             }
             if self.sealed.contains_key(&window.start) {
-                self.turn_away(offset, appended_at, window, &mut sealed_out);
+                self.turn_away(offset, appended_at, window, &mut sealed_out)?;
+            } else if self.sessions.is_some() {
+                self.fold_sessions(Change { appended_at, revision: offset + 1 }, partial, window)?;
             } else {
                 self.fold_window(offset, appended_at, partial, window)?;
             }
@@ -182,11 +160,11 @@ impl<A: Accumulator> MergeFold<A> {
         appended_at: i64,
         window: &PartialWindow<'_>,
         sealed_out: &mut impl FnMut(SealedRow<'_>),
-    ) {
-        let Some(ledger) = self.sealed.get_mut(&window.start) else { return };
+    ) -> Result<(), Error> {
+        let Some(ledger) = self.sealed.get_mut(&window.start) else { return Ok(()) };
         for row in &window.rows {
             ledger.sealed_out += row.records;
-            sealed_out(SealedRow {
+            let turned_away = SealedRow {
                 window_start: ledger.window_start,
                 window_end: ledger.window_end,
                 first_offset: window.first_offset,
@@ -194,13 +172,19 @@ impl<A: Accumulator> MergeFold<A> {
                 key: row.key,
                 records: row.records,
                 accumulator: row.accumulator,
-            });
+            };
+            let turned_away = match self.window.gap_ms() {
+                None => Ok(turned_away),
+                Some(gap_ms) => sessions::sealed_row(turned_away, gap_ms),
+            };
+            sealed_out(turned_away.map_err(|reason| Error::Accumulator { offset, reason })?);
         }
         ledger.held += window.held;
         ledger.updated_at = appended_at;
         ledger.revision = offset + 1;
         self.sealed_touched.push(window.start);
         self.sealed_changed = offset + 1;
+        Ok(())
     }
 
     fn fold_window(
@@ -210,12 +194,8 @@ impl<A: Accumulator> MergeFold<A> {
         partial: &Partial<'_>,
         window: &PartialWindow<'_>,
     ) -> Result<(), Error> {
-        let merge_partition = self.merge_partition;
-        let (end, epoch) = (window.start + self.window.size_ms(), self.epoch);
-        let closed = self.sources.watermark() >= Some(end + self.grace_ms);
-        let state = self.open.entry(window.start).or_insert_with(|| {
-            WindowState::new(opened(window.start, end, merge_partition, appended_at, epoch, closed))
-        });
+        let mut touched = 0;
+        let state = self.open_window(window.start, appended_at);
         for row in &window.rows {
             let sum: A = read_accumulator(row.accumulator).map_err(|reason| Error::Accumulator { offset, reason })?;
             let (at, cell) = state.row(row.key).ok_or(Error::Lacking { window_start: window.start })?;
@@ -224,7 +204,7 @@ impl<A: Accumulator> MergeFold<A> {
             cell.revision = offset + 1;
             if !std::mem::replace(&mut cell.touched, true) {
                 state.touched.push(at as u32);
-                self.touched += 1;
+                touched += 1;
             }
             state.ledger.records += row.records;
             state.changed = offset + 1;
@@ -238,7 +218,18 @@ impl<A: Accumulator> MergeFold<A> {
         ledger.revision = offset + 1;
         widen(&mut ledger.sources, partial.topic, partial.partition, window.first_offset, window.last_offset);
         state.ledger_touched = true;
+        self.touched += touched;
         Ok(())
+    }
+
+    /// The open window at `start`, which is there from now on. The watermark may have passed its end already.
+    fn open_window(&mut self, start: i64, appended_at: i64) -> &mut WindowState<A> {
+        let (merge_partition, epoch) = (self.merge_partition, self.epoch);
+        let end = start + self.window.size_ms();
+        let closed = self.sources.watermark() >= Some(end + self.grace_ms);
+        self.open
+            .entry(start)
+            .or_insert_with(|| WindowState::new(opened(start, end, merge_partition, appended_at, epoch, closed)))
     }
 
     /// Folds a marker in: moves the watermark, closes and seals windows.
@@ -250,9 +241,10 @@ impl<A: Accumulator> MergeFold<A> {
         self.progress_revision = offset + 1;
         self.progress_touched = true;
         let Some(watermark) = self.sources.watermark() else { return Ok(()) };
-        let closed_before = watermark.saturating_sub(self.grace_ms).saturating_sub(self.window.size_ms());
-        for (_, state) in self.open.range_mut(..=closed_before) {
-            if state.ledger.closed_at.is_none() {
+        let end_max = watermark.saturating_sub(self.grace_ms);
+        let start_max = end_max.saturating_sub(self.window.size_ms());
+        for (_, state) in self.open.range_mut(..=start_max) {
+            if state.ledger.closed_at.is_none() && state.ledger.window_end <= end_max {
                 state.ledger.closed_at = Some(appended_at);
                 state.ledger.revision = offset + 1;
                 state.ledger_touched = true;
@@ -260,21 +252,25 @@ impl<A: Accumulator> MergeFold<A> {
         }
         self.seal(
             offset,
-            closed_before.saturating_sub(self.amend_for_ms),
+            start_max.saturating_sub(self.amend_for_ms),
+            end_max.saturating_sub(self.amend_for_ms),
             appended_at.saturating_sub(self.amend_for_ms),
         );
         Ok(())
     }
 
-    /// Seals the windows that start by `start_max` and were opened by `opened_max`, in append time: the log's own clock, so
-    /// that a replay seals alike. The second condition keeps a window amendable as long as its rows are kept, however old
-    /// its event time is: hours of last year can be loaded into a running job (decision 0001).
-    fn seal(&mut self, offset: i64, start_max: i64, opened_max: i64) {
-        let is_due = |state: &WindowState<A>| state.ledger.opened_at <= opened_max;
+    /// Seals the windows that start by `start_max`, end by `end_max` and were opened by `opened_max`, in append time: the
+    /// log's own clock, so that a replay seals alike. That condition keeps a window amendable as long as its rows are kept,
+    /// however old its event time is: hours of last year can be loaded into a running job (decision 0001). Only a bucket of
+    /// sessions ends later than its start says.
+    fn seal(&mut self, offset: i64, start_max: i64, end_max: i64, opened_max: i64) {
+        let is_due =
+            |state: &WindowState<A>| state.ledger.opened_at <= opened_max && state.ledger.window_end <= end_max;
         let due: Vec<i64> =
             self.open.range(..=start_max).filter(|(_, state)| is_due(state)).map(|(start, _)| *start).collect();
         for start in due {
             let Some(mut state) = self.open.remove(&start) else { continue };
+            self.sessions.iter_mut().for_each(|index| index.forget(&state));
             state.ledger.sealed = true;
             state.ledger.revision = offset + 1;
             self.sealed.insert(start, state.ledger.clone());
@@ -290,7 +286,8 @@ impl<A: Accumulator> MergeFold<A> {
             state.touched.iter().filter_map(|&at| {
                 let (key, entry) = state.rows.as_ref()?.get(at as usize)?;
                 let Ledger { window_start, opened_at, .. } = state.ledger;
-                Some(TouchedRow { window_start, opened_at, key, cell: &entry.value })
+                let extent = state.extents.get(at as usize).copied();
+                Some(TouchedRow { window_start, opened_at, key, cell: &entry.value, extent })
             })
         })
     }

@@ -3,12 +3,17 @@
 //! Nothing survives a commit but the [`Position`], which travels as offset metadata. Lateness is decided here, by this
 //! partition's own watermark, so that a replay from the same position decides the same at any speed.
 
+mod sessions;
+mod writer;
+
 use crate::dedupe::{ENTRY_BYTES, Seen};
 use crate::job::{Accumulator, JobSpec, LatePolicy, Sample};
 use crate::table::{self, Table};
 use crate::window::{self, Hopping, Window, Windowing};
-use tidemark_schemas::avro::{self, Avro, put_bytes, put_long};
+use sessions::LocalSessions;
+use tidemark_schemas::avro;
 use tidemark_schemas::engine::SourceMark;
+use writer::PartialWriter;
 
 /// A partial record is ended once its datum is larger; what is left goes into the next one.
 pub const PARTIAL_BYTES_MAX: usize = 512 * 1024;
@@ -36,7 +41,7 @@ pub enum Verdict {
     /// Late for its earliest windows, by the watermark before it; folded into them under [`LatePolicy::Amend`], not under
     /// [`LatePolicy::Hold`].
     Late {
-        /// The first of them.
+        /// The first of them; of a session job the one that the record would be alone: from its time to a gap later.
         window: Window,
         /// How many; each starts a hop after the one before.
         windows: u32,
@@ -59,6 +64,14 @@ struct Share {
     offsets: Option<(i64, i64)>,
     late: i64,
     held: i64,
+}
+
+impl Share {
+    #[inline]
+    fn widen(&mut self, first: i64, last: i64) {
+        let (low, high) = self.offsets.unwrap_or((first, last));
+        self.offsets = Some((low.min(first), high.max(last)));
+    }
 }
 
 #[derive(Debug)]
@@ -86,6 +99,8 @@ pub struct PartialFold<A> {
     counts: Counts,
     windows: Vec<OpenWindow<A>>,
     spare: Vec<Table<Cell<A>>>,
+    /// What a job of session windows has folded. Of its `windows` there are shares of held records alone.
+    sessions: LocalSessions<A>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -117,6 +132,7 @@ impl<A: Accumulator> PartialFold<A> {
             counts: Counts::default(),
             windows: Vec::new(),
             spare: Vec::new(),
+            sessions: LocalSessions::default(),
         }
     }
 
@@ -149,7 +165,7 @@ impl<A: Accumulator> PartialFold<A> {
     pub fn bytes(&self) -> usize {
         let ids = self.seen.as_ref().map_or(0, Seen::fresh) * ENTRY_BYTES;
         let windows = self.windows.iter().map(|window| window.table.bytes() + window.shares.len() * size_of::<Share>());
-        windows.sum::<usize>() + ids
+        windows.sum::<usize>() + self.sessions.bytes() + ids
     }
 
     /// Folds a record in. Offsets must grow.
@@ -180,10 +196,11 @@ impl<A: Accumulator> PartialFold<A> {
                     later(verdict, late)
                 })
             }
-            Windowing::Tumbling { .. } | Windowing::Session { .. } => {
-                let window = window::tumbling(sample.event_time, self.window.size_ms());
+            Windowing::Tumbling { size_ms } => {
+                let window = window::tumbling(sample.event_time, size_ms);
                 self.fold_into(offset, window, before, sample)
             }
+            Windowing::Session { gap_ms } => self.fold_session(offset, gap_ms, before, sample),
         }
     }
 
@@ -284,12 +301,19 @@ impl<A: Accumulator> PartialFold<A> {
 
     /// Hands the touched partials over as data of `Partial.avsc`, each with its merge partition.
     pub fn partials<E>(&self, mut send: impl FnMut(u32, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        if self.window.gap_ms().is_some() {
+            return self.session_partials(send);
+        }
         let groups: Vec<Vec<Vec<u32>>> = self.windows.iter().map(|window| self.by_merge_partition(window)).collect();
         for merge_partition in 0..self.merge_partitions {
             let mut writer = PartialWriter::new(self, merge_partition, &mut send);
             for (window, rows) in self.windows.iter().zip(&groups) {
                 let rows = rows.get(merge_partition as usize).map_or(&[][..], Vec::as_slice);
-                writer.window(window, rows)?;
+                let Some(share) = window.shares.get(merge_partition as usize) else { continue };
+                writer.window(window.start, share, rows, |&at, out| {
+                    let Some((key, entry)) = window.table.get(at as usize) else { return };
+                    out.row(key, entry.value.records, |out| entry.value.sum.put(out));
+                })?;
             }
             writer.end()?;
         }
@@ -311,6 +335,7 @@ impl<A: Accumulator> PartialFold<A> {
         self.counts = Counts::default();
         self.oldest_append = None;
         self.seen.iter_mut().for_each(Seen::committed);
+        self.sessions.clear();
         for mut window in self.windows.drain(..) {
             window.table.clear();
             self.spare.push(window.table);
@@ -327,96 +352,6 @@ fn later(verdict: Verdict, next: Verdict) -> Verdict {
         }
         (Verdict::OnTime, next) => next,
         (verdict, _) => verdict,
-    }
-}
-
-/// Puts `Partial` data together by hand: straight from the tables, split at [`PARTIAL_BYTES_MAX`]. The late counts of a
-/// window stand in its first part only, so that they are counted once.
-struct PartialWriter<'w, A, F> {
-    fold: &'w PartialFold<A>,
-    merge_partition: u32,
-    send: &'w mut F,
-    datum: Vec<u8>,
-    rows: Vec<u8>,
-    windows: i64,
-    body: Vec<u8>,
-    accumulator: Vec<u8>,
-}
-
-impl<'w, A: Accumulator, E, F: FnMut(u32, &[u8]) -> Result<(), E>> PartialWriter<'w, A, F> {
-    fn new(fold: &'w PartialFold<A>, merge_partition: u32, send: &'w mut F) -> Self {
-        let buffer = Vec::new;
-        Self {
-            fold,
-            merge_partition,
-            send,
-            datum: buffer(),
-            rows: buffer(),
-            windows: 0,
-            body: buffer(),
-            accumulator: buffer(),
-        }
-    }
-
-    fn window(&mut self, window: &OpenWindow<A>, rows: &[u32]) -> Result<(), E> {
-        let Some(share) = window.shares.get(self.merge_partition as usize) else { return Ok(()) };
-        let Some(offsets) = share.offsets else { return Ok(()) };
-        let (mut late, mut held) = (share.late, share.held);
-        let mut rows = rows.iter();
-        loop {
-            let room = PARTIAL_BYTES_MAX.saturating_sub(self.body.len());
-            let (count, all) = self.take_rows(window, &mut rows, room);
-            put_long(&mut self.body, window.start);
-            put_long(&mut self.body, offsets.0);
-            put_long(&mut self.body, offsets.1);
-            put_long(&mut self.body, std::mem::take(&mut late));
-            put_long(&mut self.body, std::mem::take(&mut held));
-            if count > 0 {
-                put_long(&mut self.body, count);
-                self.body.extend_from_slice(&self.rows);
-            }
-            put_long(&mut self.body, 0);
-            self.windows += 1;
-            if self.body.len() >= PARTIAL_BYTES_MAX {
-                self.end()?;
-            }
-            if all {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Encodes rows until `room` is used up; how many, and whether that was all.
-    fn take_rows(&mut self, window: &OpenWindow<A>, rows: &mut std::slice::Iter<'_, u32>, room: usize) -> (i64, bool) {
-        self.rows.clear();
-        let mut count = 0;
-        while self.rows.len() < room {
-            let Some(&at) = rows.next() else { return (count, true) };
-            let Some((key, entry)) = window.table.get(at as usize) else { continue };
-            self.accumulator.clear();
-            entry.value.sum.put(&mut self.accumulator);
-            put_bytes(&mut self.rows, key);
-            put_long(&mut self.rows, entry.value.records);
-            put_bytes(&mut self.rows, &self.accumulator);
-            count += 1;
-        }
-        (count, rows.as_slice().is_empty())
-    }
-
-    fn end(&mut self) -> Result<(), E> {
-        if self.windows == 0 {
-            return Ok(());
-        }
-        self.datum.clear();
-        self.fold.fingerprint.put(&mut self.datum);
-        put_bytes(&mut self.datum, self.fold.topic.as_bytes());
-        put_long(&mut self.datum, i64::from(self.fold.partition));
-        put_long(&mut self.datum, self.windows);
-        self.datum.extend_from_slice(&self.body);
-        put_long(&mut self.datum, 0);
-        self.windows = 0;
-        self.body.clear();
-        (self.send)(self.merge_partition, &self.datum)
     }
 }
 

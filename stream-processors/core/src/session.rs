@@ -1,121 +1,131 @@
-//! Session windows of one key: events closer than the gap belong together, and a late-comer can join two sessions.
+//! Session windows: events of one key that are closer to each other than the gap belong together.
+//!
+//! A session is kept under the hour that it starts in, its *bucket* ([`crate::window::SESSION_BUCKET_MS`]). Where a row of a
+//! fixed window has the key fields as its key, a session's has its start before them; and where that has accumulators, a
+//! session's has its [`Extent`] before them. Partials, changelog and checkpoints hold rows in this form, so that their schemas
+//! are those of any other job. The start stands first because it can be read off there whatever the fields are.
 
 use crate::job::Accumulator;
-use std::collections::BTreeMap;
+use tidemark_schemas::avro::{self, Reader, put_long};
 
-/// A session `[start, last]`: no two neighbours in it are `gap` or more apart.
+/// Event times of the first and the last event of a session, both in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// Of the first one.
+    pub start: i64,
+    /// Of the last one; not before the first.
+    pub last: i64,
+}
+
+impl Span {
+    /// When the session is over: `last + gap`.
+    pub fn end(self, gap_ms: i64) -> i64 {
+        self.last.saturating_add(gap_ms)
+    }
+
+    /// The least that holds both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self { start: self.start.min(other.start), last: self.last.max(other.last) }
+    }
+}
+
+/// A session of one key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session<A> {
-    /// Event time of the first event.
-    pub start: i64,
-    /// Event time of the last one.
-    pub last: i64,
+    /// From the first event to the last.
+    pub span: Span,
     /// Events in it.
     pub records: i64,
+    /// Of these, late when they were read.
+    pub late: i64,
     /// Their sum.
     pub sum: A,
 }
 
-/// Open sessions of one key, apart from each other by at least the gap.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sessions<A> {
-    gap_ms: i64,
-    by_start: BTreeMap<i64, Session<A>>,
+impl<A: Accumulator> Session<A> {
+    /// Takes another one in.
+    pub fn join(&mut self, other: &Self) {
+        self.span = self.span.with(other.span);
+        self.records += other.records;
+        self.late += other.late;
+        self.sum.merge(&other.sum);
+    }
 }
 
-/// What an event did: rows under the `retracted` starts are to be removed, `session` is to be written.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change<A> {
-    /// Starts of sessions that are no more, ascending.
-    pub retracted: Vec<i64>,
-    /// The session that the event is in now.
-    pub session: Session<A>,
+/// What a session's row says beside its key, records and accumulators.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Event time of the last event.
+    pub last: i64,
+    /// Records that were late when they were read.
+    pub late: i64,
 }
 
-impl<A: Accumulator> Sessions<A> {
-    /// None yet. `gap_ms` is at least 1.
-    pub fn new(gap_ms: i64) -> Self {
-        Self { gap_ms, by_start: BTreeMap::new() }
+impl Extent {
+    /// Appends two Avro longs; the accumulators follow.
+    pub fn put(self, out: &mut Vec<u8>) {
+        put_long(out, self.last);
+        put_long(out, self.late);
     }
 
-    /// An event is late iff its time + grace < watermark.
-    pub fn is_late(event_time: i64, grace_ms: i64, watermark: Option<i64>) -> bool {
-        watermark.is_some_and(|watermark| event_time.saturating_add(grace_ms) < watermark)
+    /// Reads what [`Extent::put`] appended.
+    ///
+    /// # Errors
+    /// The bytes are something else.
+    pub fn get(reader: &mut Reader<'_>) -> Result<Self, avro::Error> {
+        Ok(Self { last: reader.long()?, late: reader.long()? })
     }
+}
 
-    /// Adds events that are one session already: a single event, or a partial.
-    pub fn add(&mut self, mut added: Session<A>) -> Change<A> {
-        let near = added.start - self.gap_ms + 1..added.last + self.gap_ms;
-        let before = self
-            .by_start
-            .range(..near.start)
-            .next_back()
-            .filter(|(_, s)| s.last >= near.start)
-            .map(|(start, _)| *start);
-        let joined: Vec<i64> = before.into_iter().chain(self.by_start.range(near).map(|(start, _)| *start)).collect();
-        for start in &joined {
-            let Some(old) = self.by_start.remove(start) else { continue };
-            added.start = added.start.min(old.start);
-            added.last = added.last.max(old.last);
-            added.records += old.records;
-            added.sum.merge(&old.sum);
-        }
-        self.by_start.insert(added.start, added.clone());
-        let retracted = joined.into_iter().filter(|start| *start != added.start).collect();
-        Change { retracted, session: added }
-    }
+/// Appends the key of a session's row: its start, an Avro long, and the key fields.
+pub fn put_row_key(start: i64, key: &[u8], out: &mut Vec<u8>) {
+    put_long(out, start);
+    out.extend_from_slice(key);
+}
 
-    /// Takes out the sessions that closed: last + gap + grace ≤ watermark.
-    pub fn close(&mut self, grace_ms: i64, watermark: i64) -> Vec<Session<A>> {
-        let closed = |s: &Session<A>| s.last.saturating_add(self.gap_ms).saturating_add(grace_ms) <= watermark;
-        let due: Vec<i64> = self.by_start.values().filter(|s| closed(s)).map(|s| s.start).collect();
-        due.into_iter().filter_map(|start| self.by_start.remove(&start)).collect()
-    }
+/// Takes the key of a session's row apart: its start, and the key fields.
+///
+/// # Errors
+/// It does not begin with a long.
+pub fn split_row_key(row_key: &[u8]) -> Result<(i64, &[u8]), avro::Error> {
+    let mut reader = Reader::new(row_key);
+    let start = reader.long()?;
+    Ok((start, reader.left()))
+}
 
-    /// Open sessions by start.
-    pub fn open(&self) -> impl Iterator<Item = &Session<A>> {
-        self.by_start.values()
-    }
+/// An event is late iff time + grace < the watermark of its own source partition before it. Without a watermark nothing is.
+///
+/// Time 100 and grace 5: on time at watermark 105, late from 106 on. What is on time can still join a session that is closed
+/// nowhere: that one is over at last + gap > time ≥ watermark − grace.
+#[inline]
+pub fn is_late(event_time: i64, grace_ms: i64, watermark: Option<i64>) -> bool {
+    watermark.is_some_and(|watermark| event_time.saturating_add(grace_ms) < watermark)
+}
+
+/// Which of `sessions`, by start and at least the gap apart from each other, are closer to `span` than the gap. An empty range
+/// is where `span` belongs between them.
+#[inline]
+pub fn near<T>(sessions: &[T], span_of: impl Fn(&T) -> Span, span: Span, gap_ms: i64) -> std::ops::Range<usize> {
+    let from = sessions.partition_point(|session| span_of(session).end(gap_ms) <= span.start);
+    let to = sessions.partition_point(|session| span_of(session).start < span.end(gap_ms));
+    from..to.max(from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tidemark_schemas::avro;
-
-    #[derive(Debug, Clone, Default, PartialEq)]
-    struct Sum(i64);
-
-    impl Accumulator for Sum {
-        type Item<'a> = Self;
-        fn add(&mut self, item: &Self) {
-            self.merge(item);
-        }
-        fn merge(&mut self, other: &Self) {
-            self.0 += other.0;
-        }
-        fn put(&self, out: &mut Vec<u8>) {
-            avro::put_long(out, self.0);
-        }
-        fn get(reader: &mut avro::Reader<'_>) -> Result<Self, avro::Error> {
-            reader.long().map(Sum)
-        }
-    }
-
-    fn event(time: i64) -> Session<Sum> {
-        Session { start: time, last: time, records: 1, sum: Sum(time) }
-    }
 
     /// Sorts and cuts at the gaps.
-    fn reference(times: &[i64], gap: i64) -> Vec<(i64, i64, i64, i64)> {
+    fn reference(times: &[i64], gap: i64) -> Vec<Span> {
         let mut sorted = times.to_vec();
         sorted.sort_unstable();
-        let mut sessions: Vec<(i64, i64, i64, i64)> = vec![];
+        let mut sessions: Vec<Span> = vec![];
         for time in sorted {
             match sessions.last_mut() {
-                Some(last) if time - last.1 < gap => *last = (last.0, time, last.2 + 1, last.3 + time),
-                _ => sessions.push((time, time, 1, time)),
+                Some(session) if time - session.last < gap => session.last = time,
+                _ => sessions.push(Span { start: time, last: time }),
             }
         }
         sessions
@@ -124,29 +134,28 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_gives_the_sessions_of_the_sorted_events(times in prop::collection::vec(0..300i64, 1..60), gap in 1..20i64) {
-            let mut sessions = Sessions::new(gap);
-            let mut rows = BTreeMap::new();
-            for time in &times {
-                let change = sessions.add(event(*time));
-                for start in &change.retracted {
-                    prop_assert!(rows.remove(start).is_some(), "only rows that were written are retracted");
-                }
-                rows.insert(change.session.start, change.session);
+            let mut sessions: Vec<Span> = vec![];
+            for &time in &times {
+                let event = Span { start: time, last: time };
+                let near = near(&sessions, |span| *span, event, gap);
+                let joined = sessions.drain(near.clone()).fold(event, Span::with);
+                sessions.insert(near.start, joined);
             }
-            let flat = |s: &Session<Sum>| (s.start, s.last, s.records, s.sum.0);
-            let want = reference(&times, gap);
-            prop_assert_eq!(sessions.open().map(flat).collect::<Vec<_>>(), want.clone());
-            prop_assert_eq!(rows.values().map(flat).collect::<Vec<_>>(), want);
+            prop_assert_eq!(sessions, reference(&times, gap));
+        }
+
+        #[test]
+        fn a_row_key_comes_apart_again(start in any::<i64>(), key in prop::collection::vec(any::<u8>(), 0..20)) {
+            let mut row_key = vec![];
+            put_row_key(start, &key, &mut row_key);
+            prop_assert_eq!(split_row_key(&row_key), Ok((start, key.as_slice())));
         }
     }
 
     #[test]
-    fn closes_at_last_plus_gap_plus_grace() {
-        let mut sessions = Sessions::new(10);
-        sessions.add(event(100));
-        assert!(sessions.close(5, 114).is_empty());
-        assert_eq!(sessions.close(5, 115).len(), 1);
-        assert!(!Sessions::<Sum>::is_late(100, 5, Some(105)));
-        assert!(Sessions::<Sum>::is_late(100, 5, Some(106)));
+    fn lateness_begins_after_time_plus_grace() {
+        assert!(!is_late(100, 5, None));
+        assert!(!is_late(100, 5, Some(105)));
+        assert!(is_late(100, 5, Some(106)));
     }
 }

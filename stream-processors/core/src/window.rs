@@ -53,6 +53,14 @@ impl Windowing {
         }
     }
 
+    /// So much silence ends a session; none where windows are cut at fixed times.
+    pub fn gap_ms(self) -> Option<i64> {
+        match self {
+            Self::Session { gap_ms } => Some(gap_ms),
+            Self::Tumbling { .. } | Self::Hopping { .. } => None,
+        }
+    }
+
     /// Whether it keeps its [`Windowing::rule`].
     pub fn is_sound(self) -> bool {
         match self {
@@ -90,6 +98,12 @@ impl std::fmt::Display for Windowing {
 pub fn tumbling(time: i64, size: i64) -> Window {
     let start = time - time.rem_euclid(size);
     Window { start, end: start + size }
+}
+
+/// The bucket of a session whose first event is at `start`: the hour that it is kept under.
+#[inline]
+pub fn session_bucket(start: i64) -> Window {
+    tumbling(start, SESSION_BUCKET_MS)
 }
 
 /// A record is late for a window iff `end + grace ≤ watermark`, the watermark being that of its own source partition

@@ -9,7 +9,9 @@ use tidemark_schemas::avro::{self, Avro, Reader, put_long};
 use tidemark_schemas::catalog;
 use std::sync::Arc;
 use tidemark_schemas::flows::FlowHourly;
-use tidemark_views::{Column, Kind, Revision, Row, RowPartition, Value, ViewSpec};
+use tidemark_views::{
+    CatalogEntry, Column, ColumnNote, Kind, Revision, Row, RowPartition, Value, ViewSpec, ViewVersion,
+};
 
 /// The source topic.
 pub const TOPIC: &str = "flows.observed";
@@ -193,6 +195,32 @@ pub fn view_spec(spec: &JobSpec) -> ViewSpec {
         ],
         retention_ms: spec.retention_ms,
     }
+}
+
+/// What the catalogue of views says of it. `revision` grows with each start: settings may have changed.
+pub fn catalog_entry(spec: &JobSpec, revision: i64) -> CatalogEntry {
+    let note = |name: &str, description: &str| ColumnNote {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        error: None,
+    };
+    let table = view_spec(spec);
+    let version = ViewVersion {
+        version: spec.version,
+        key: table.clustering.iter().map(|column| column.name.clone()).collect(),
+        table,
+        window: crate::platform::windowing(spec),
+        grace_ms: spec.grace_ms,
+        amend_for_ms: spec.amend_for_ms,
+        idle_after_ms: spec.idle_after_ms,
+        sources: spec.sources.clone(),
+        freshness_ms: None,
+        description: "Bytes and records of network flows by hour, applications and network.".to_owned(),
+        columns: vec![note("bytes_rx", "sum of bytes received"), note("bytes_tx", "sum of bytes sent")],
+        spec: String::new(),
+    };
+    let (view, current) = (spec.name.clone(), Some(spec.version));
+    CatalogEntry { view, revision, current, previous: None, versions: vec![version] }
 }
 
 /// The schemas and functions that make the job's records what they are.

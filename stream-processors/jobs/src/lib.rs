@@ -1,3 +1,7 @@
-//! The built-in jobs.
+//! Jobs: the one that is built in, and those that people apply.
 
+pub mod decide;
+pub mod directory;
 pub mod flows;
+pub mod platform;
+pub mod recompute;

@@ -26,7 +26,7 @@ use tidemark_runtime::{Error, Metrics, Operator, Plan, StageConfig};
 use tidemark_schemas::engine::{Ledger, Progress};
 use tidemark_schemas::flows::FlowHourly;
 use tidemark_schemas::wire;
-use tidemark_views::{Row, RowQuery, Value, ViewSpec, ViewStore};
+use tidemark_views::{CatalogEntry, Row, RowQuery, Value, ViewSpec, ViewStore};
 
 const SESSION: Duration = Duration::from_secs(1);
 
@@ -85,6 +85,15 @@ impl ViewStore for Store {
         Box::pin(async { Ok(Vec::new()) })
     }
     fn ledger<'a>(&'a self, _view: &'a ViewSpec, _from: i64, _to: i64) -> Answer<'a, Vec<Ledger>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    fn drop_view<'a>(&'a self, _view: &'a ViewSpec) -> Answer<'a, ()> {
+        Box::pin(self.take())
+    }
+    fn put_catalog<'a>(&'a self, _entry: &'a CatalogEntry) -> Answer<'a, ()> {
+        Box::pin(self.take())
+    }
+    fn catalog(&self) -> Answer<'_, Vec<CatalogEntry>> {
         Box::pin(async { Ok(Vec::new()) })
     }
     fn progress<'a>(&'a self, _view: &'a ViewSpec) -> Answer<'a, Vec<Progress>> {
@@ -167,7 +176,7 @@ fn run(rows: usize, pace: fn(usize) -> (Duration, bool)) -> Outcome {
     log.create_topics(&[source]).unwrap();
     let shape = flows::shape(job.spec());
     let mut plan = Plan::new(job.spec().clone()).unwrap();
-    plan.create(log.as_ref(), registry.as_ref(), shape.row).unwrap();
+    plan.create(log.as_ref(), registry.as_ref(), &shape.row).unwrap();
     publish(log.as_ref(), &plan, rows);
     let store = Arc::new(Store {
         pace,

@@ -208,7 +208,7 @@ fn a_partition_far_ahead_waits_and_goes_on() {
         .unwrap();
     let job = Arc::new(job());
     let mut plan = Plan::new(job.spec().clone()).unwrap();
-    plan.create(log.as_ref(), registry.as_ref(), tidemark_schemas::catalog::FLOW_HOURLY).unwrap();
+    plan.create(log.as_ref(), registry.as_ref(), &tidemark_schemas::catalog::FLOW_HOURLY).unwrap();
     let alignment = Arc::new(Alignment::new(HOUR_MS));
     let source = flows::shape(job.spec()).source;
     let mut stage = PartialStage::new(job, Arc::new(plan), source, log, registry, Arc::new(Metrics::default()))

@@ -42,6 +42,7 @@ pub use survey::{OpenTransaction, open_transactions};
 
 use crate::{
     At, Error, GroupOffset, Log, Member, MemberConfig, Producer, Reader, TopicPartition, TopicSpec, committed_within,
+    members_left,
 };
 
 /// How long a call that only asks may wait for the cluster.
@@ -243,6 +244,20 @@ impl Log for KafkaLog {
     fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), Error> {
         let admin = Arc::clone(&self.admin.read().unwrap_or_else(PoisonError::into_inner));
         specs.iter().try_for_each(|spec| topics::apply(&admin, &self.cluster, spec))
+    }
+
+    fn delete_topics(&self, names: &[String]) -> Result<(), Error> {
+        let admin = Arc::clone(&self.admin.read().unwrap_or_else(PoisonError::into_inner));
+        names.iter().try_for_each(|name| topics::delete(&admin, &self.cluster, name))
+    }
+
+    fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
+        groups.iter().try_for_each(|group| match self.ask(group, |admin| admin.delete_group(group)) {
+            Ok(()) => Ok(()),
+            Err(fault) if fault.code == code::GROUP_ID_NOT_FOUND => Ok(()),
+            Err(fault) if fault.code == code::NON_EMPTY_GROUP => Err(members_left(group, None)),
+            Err(fault) => Err(self.cluster.error(&format!("deleting group {group}"), &fault)),
+        })
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {

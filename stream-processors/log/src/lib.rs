@@ -267,6 +267,24 @@ pub trait Log: Send + Sync {
     /// retention, it is brought in line where that loses nothing and refused otherwise.
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), Error>;
 
+    /// Deletes topics and everything in them, also what groups have committed for them; those that are not there are deleted
+    /// already. On return they are gone for good: a topic of that name is a new one, empty and from offset 0 on. Its readers and
+    /// members fail from then on, soon on Kafka and at once on the others; stop them first.
+    ///
+    /// After an error some may be deleted: call it again. A log that has no such thing, as those of some tests, refuses.
+    fn delete_topics(&self, names: &[String]) -> Result<(), Error> {
+        Err(Error::Invalid(format!("this log deletes no topics: {names:?} stay")))
+    }
+
+    /// Deletes groups with what they have committed; those that are not there are deleted already. One that has members is not
+    /// deleted, and none beside it on a log of one process: [`Error::Retriable`], since it is as soon as they have left or their
+    /// sessions have ended.
+    ///
+    /// After an error some may be deleted: call it again. A log that has no such thing, as those of some tests, refuses.
+    fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
+        Err(Error::Invalid(format!("this log deletes no groups: {groups:?} stay")))
+    }
+
     /// Number of partitions, `None` when there is no such topic. Asked of the log each time, never cached.
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error>;
 
@@ -310,6 +328,15 @@ pub fn committed_within(
             answer => return answer,
         }
     }
+}
+
+/// A group is not deleted as long as somebody may commit to it.
+pub(crate) fn members_left(group: &str, members: Option<usize>) -> Error {
+    let members = members.map_or_else(|| "members".to_owned(), |count| format!("{count} member(s)"));
+    Error::Retriable(format!(
+        "group {group} still has {members} and is not deleted: stop what reads with it; it can be deleted when they have left or \
+         their sessions have ended"
+    ))
 }
 
 /// Why the log refused or failed.

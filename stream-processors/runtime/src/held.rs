@@ -154,7 +154,8 @@ impl<A: Accumulator> Held<A> {
     /// its bound, and drops rows that are on disk.
     pub(crate) fn keep(&mut self, share: usize, now: i64, metrics: &Metrics) {
         let Self { disk: Some(disk), fold, at: Some(at), .. } = self else { return };
-        let crowded = !disk.cool(fold, share, now);
+        // Where all rows stay in memory, a checkpoint makes no room.
+        let crowded = !disk.cool(fold, share, now) && !fold.keeps_all();
         if disk.is_wanted(Version::Changelog(*at)) && (crowded || disk.is_due(now)) {
             let begun = disk.begin(fold, *at, Version::Changelog(*at), now);
             self.tell(begun, now, metrics);

@@ -1,5 +1,6 @@
 //! Counters and gauges of the stages in one process, in Prometheus' text format, and what each stage thread is doing.
 
+pub mod join;
 mod state;
 
 pub use state::{Origins, Restoring};

@@ -125,7 +125,8 @@ impl Plan {
     /// A topic with one type of record has the subject `<topic>-value`, one with several `<topic>-<record name>`
     /// (TopicRecordNameStrategy).
     fn register(&self, registry: &dyn Registry, row: &Schema) -> Result<Ids, Error> {
-        let several = |topic: &str, schema: &Schema| registry.register(&format!("{topic}-{}", schema.name), &schema.avsc);
+        let several =
+            |topic: &str, schema: &Schema| registry.register(&format!("{topic}-{}", schema.name), &schema.avsc);
         Ok(Ids {
             partial: several(&self.partials, &catalog::PARTIAL)?,
             marker: several(&self.partials, &catalog::MARKER)?,

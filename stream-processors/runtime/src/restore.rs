@@ -265,13 +265,15 @@ fn facts<A>(means: &Means<'_, A>, partition: u32, start: i64, end: i64) -> Facts
     Facts { fingerprint, merge_partition: partition as i32, now: means.now, start, end }
 }
 
-/// Windows that are still being filled, latest first, as far as memory goes: the others are loaded when they are needed.
+/// Windows that are still being filled, latest first, as far as memory goes: the others are loaded when they are needed. Of a
+/// job of session windows all are needed at once.
 fn hot<A: Accumulator>(means: &Means<'_, A>, held: &Held<A>) -> Vec<(u32, i64)> {
     let mut left = means.dir.map_or(0, |dir| dir.settings.memory_bytes) as i64;
     let windows = held.disk.iter().flat_map(Checkpoints::windows);
     let hot = windows.filter(|(window_start, bytes)| {
         left -= bytes;
-        left >= 0 && held.fold.is_cold(*window_start) && !held.fold.is_final(*window_start)
+        let is_hot = left >= 0 && !held.fold.is_final(*window_start);
+        held.fold.is_cold(*window_start) && (is_hot || held.fold.keeps_all())
     });
     hot.map(|(window_start, _)| (held.partition, window_start)).collect()
 }

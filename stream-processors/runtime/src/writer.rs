@@ -27,13 +27,16 @@ use tokio::runtime::Handle;
 /// Changed rows in memory that begin a write; as many again are taken in while one is under way.
 const ROWS_MAX: usize = 20_000;
 
+/// Reads a row from its datum.
+pub type ReadRow = dyn Fn(&[u8]) -> Result<Row, avro::Error> + Send + Sync;
+
 /// How the rows of a job's view topic are read.
 #[derive(Clone)]
 pub struct ViewSource {
     /// The row's schema, then Ledger and Progress.
     pub schemas: Arc<[Schema]>,
     /// A row from its datum.
-    pub row: Arc<dyn Fn(&[u8]) -> Result<Row, avro::Error> + Send + Sync>,
+    pub row: Arc<ReadRow>,
 }
 
 /// What one partition of the view topic brought since the last write: the last of each row, ledger entry and progress.

@@ -56,6 +56,10 @@ pub(crate) struct Compiled {
     pub(crate) source: Source,
 }
 
+fn schema_of(compiled: &Compiled) -> Schema {
+    Schema { name: compiled.source.name.clone().into(), avsc: compiled.avsc.clone().into() }
+}
+
 fn sources(file: &File, topics: &dyn Topics) -> Result<Vec<Compiled>, Vec<Problem>> {
     let (mut sources, mut problems) = (Vec::new(), Vec::new());
     for Placed { at, value: topic } in &file.topics {
@@ -74,6 +78,17 @@ fn sources(file: &File, topics: &dyn Topics) -> Result<Vec<Compiled>, Vec<Proble
                 Ok(source) => sources.push(Compiled { topic: topic.clone(), avsc, source }),
                 Err(why) => problems.push(Problem::new(*at, format!("the schema of `{topic}` cannot be used: {why}"))),
             },
+        }
+    }
+    for (at, compiled) in sources.iter().enumerate() {
+        let before: &[Compiled] = sources.get(..at).unwrap_or_default();
+        let same_name = |other: &&Compiled| other.source.name == compiled.source.name && other.avsc != compiled.avsc;
+        if let (Some(other), Some(topic)) = (before.iter().find(same_name), file.topics.get(at)) {
+            let what = format!(
+                "`{}` and `{}` have different schemas under one name, {}",
+                other.topic, compiled.topic, compiled.source.name
+            );
+            problems.push(Problem::new(topic.at, what).fix("give the records different names"));
         }
     }
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
@@ -201,9 +216,11 @@ impl<'c> Compiler<'c> {
         let slots: Vec<usize> = self.used.iter().copied().collect();
         let wanted: Vec<String> = slots.iter().filter_map(|field| self.fields.get(*field).cloned()).collect();
         let slot = |field: usize| slots.iter().position(|used| *used == field).unwrap_or(usize::MAX);
+        let topics = self.sources.iter().map(|compiled| (compiled.topic.clone(), compiled.avsc.clone()));
         let mut job = SpecJob {
-            schemas: self.schemas(),
-            walks: self.sources.iter().map(|compiled| compiled.source.walk(&wanted)).collect(),
+            topics: topics.collect(),
+            schemas: self.distinct().map(schema_of).collect(),
+            walks: self.distinct().map(|compiled| compiled.source.walk(&wanted)).collect(),
             fields: wanted,
             time: time.map_or(usize::MAX, slot),
             dedupe: dedupe.map(slot),
@@ -225,13 +242,13 @@ impl<'c> Compiler<'c> {
         Ok(job)
     }
 
-    /// One reader's schema for each topic. The decoder tells them apart by the record's name, so they must differ in it.
-    fn schemas(&self) -> Vec<Schema> {
-        let schema = |compiled: &Compiled| Schema {
-            name: compiled.source.name.clone().into(),
-            avsc: compiled.avsc.clone().into(),
-        };
-        self.sources.iter().map(schema).collect()
+    /// The schemas that differ: the decoder tells them apart by the record's name.
+    fn distinct(&self) -> impl Iterator<Item = &'c Compiled> {
+        let sources = self.sources;
+        sources.iter().enumerate().filter_map(|(at, compiled)| {
+            let before = sources.get(..at).unwrap_or_default();
+            before.iter().all(|other| other.source.name != compiled.source.name).then_some(compiled)
+        })
     }
 
     fn lets(&mut self) -> Vec<(String, Checked)> {

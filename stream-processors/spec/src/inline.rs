@@ -172,7 +172,7 @@ fn wanted_row(node: &Node, job: &SpecJob) -> Result<(At, Shown), Problem> {
     };
     let known = columns(job);
     match entries.iter().find(|(key, _)| !known.contains(&key.name)) {
-        None => Ok((node.at, row)),
+        None => Ok((node.at, Shown(row.into_iter().collect()))),
         Some((key, _)) => {
             let problem = Problem::new(key.at, format!("the view has no column `{}`", key.name));
             Err(problem.fix(near::advice(&key.name, known.iter().map(String::as_str))))

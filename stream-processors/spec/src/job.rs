@@ -15,6 +15,9 @@ use tidemark_schemas::catalog::Schema;
 /// Longest key of a row, bytes: what a view's clustering key may hold, with room to spare.
 const KEY_BYTES_MAX: usize = 4_096;
 
+/// Longest text that an aggregate keeps as it is, bytes.
+const KEPT_BYTES_MAX: usize = 4_096;
+
 /// A field of the key.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -48,6 +51,7 @@ pub struct Added {
 /// The job of a file. [`Job`] says what it does with records.
 #[derive(Debug)]
 pub struct SpecJob {
+    pub(crate) topics: Vec<(String, String)>,
     pub(crate) schemas: Vec<Schema>,
     pub(crate) walks: Vec<Walk>,
     /// The fields that are read, by slot.
@@ -71,9 +75,14 @@ pub struct SpecJob {
 }
 
 impl SpecJob {
-    /// The schemas of its sources, one for each topic.
+    /// The schemas of its sources; topics may share one.
     pub fn sources(&self) -> &[Schema] {
         &self.schemas
+    }
+
+    /// Each source topic with the schema that the expressions were checked against.
+    pub fn topics(&self) -> &[(String, String)] {
+        &self.topics
     }
 
     /// The file that it was made of.
@@ -157,6 +166,23 @@ impl SpecJob {
             };
         }
         span.map(|(start, end)| (start as usize, end as usize))
+    }
+
+    /// A row keeps the value itself: a long one would make the row too large for a message.
+    fn bounded(&self, added: &Added, value: &Value<'_>) -> Result<(), Reject> {
+        let bytes = match value {
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        if bytes <= KEPT_BYTES_MAX {
+            return Ok(());
+        }
+        let detail = format!(
+            "{}: `{}`: the value has {bytes} bytes; at most {KEPT_BYTES_MAX} are kept: cut it with substring",
+            added.name, added.text
+        );
+        Err(Reject { rule: "long_value", detail })
     }
 
     fn put_key<'a>(&'a self, fields: &[Value<'a>], lets: &[Val<'a>], out: &mut Vec<u8>) -> Result<(), Reject> {
@@ -248,6 +274,9 @@ impl Job for SpecJob {
             };
             let value = checked.node.eval(Frame { fields: &fields, lets: &lets });
             let value = value.map_err(|error| self.failed(&added.name, checked, &error, &fields))?;
+            if matches!(added.function, Function::Min | Function::Max | Function::First | Function::Last) {
+                self.bounded(added, &value.value())?;
+            }
             taken.push(match value {
                 Val::Plain(Value::Boolean(false)) if added.conditional => Taken::Value(Value::Null),
                 Val::Plain(value) => Taken::Value(value),

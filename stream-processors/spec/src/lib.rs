@@ -7,6 +7,7 @@
 //! The way of a file: [`yaml`] → [`file`] (keys and their forms) → [`cel`] and [`source`] (expressions against Avro
 //! schemas) → [`job::SpecJob`], which the runtime and the test driver take like a job in Rust.
 
+pub mod agree;
 pub mod cel;
 pub mod compile;
 pub mod datum;
@@ -16,8 +17,10 @@ pub mod instant;
 pub mod job;
 pub mod near;
 pub mod problem;
+pub mod replay;
 pub mod row;
 pub mod source;
+pub mod starter;
 pub mod trial;
 pub mod yaml;
 

@@ -5,7 +5,7 @@
 
 use crate::datum::{Maker, instant};
 use crate::job::SpecJob;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use std::sync::Arc;
 use tidemark_core::driver::Driver;
 use tidemark_core::partial::Verdict;
@@ -14,8 +14,21 @@ use tidemark_core::{Job, ViewRow, Windowing, window};
 /// Most source partitions of a trial.
 const PARTITIONS_MAX: usize = 16;
 
-/// A row as people see it: columns by name, `window_start` and `window_end` among them.
-pub type Shown = Map<String, Json>;
+/// A row as people see it: the window, the key, then the values, in the view's order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shown(pub Vec<(String, Json)>);
+
+impl Shown {
+    /// The value of a column.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.iter().find(|(column, _)| *column == name).map(|(_, value)| value)
+    }
+
+    /// Columns and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Json)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+}
 
 /// What became of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +184,7 @@ impl Trial {
         })
     }
 
-    /// The rows, by window and key; those of sessions that were retracted are left out.
+    /// The rows, by window and key in the view's order; those of sessions that were retracted are left out.
     pub fn rows(&self) -> Vec<(i64, Shown)> {
         let spec = self.job.spec();
         let mut rows = Vec::new();
@@ -195,28 +208,30 @@ impl Trial {
                 show(*start, key, None, *records, sum);
             }
         }
+        let place = |(start, row): &(i64, Shown)| (*start, row.0.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>());
+        rows.sort_by_cached_key(place);
         rows
     }
 
     fn shown(&self, window_start: i64, datum: &[u8]) -> Option<Shown> {
         let columns = self.job.columns();
         let row = columns.row(datum).ok()?;
-        let mut shown = Map::new();
+        let mut shown = Vec::new();
         let end = window_start + self.job.spec().window.size_ms();
         if !columns.view.clustering.iter().any(|column| column.name == "session_start") {
-            shown.insert("window_start".into(), crate::instant::rfc3339(window_start).into());
-            shown.insert("window_end".into(), crate::instant::rfc3339(end).into());
+            shown.push(("window_start".into(), crate::instant::rfc3339(window_start).into()));
+            shown.push(("window_end".into(), crate::instant::rfc3339(end).into()));
         }
         if self.job.fields().iter().any(|field| field == "tenant") && row.partition.tenant != "default" {
-            shown.insert("tenant".into(), row.partition.tenant.into());
+            shown.push(("tenant".into(), row.partition.tenant.into()));
         }
         for (column, value) in columns.view.clustering.iter().zip(&row.clustering) {
-            shown.insert(column.name.clone(), json(value));
+            shown.push((column.name.clone(), json(value)));
         }
         for (column, value) in columns.view.values.iter().zip(&row.values) {
-            shown.insert(column.name.clone(), json(value));
+            shown.push((column.name.clone(), json(value)));
         }
-        Some(shown)
+        Some(Shown(shown))
     }
 }
 

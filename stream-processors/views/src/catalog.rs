@@ -48,6 +48,8 @@ impl CatalogEntry {
         ensure(known(self.previous), "`previous` is none of `versions`; name one of them or null")?;
         let twice = |(at, v): (usize, &ViewVersion)| self.versions.iter().take(at).any(|w| w.version == v.version);
         ensure(!self.versions.iter().enumerate().any(twice), "two of `versions` have one number; give each its own")?;
+        let cut = self.versions.iter().all(|v| v.window.lengths().into_iter().all(|ms| ms >= 1));
+        ensure(cut, "a length of a `window` is not positive; give 1 ms or more")?;
         self.versions.iter().try_for_each(|version| crate::check::spec(&version.table))
     }
 }
@@ -125,12 +127,21 @@ pub enum Windowing {
 }
 
 impl Windowing {
-    /// Milliseconds from one start to the next: every window start is a multiple of it.
+    /// Milliseconds from one start to the next, at least 1: every window start is a multiple of it.
     pub fn step_ms(self) -> i64 {
-        match self {
+        let step_ms = match self {
             Self::Tumbling { size_ms } => size_ms,
             Self::Hopping { hop_ms, .. } => hop_ms,
             Self::Session { bucket_ms, .. } => bucket_ms,
+        };
+        step_ms.max(1)
+    }
+
+    fn lengths(self) -> [i64; 2] {
+        match self {
+            Self::Tumbling { size_ms } => [size_ms, size_ms],
+            Self::Hopping { size_ms, hop_ms } => [size_ms, hop_ms],
+            Self::Session { gap_ms, bucket_ms } => [gap_ms, bucket_ms],
         }
     }
 

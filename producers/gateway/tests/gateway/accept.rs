@@ -189,7 +189,7 @@ fn the_description_is_openapi_3_1_of_the_served_paths() {
     let api = serde_json::to_value(tidemark_gateway::openapi()).unwrap();
     assert_eq!(api["openapi"], "3.1.0");
     let paths: Vec<_> = api["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(paths, ["/v1/events/{type}", "/v1/flows"]);
+    assert_eq!(paths, ["/v1/events/{type}", "/v1/flows", "/v1/topics", "/v1/topics/{topic}"]);
     let post = &api["paths"]["/v1/flows"]["post"];
     for status in ["202", "400", "408", "409", "413", "415", "422", "503", "507"] {
         assert!(post["responses"][status].is_object(), "{status}: {post}");

@@ -35,14 +35,14 @@ fn ours(bytes_tx: i64) -> Vec<(&'static str, Avro)> {
 }
 
 pub(crate) fn valid() -> Vec<u8> {
-    file(tidemark_schemas::catalog::FLOW_OBSERVED.avsc, Codec::Null, &[ours(1), ours(2), ours(3)])
+    file(&tidemark_schemas::catalog::FLOW_OBSERVED.avsc, Codec::Null, &[ours(1), ours(2), ours(3)])
 }
 
 #[tokio::test]
 async fn a_file_of_our_schema_is_stored_plain_or_deflated() {
     let bench = Bench::new();
     let deflated = Codec::Deflate(DeflateSettings::default());
-    let schema = tidemark_schemas::catalog::FLOW_OBSERVED.avsc;
+    let schema = &*tidemark_schemas::catalog::FLOW_OBSERVED.avsc;
     let records: Vec<_> = (0..3000).map(ours).collect();
     for (kind, body) in [(AVRO, valid()), ("application/vnd.apache.avro", file(schema, deflated, &records))] {
         let answer = bench.post(kind, body).await;
@@ -92,7 +92,7 @@ async fn another_writers_schema_is_resolved_by_field_names() {
 #[tokio::test]
 async fn rules_hold_for_avro_too() {
     let bench = Bench::new();
-    let schema = tidemark_schemas::catalog::FLOW_OBSERVED.avsc;
+    let schema = &*tidemark_schemas::catalog::FLOW_OBSERVED.avsc;
     let mut other_tenant = ours(1);
     other_tenant[0].1 = text("acme");
     let answer = bench.post(AVRO, file(schema, Codec::Null, &[ours(1), ours(-1), other_tenant])).await;

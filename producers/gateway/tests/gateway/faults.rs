@@ -16,7 +16,7 @@ use tidemark_log::{
 use crate::support::*;
 
 #[derive(Clone, Copy)]
-enum Fault {
+pub(crate) enum Fault {
     /// Nothing happens, and that is known.
     Refused,
     /// It happens, but the answer is lost.
@@ -28,7 +28,7 @@ enum Fault {
 }
 
 #[derive(Default)]
-struct Faults {
+pub(crate) struct Faults {
     /// What the next commits meet, last first.
     commits: Mutex<Vec<Fault>>,
     /// Whether nothing answers.
@@ -37,6 +37,8 @@ struct Faults {
     poison: Mutex<Option<&'static str>>,
     /// A commit of more events than this takes too long; zero for no bound.
     events_max: AtomicUsize,
+    /// A topic that has been deleted.
+    pub(crate) gone: Mutex<Option<&'static str>>,
 }
 
 impl Faults {
@@ -44,7 +46,7 @@ impl Faults {
         if self.cut.load(SeqCst) { Err(Error::Retriable("cut off".to_owned())) } else { Ok(()) }
     }
 
-    fn next(&self, fault: Fault) {
+    pub(crate) fn next(&self, fault: Fault) {
         self.commits.lock().unwrap().push(fault);
     }
 }
@@ -113,6 +115,9 @@ impl Log for FaultyLog {
     }
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
         self.faults.reach()?;
+        if *self.faults.gone.lock().unwrap() == Some(topic) {
+            return Ok(None);
+        }
         self.log.partitions(topic)
     }
     fn offsets(&self, partitions: &[TopicPartition], at: At) -> Result<Vec<i64>, Error> {
@@ -139,7 +144,7 @@ impl Log for FaultyLog {
     }
 }
 
-fn bench() -> (Bench, Arc<Faults>) {
+pub(crate) fn bench() -> (Bench, Arc<Faults>) {
     bench_with(|_| {})
 }
 
@@ -150,7 +155,7 @@ fn bench_with(set: impl FnOnce(&mut GatewayConfig)) -> (Bench, Arc<Faults>) {
 }
 
 impl Faults {
-    fn cut(&self, cut: bool) {
+    pub(crate) fn cut(&self, cut: bool) {
         self.cut.store(cut, SeqCst);
     }
 }

@@ -3,8 +3,14 @@
 
 mod accept;
 mod avro;
+mod away;
+mod events;
 mod faults;
+mod files;
 mod hostile;
 mod idempotency;
+mod property;
 mod refuse;
 mod support;
+mod topics;
+mod typed;

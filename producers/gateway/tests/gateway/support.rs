@@ -1,9 +1,8 @@
 //! A gateway on an embedded log in a directory of its own, with the clock moved by hand.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
@@ -16,7 +15,7 @@ use tidemark_log::span::NoSpans;
 use tidemark_log::{At, Cleanup, Log, TopicPartition, TopicSpec};
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::flows::FlowObserved;
-use tidemark_schemas::registry::{Error, Registry};
+use tidemark_schemas::registry::{Error, Latest, Refusal, Registry, Subjects};
 use tidemark_schemas::wire;
 use tower::ServiceExt;
 
@@ -27,24 +26,57 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 pub(crate) const AVRO: &str = "application/avro";
 
-/// Gives ids 1, 2, … and can be down.
+/// Decides as the embedded one, in memory, and can be down.
 #[derive(Default)]
 pub(crate) struct TestRegistry {
-    schemas: Mutex<HashMap<String, u32>>,
+    subjects: Mutex<Subjects>,
     pub(crate) down: AtomicBool,
+    /// How often the latest version of a subject was asked for.
+    pub(crate) asked: AtomicI64,
+}
+
+impl TestRegistry {
+    /// Takes any schema after any other.
+    pub(crate) fn lax(&self) {
+        let mut subjects = self.subjects.lock().unwrap();
+        let event = subjects.set_level(None, "NONE").unwrap();
+        subjects.apply(event);
+    }
+
+    fn subjects(&self) -> Result<MutexGuard<'_, Subjects>, Error> {
+        match self.down.load(SeqCst) {
+            true => Err(Error::Unavailable("switched off".to_owned())),
+            false => Ok(self.subjects.lock().unwrap()),
+        }
+    }
 }
 
 impl Registry for TestRegistry {
-    fn register(&self, _subject: &str, schema: &str) -> Result<u32, Error> {
-        if self.down.load(SeqCst) {
-            return Err(Error::Unavailable("switched off".to_owned()));
+    fn register(&self, subject: &str, schema: &str) -> Result<u32, Error> {
+        let mut subjects = self.subjects()?;
+        match subjects.register(subject, schema) {
+            Ok(Err(id)) => Ok(id),
+            Ok(Ok(event)) => {
+                subjects.apply(event);
+                Ok(subjects.lookup(subject, schema).unwrap().id)
+            }
+            Err(Refusal::Incompatible(subject, reasons)) => {
+                Err(Error::Incompatible { subject, reason: reasons.join("; ") })
+            }
+            Err(refusal) => Err(Error::Invalid(refusal.to_string())),
         }
-        let mut schemas = self.schemas.lock().unwrap();
-        let next = schemas.len() as u32 + 1;
-        Ok(*schemas.entry(schema.to_owned()).or_insert(next))
     }
-    fn schema(&self, _id: u32) -> Result<Option<Arc<str>>, Error> {
-        Ok(None)
+    fn schema(&self, id: u32) -> Result<Option<Arc<str>>, Error> {
+        Ok(self.subjects()?.schema(id))
+    }
+    fn latest_of(&self, subject: &str) -> Result<Option<Latest>, Error> {
+        self.asked.fetch_add(1, SeqCst);
+        let subjects = self.subjects()?;
+        let latest = subjects.version(subject, "latest").ok();
+        Ok(latest.map(|v| Latest { id: v.id, version: v.version, schema: Arc::clone(&v.schema) }))
+    }
+    fn subject_names(&self) -> Result<Vec<String>, Error> {
+        Ok(self.subjects()?.subjects().into_iter().map(str::to_owned).collect())
     }
 }
 
@@ -216,12 +248,21 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: impl Into<Body>,
 ) -> Answer {
-    let request = headers.iter().fold(Request::post(path), |request, (name, value)| request.header(*name, *value));
+    ask(gateway, Request::post(path), headers, body).await
+}
+
+pub(crate) async fn ask(
+    gateway: &Arc<Gateway>,
+    request: axum::http::request::Builder,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let response = router(Arc::clone(gateway)).oneshot(request.body(body.into()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    if parts.status != StatusCode::ACCEPTED {
+    if !parts.status.is_success() {
         assert_eq!(parts.headers["content-type"], "application/problem+json", "{}", parts.status);
         assert_eq!(body["status"], parts.status.as_u16());
         assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");

@@ -53,6 +53,23 @@ fn answers_are_remembered() {
 }
 
 #[test]
+fn the_latest_version_is_asked_for_each_time() {
+    let one = r#"{"subject":"t-value","id":7,"version":1,"schema":"\"long\""}"#;
+    let two = r#"{"subject":"t-value","id":9,"version":2,"schema":"\"int\"","schemaType":"AVRO"}"#;
+    let none = r#"{"error_code":40401,"message":"Subject not found"}"#;
+    let proto = r#"{"id":9,"version":2,"schema":"x","schemaType":"PROTOBUF"}"#;
+    let (url, requests) = server(vec![(200, one), (200, two), (404, none), (404, "no such page"), (200, proto)]);
+    let registry = HttpRegistry::new(&url);
+    let latest = |id, version, schema: &str| Ok(Some(Latest { id, version, schema: schema.into() }));
+    assert_eq!(registry.latest_of("t-value"), latest(7, 1, "\"long\""));
+    assert_eq!(registry.latest_of("t-value"), latest(9, 2, "\"int\""));
+    assert_eq!(registry.latest_of("t-value"), Ok(None));
+    assert!(matches!(registry.latest_of("t-value"), Err(Error::Unavailable(_))), "another server's 404");
+    assert!(matches!(registry.latest_of("t-value"), Err(Error::Invalid(_))));
+    assert!(requests.join().unwrap()[0].starts_with("GET /base/subjects/t-value/versions/latest HTTP/1.1"));
+}
+
+#[test]
 fn an_unknown_id_is_asked_for_again_later() {
     let (url, requests) =
         server(vec![(404, r#"{"error_code":40403,"message":"Schema not found"}"#), (200, r#"{"schema":"x"}"#)]);

@@ -82,6 +82,13 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_remainder_is_told() {
+        let (mut odd, mut even) = ([7, 0], [8, 1]);
+        assert!(divide(&mut odd, 2) && odd == [3, 0]);
+        assert!(!divide(&mut even, 2) && even == [(1 << 31) + 4, 0]);
+    }
+
+    #[test]
     fn the_ends_of_the_range() {
         assert_eq!(nearest(true, &digits(1), LEAST, false), -f64::from_bits(1));
         assert_eq!(nearest(false, &digits(1), LEAST - 1, false), 0.0, "half the least is even");

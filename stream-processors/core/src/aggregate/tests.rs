@@ -56,7 +56,7 @@ impl Random {
     }
 
     /// In (0, 1).
-    fn unit(&mut self) -> f64 {
+    pub(super) fn unit(&mut self) -> f64 {
         ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
@@ -134,4 +134,21 @@ pub(super) fn long(state: &State, function: &Function) -> i64 {
 #[test]
 fn a_state_is_small() {
     assert_eq!(size_of::<State>(), 32);
+}
+
+/// The heap that a state says it uses is what its parts take.
+#[test]
+fn the_heap_is_estimated() {
+    let heap = |function: &Function, values: &[Owned]| fold(function, &placed(values.iter().cloned())).bytes();
+    let text = [Owned::Text("x".repeat(100))];
+    assert_eq!(heap(&Function::Min, &text), 100);
+    assert_eq!(heap(&Function::Last, &text), 100 + 48);
+    assert_eq!(heap(&Function::Sum, &[Owned::Long(1)]), 0);
+    let (one, far) = (Owned::Double(1.0), [1e-300, 1.0, 1e300].map(Owned::Double));
+    assert!(heap(&Function::Mean, &[one]) < 100 && heap(&Function::Mean, &far) >= 100 + 32);
+    assert!(heap(&Function::TopK { k: 1, capacity: 100 }, &text) > 100 + 40);
+    let mut row = super::Accumulators(vec![State::Count(1); 4].into());
+    assert_eq!(row.bytes(), 0, "four states need no heap");
+    row.0.push(fold(&Function::Min, &placed(text)));
+    assert!(row.bytes() >= 5 * 32 + 100);
 }

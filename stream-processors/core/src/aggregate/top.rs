@@ -103,13 +103,11 @@ impl Top {
             return;
         }
         // What only one side lists may have come unseen on the other.
-        let unseen = |entries: &[Entry], lost: i64| -> Vec<Entry> {
-            let moved = entries.iter().cloned();
-            moved.map(|entry| Entry { error: entry.error.saturating_add(lost), ..entry }).collect()
-        };
+        let unseen = |entry: Entry, lost: i64| Entry { error: entry.error.saturating_add(lost), ..entry };
         let both_lost = self.lost.saturating_add(other.lost);
-        let mut entries = unseen(&self.entries, other.lost);
-        entries.extend(unseen(&other.entries, self.lost));
+        let mut entries: Vec<_> =
+            std::mem::take(&mut self.entries).into_iter().map(|entry| unseen(entry, other.lost)).collect();
+        entries.extend(other.entries.iter().map(|entry| unseen(entry.clone(), self.lost)));
         entries.sort_by(|a, b| scalar::order(&a.value.value(), &b.value.value()));
         entries.dedup_by(|more, entry| {
             let same = more.value == entry.value;

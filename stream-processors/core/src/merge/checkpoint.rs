@@ -6,8 +6,10 @@
 
 use super::restore::gap;
 use super::window::WindowState;
-use super::{Gap, MergeFold};
+use super::{Gap, MergeFold, RowCell};
 use crate::job::Accumulator;
+use crate::session::Extent;
+use crate::table::{self, Table};
 use tidemark_schemas::avro::{self, Avro, Reader};
 use tidemark_schemas::engine::{Ledger, Partial, Progress, RowState};
 
@@ -50,7 +52,8 @@ impl<A: Accumulator> MergeFold<A> {
     /// Appends the rows of a window from position `from` on, as Avro `RowState`s, until `out` holds `bytes_max` bytes: the
     /// position to go on from, or none when the last row is in, or the window is not open any more.
     pub fn put_rows(&self, window_start: i64, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> Option<usize> {
-        let rows = self.open.get(&window_start)?.rows.as_ref()?;
+        let state = self.open.get(&window_start)?;
+        let rows = state.rows.as_ref()?;
         let mut accumulator = Vec::new();
         for at in from..rows.len() {
             if out.len() >= bytes_max {
@@ -58,6 +61,7 @@ impl<A: Accumulator> MergeFold<A> {
             }
             let (key, entry) = rows.get(at)?;
             accumulator.clear();
+            state.extents.get(at).into_iter().for_each(|extent| extent.put(&mut accumulator));
             entry.value.sum.put(&mut accumulator);
             let (records, revision) = (entry.value.records, entry.value.revision);
             RowState { window_start, key, records, accumulator: &accumulator, revision }.put(out);
@@ -103,6 +107,7 @@ impl<A: Accumulator> MergeFold<A> {
     pub fn set_cold(&mut self, window_start: i64, changed: i64) {
         if let Some(state) = self.open.get_mut(&window_start) {
             (state.rows, state.changed, state.saved) = (None, changed, changed);
+            state.extents.clear();
         }
     }
 
@@ -111,10 +116,34 @@ impl<A: Accumulator> MergeFold<A> {
     /// # Errors
     /// The bytes are something else.
     pub fn load_rows(&mut self, window_start: i64, rows: &[u8]) -> Result<(), LoadError> {
-        let state = self.open.get_mut(&window_start).or_else(|| self.sealing.get_mut(&window_start));
-        let Some(state) = state.filter(|state| state.rows.is_none()) else { return Ok(()) };
-        state.rows = Some(read_rows(window_start, rows)?);
+        let there = self.open.get(&window_start).or_else(|| self.sealing.get(&window_start));
+        if there.is_none_or(|state| state.rows.is_some()) {
+            return Ok(());
+        }
+        let (rows, extents) = self.read_rows(window_start, rows)?;
+        if let Some(state) = self.sealing.get_mut(&window_start) {
+            (state.rows, state.extents) = (Some(rows), extents);
+        } else if let Some(state) = self.open.get_mut(&window_start) {
+            (state.rows, state.extents) = (Some(rows), extents);
+            self.sessions.iter_mut().for_each(|index| index.add(state));
+        }
         Ok(())
+    }
+
+    fn read_rows(&self, window_start: i64, bytes: &[u8]) -> Result<(Table<RowCell<A>>, Vec<Extent>), LoadError> {
+        let (mut reader, mut rows, mut extents) = (Reader::new(bytes), Table::default(), Vec::new());
+        while !reader.left().is_empty() {
+            let row = RowState::get(&mut reader)?;
+            if row.window_start != window_start {
+                return Err(LoadError::OtherWindow);
+            }
+            let (extent, sum) = self.read_state(row.key, row.accumulator)?;
+            let cell = RowCell { records: row.records, sum, revision: row.revision, touched: false };
+            if rows.position(table::hash(row.key), row.key, || cell) == extents.len() {
+                extents.extend(extent);
+            }
+        }
+        Ok((rows, extents))
     }
 
     /// Whether the rows of an open window that was loaded in the middle of work are all there.
@@ -125,15 +154,23 @@ impl<A: Accumulator> MergeFold<A> {
         self.open.get(&window_start).map_or(Ok(()), |state| gap(window_start, state))
     }
 
-    /// The first window of a partial whose rows must be loaded before it can be folded.
+    /// The first window whose rows must be loaded before a partial can be folded: one of its own, or any, where a job of
+    /// session windows was restored without some.
     pub fn lacking(&self, partial: &Partial<'_>) -> Option<i64> {
+        if self.keeps_all() {
+            return self.open.iter().find(|(_, state)| state.rows.is_none()).map(|(start, _)| *start);
+        }
         partial.windows.iter().map(|window| window.start).find(|start| self.is_cold(*start))
     }
 
     /// Drops rows from memory that are in the checkpoint: of final windows that no commit has touched since `idle_since`,
     /// and, least recently touched first, of as many more as it takes to come down to `bytes_max`. True if that was enough.
+    /// Where [`MergeFold::keeps_all`], it drops none.
     pub fn cool(&mut self, idle_since: i64, bytes_max: usize) -> bool {
         let mut bytes = self.bytes();
+        if self.keeps_all() {
+            return bytes <= bytes_max;
+        }
         let is_warm = |state: &WindowState<A>| state.rows.is_some() && state.is_saved() && state.ledger.rows > 0;
         let mut warm: Vec<&mut WindowState<A>> = self.open.values_mut().filter(|state| is_warm(state)).collect();
         warm.sort_by_key(|state| (state.used_at, state.ledger.window_start));
@@ -168,22 +205,4 @@ fn put_ledgers<'l>(ledgers: impl Iterator<Item = &'l Ledger>, count: usize, out:
         ledgers.for_each(|ledger| ledger.put(out));
     }
     avro::put_long(out, 0);
-}
-
-fn read_rows<A: Accumulator>(
-    window_start: i64,
-    bytes: &[u8],
-) -> Result<crate::table::Table<super::RowCell<A>>, LoadError> {
-    let mut reader = Reader::new(bytes);
-    let mut rows = crate::table::Table::default();
-    while !reader.left().is_empty() {
-        let row = RowState::get(&mut reader)?;
-        if row.window_start != window_start {
-            return Err(LoadError::OtherWindow);
-        }
-        let sum = crate::partial::read_accumulator(row.accumulator)?;
-        let cell = super::RowCell { records: row.records, sum, revision: row.revision, touched: false };
-        rows.position(crate::table::hash(row.key), row.key, || cell);
-    }
-    Ok(rows)
 }

@@ -3,10 +3,12 @@
 //! Every entry holds a whole value, so that taking entries in again that are there already changes nothing once the newest
 //! has been taken in: a restore may begin anywhere at or before the state it begins with.
 
+use super::sessions::read_row;
 use super::window::{WindowState, opened};
 use super::{Error, MergeFold, RowCell};
 use crate::job::Accumulator;
 use crate::partial::read_accumulator;
+use crate::session::{self, Extent};
 use crate::table;
 use crate::watermark::Sources;
 use tidemark_schemas::avro;
@@ -34,17 +36,28 @@ impl<A: Accumulator> MergeFold<A> {
 
     /// Takes a row of the changelog in. The ledger of its window may come before or after it.
     pub fn restore_row(&mut self, row: &RowState<'_>) -> Result<(), avro::Error> {
-        let sum = read_accumulator(row.accumulator)?;
+        let (extent, sum) = self.read_state(row.key, row.accumulator)?;
         // Nothing is added to a sealed window: the entry is older than what is here.
         if self.sealed.contains_key(&row.window_start) {
             return Ok(());
         }
         let state = self.restoring(row.window_start);
-        if let Some((_, cell)) = state.row(row.key) {
+        if let Some((at, cell)) = state.row(row.key) {
             *cell = RowCell { records: row.records, sum, revision: row.revision, touched: false };
             state.changed = state.changed.max(row.revision);
+            extent.into_iter().for_each(|extent| state.set_extent(at, extent));
         }
         Ok(())
+    }
+
+    /// Reads what changelog and checkpoint have in the place of the accumulator.
+    pub(super) fn read_state(&self, key: &[u8], accumulator: &[u8]) -> Result<(Option<Extent>, A), avro::Error> {
+        if self.sessions.is_none() {
+            return Ok((None, read_accumulator(accumulator)?));
+        }
+        session::split_row_key(key)?;
+        let (extent, sum) = read_row(accumulator)?;
+        Ok((Some(extent), sum))
     }
 
     /// Takes a ledger entry of the changelog in.
@@ -73,8 +86,13 @@ impl<A: Accumulator> MergeFold<A> {
     }
 
     /// Ends a restore: holds the rows of open windows against the ledgers.
-    pub fn restored(&self) -> Result<(), Gap> {
-        self.open.iter().try_for_each(|(start, state)| gap(*start, state))
+    pub fn restored(&mut self) -> Result<(), Gap> {
+        self.open.iter().try_for_each(|(start, state)| gap(*start, state))?;
+        if let Some(index) = &mut self.sessions {
+            index.clear();
+            self.open.values().for_each(|state| index.add(state));
+        }
+        Ok(())
     }
 
     /// Revision of the progress: partials offset + 1 of the last marker.

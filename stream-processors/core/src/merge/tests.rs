@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use tidemark_schemas::avro::{self, Avro, Reader};
 use tidemark_schemas::engine::{PartialRow, RowState, SourceMark, TopicPartitions};
 
+mod sessions;
+
 const WINDOW: i64 = 10;
 const AMEND_FOR: i64 = 100;
 /// Rows that one commit removes.
@@ -55,7 +57,8 @@ fn spec() -> JobSpec {
 
 #[derive(Debug, Clone)]
 enum Entry {
-    Row(i64, Vec<u8>, i64, i64, i64),
+    /// Window, key, records, accumulator, revision.
+    Row(i64, Vec<u8>, i64, Vec<u8>, i64),
     Removal(i64, Vec<u8>),
     Removed(i64),
     Ledger(Ledger),
@@ -64,6 +67,7 @@ enum Entry {
 
 /// A merge partition as a stage would run it: its changelog, and what is on disk.
 struct Model {
+    spec: JobSpec,
     fold: MergeFold<Sum>,
     next: i64,
     changelog: Vec<Entry>,
@@ -90,8 +94,12 @@ struct Disk {
 
 impl Model {
     fn new() -> Self {
-        let (fold, files) = (MergeFold::new(&spec(), 0, 1), BTreeMap::new());
-        Self { fold, next: 0, changelog: Vec::new(), files, taking: None, disk: None }
+        Self::of(spec())
+    }
+
+    fn of(spec: JobSpec) -> Self {
+        let (fold, files) = (MergeFold::new(&spec, 0, 1), BTreeMap::new());
+        Self { spec, fold, next: 0, changelog: Vec::new(), files, taking: None, disk: None }
     }
 
     /// Takes steps, and commits.
@@ -121,14 +129,20 @@ impl Model {
         let (key, mut accumulator) = ([key], Vec::new());
         Sum(1).put(&mut accumulator);
         let rows = vec![PartialRow { key: &key, records: 1, accumulator: &accumulator }];
-        let (offset, start) = (self.next, window * WINDOW);
+        self.fold_rows(window * WINDOW, rows);
+    }
+
+    fn fold_rows(&mut self, start: i64, rows: Vec<PartialRow<'_>>) -> i64 {
+        let offset = self.next;
         let windows = vec![PartialWindow { start, first_offset: offset, last_offset: offset, late: 0, held: 0, rows }];
-        let partial = Partial { fingerprint: spec().fingerprint(), topic: "t", partition: 0, windows };
+        let partial = Partial { fingerprint: self.spec.fingerprint(), topic: "t", partition: 0, windows };
         while let Some(start) = self.fold.lacking(&partial) {
             self.load(start);
         }
-        self.fold.fold_partial(offset, offset, &partial, |_| {}).unwrap();
+        let mut turned_away = 0;
+        self.fold.fold_partial(offset, offset, &partial, |row| turned_away += row.records).unwrap();
         self.next += 1;
+        turned_away
     }
 
     fn marker(&mut self, watermark: i64) {
@@ -146,11 +160,11 @@ impl Model {
             duplicates: 0,
         };
         let counts = vec![TopicPartitions { topic: "t".into(), partitions: 1 }];
-        let fingerprint = spec().fingerprint();
+        let fingerprint = self.spec.fingerprint();
         let marker =
             Marker { fingerprint, at: self.next, oldest_append: None, sources: vec![mark], partition_counts: counts };
         // Append time far on: what the watermark seals is sealed.
-        self.fold.fold_marker(self.next, self.next + AMEND_FOR, &marker).unwrap();
+        self.fold.fold_marker(self.next, self.next + self.spec.amend_for_ms, &marker).unwrap();
         self.next += 1;
     }
 
@@ -160,8 +174,9 @@ impl Model {
             self.load(start);
         }
         for row in self.fold.touched_rows() {
-            let (key, cell) = (row.key.to_vec(), row.cell);
-            self.changelog.push(Entry::Row(row.window_start, key, cell.records, cell.sum.0, cell.revision));
+            let (key, cell, mut accumulator) = (row.key.to_vec(), row.cell, Vec::new());
+            row.put_accumulator(&mut accumulator);
+            self.changelog.push(Entry::Row(row.window_start, key, cell.records, accumulator, cell.revision));
         }
         self.changelog.extend(self.fold.touched_ledgers().cloned().map(Entry::Ledger));
         let removed = self.fold.removed_rows(REMOVED_MAX).map(|(start, key)| Entry::Removal(start, key.to_vec()));
@@ -212,7 +227,7 @@ impl Model {
 
     /// What a restart has, from disk if there is anything and that is wanted, and the changelog after it.
     fn restored(&self, from_disk: bool, hot: bool) -> MergeFold<Sum> {
-        let mut fold = MergeFold::new(&spec(), 0, 1);
+        let mut fold = MergeFold::new(&self.spec, 0, 1);
         let disk = self.disk.as_ref().filter(|_| from_disk);
         if let Some(disk) = disk {
             fold.load_ledgers(&disk.head, &disk.sealed).unwrap();
@@ -225,11 +240,9 @@ impl Model {
         }
         for entry in &self.changelog[disk.map_or(0, |disk| disk.covered)..] {
             match entry {
-                Entry::Row(window_start, key, records, sum, revision) => {
-                    let mut accumulator = Vec::new();
-                    Sum(*sum).put(&mut accumulator);
+                Entry::Row(window_start, key, records, accumulator, revision) => {
                     let (window_start, records, revision) = (*window_start, *records, *revision);
-                    let row = RowState { window_start, key, records, accumulator: &accumulator, revision };
+                    let row = RowState { window_start, key, records, accumulator, revision };
                     if fold.lacks(&row) {
                         fold.load_rows(window_start, &disk.unwrap().windows[&window_start].1).unwrap();
                     }
@@ -251,8 +264,8 @@ impl Model {
     }
 }
 
-/// Head, sealed ledgers, digest; window, key, records, sum and revision of each row.
-type Contents = (Vec<u8>, Vec<u8>, u64, Vec<(i64, Vec<u8>, i64, i64, i64)>);
+/// Head, sealed ledgers, digest; window, key, records, sum, revision and extent of each row.
+type Contents = (Vec<u8>, Vec<u8>, u64, Vec<(i64, Vec<u8>, i64, i64, i64, (i64, i64))>);
 
 /// Everything that a fold holds, rows in order of their keys.
 fn contents(fold: &MergeFold<Sum>) -> Contents {
@@ -260,9 +273,10 @@ fn contents(fold: &MergeFold<Sum>) -> Contents {
     fold.put_head(&mut head);
     fold.put_sealed(&mut sealed);
     let rows = fold.open.iter().flat_map(|(start, state)| {
-        state.rows.iter().flat_map(|rows| rows.iter()).map(|(key, entry)| {
+        state.rows.iter().flat_map(|rows| rows.iter()).enumerate().map(|(at, (key, entry))| {
             let RowCell { records, sum, revision, .. } = &entry.value;
-            (*start, key.to_vec(), *records, sum.0, *revision)
+            let extent = state.extents.get(at).map_or((0, 0), |extent| (extent.last, extent.late));
+            (*start, key.to_vec(), *records, sum.0, *revision, extent)
         })
     });
     let mut rows: Vec<_> = rows.collect();

@@ -1,6 +1,7 @@
 //! One window of one merge partition: its ledger, and its rows for as long as they are in memory.
 
 use crate::job::Accumulator;
+use crate::session::Extent;
 use crate::table::{self, Table};
 use tidemark_schemas::engine::{Ledger, SourceRange};
 
@@ -21,6 +22,8 @@ pub(super) struct WindowState<A> {
     pub(super) ledger: Ledger,
     /// None: cold, the rows are in the checkpoint alone.
     pub(super) rows: Option<Table<RowCell<A>>>,
+    /// Of sessions, by the position of their rows; of fixed windows there is none.
+    pub(super) extents: Vec<Extent>,
     /// Positions of the rows that changed since the last commit.
     pub(super) touched: Vec<u32>,
     pub(super) ledger_touched: bool,
@@ -40,6 +43,7 @@ impl<A: Accumulator> WindowState<A> {
         Self {
             ledger,
             rows: Some(Table::default()),
+            extents: Vec::new(),
             touched: Vec::new(),
             ledger_touched: false,
             changed: 0,
@@ -61,8 +65,26 @@ impl<A: Accumulator> WindowState<A> {
         rows.get_mut(at).map(|cell| (at, cell))
     }
 
+    /// Notes what the row at a position says of its session. Rows are put in one after the other, each with its own.
+    pub(super) fn set_extent(&mut self, at: usize, extent: Extent) {
+        match self.extents.get_mut(at) {
+            Some(there) => *there = extent,
+            None => self.extents.push(extent),
+        }
+    }
+
+    /// Notes that the row at a position has changed; whether it had not since the last commit.
+    pub(super) fn touch(&mut self, at: usize) -> bool {
+        let cell = self.rows.as_mut().and_then(|rows| rows.get_mut(at));
+        let untouched = cell.is_some_and(|cell| !std::mem::replace(&mut cell.touched, true));
+        if untouched {
+            self.touched.push(at as u32);
+        }
+        untouched
+    }
+
     pub(super) fn bytes(&self) -> usize {
-        self.rows.as_ref().map_or(0, Table::bytes)
+        self.rows.as_ref().map_or(0, Table::bytes) + self.extents.len() * size_of::<Extent>()
     }
 
     /// Whether dropping the rows from memory loses nothing.
@@ -70,11 +92,15 @@ impl<A: Accumulator> WindowState<A> {
         self.touched.is_empty() && self.changed <= self.saved
     }
 
-    /// Whether the rows that are in memory are those that the ledger counts.
+    /// Whether the rows that are in memory are those that the ledger counts, and the late records of sessions too. It does not
+    /// count rows that were retracted: they are the only ones without records.
     pub(super) fn adds_up(&self) -> bool {
         let Some(rows) = &self.rows else { return true };
-        let records: i64 = rows.iter().map(|(_, entry)| entry.value.records).sum();
-        (rows.len() as i64, records) == (self.ledger.rows, self.ledger.records)
+        let live = rows.iter().map(|(_, entry)| entry.value.records).filter(|records| *records != 0);
+        let (count, records) = live.fold((0, 0), |(count, sum), records| (count + 1, sum + records));
+        let late: i64 = self.extents.iter().map(|extent| extent.late).sum();
+        let late_is_right = self.extents.is_empty() || late == self.ledger.late;
+        (count, records) == (self.ledger.rows, self.ledger.records) && late_is_right
     }
 }
 

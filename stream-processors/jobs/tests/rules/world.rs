@@ -70,7 +70,7 @@ impl World {
         let registry = Arc::new(MemoryRegistry::default());
         let job = Arc::new(FlowsHourly::new(&Settings { merge_partitions: 1, ..Settings::default() }));
         let mut plan = Plan::new(job.spec().clone()).unwrap();
-        plan.create(log.as_ref(), registry.as_ref(), flows::shape(job.spec()).row).unwrap();
+        plan.create(log.as_ref(), registry.as_ref(), &flows::shape(job.spec()).row).unwrap();
         let next_source = vec![0; sources as usize];
         Self { _dir: dir, log, registry, job, plan: Arc::new(plan), sources, next_source, clock }
     }

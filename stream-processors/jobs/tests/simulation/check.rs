@@ -11,7 +11,8 @@ use tidemark_views::{Row, Value};
 
 use crate::reference::{self, Counts, Input, Reference, Rows};
 use crate::rest::Seen;
-use crate::views::Contents;
+use crate::sessions::{self, Part};
+use crate::views::{Contents, records_of};
 use crate::world::World;
 
 /// How much was checked.
@@ -24,11 +25,15 @@ pub(crate) struct Checked {
     pub(crate) outrun: u64,
     pub(crate) markers: u64,
     pub(crate) views_struck: u64,
+    /// Sessions of the reference, rows of them that were retracted, and records that came for sealed ones.
+    pub(crate) sessions: u64,
+    pub(crate) retracted: u64,
+    pub(crate) sessions_sealed_out: u64,
 }
 
-type Wrong = Result<(), String>;
+pub(crate) type Wrong = Result<(), String>;
 
-fn same<T: PartialEq + Debug>(what: &str, got: &T, want: &T) -> Wrong {
+pub(crate) fn same<T: PartialEq + Debug>(what: &str, got: &T, want: &T) -> Wrong {
     if got == want { Ok(()) } else { Err(format!("{what}: got {got:?}, want {want:?}")) }
 }
 
@@ -50,15 +55,29 @@ pub(crate) fn check(world: &World<'_>) -> Result<Checked, String> {
         if let Some(wrong) = contents.wrong.first() {
             return Err(format!("view store: {wrong}"));
         }
-        rows(contents, &reference, &sealed)?;
-        ledgers(world, contents, &reference)?;
+        match world.config.gap_ms {
+            None => {
+                rows(contents, &reference, &sealed.rows)?;
+                ledgers(world, contents, &reference)?;
+            }
+            Some(gap_ms) => {
+                sessions::check(contents, &reference, &sealed.sessions, gap_ms, world.config.grace_ms())?;
+                let amended = contents.ledgers.values().find(|ledger| ledger.amended);
+                if let Some(ledger) = amended.filter(|_| !stragglers(world) && reference.folded_late() == 0) {
+                    return Err(format!("amended without reason: {ledger:?}"));
+                }
+            }
+        }
         contents.history.iter().try_for_each(|entry| progress(world, &reference, entry))?;
         last_progress(world, contents, &reference)?;
         Ok(Checked {
             records: reference.records as u64,
             rows: contents.rows.len() as u64,
             late: reference.late.len() as u64,
-            sealed_out: sealed.values().map(|sums| sums.0 as u64).sum(),
+            sealed_out: sealed.rows.values().map(|sums| sums.0 as u64).sum(),
+            sessions: sessions::each(&reference.sessions).count() as u64,
+            retracted: contents.rows.values().filter(|row| records_of(row) == 0).count() as u64,
+            sessions_sealed_out: sealed.sessions.iter().map(|part| part.records as u64).sum(),
             outrun: contents.outrun,
             markers,
             views_struck: contents.struck,
@@ -83,9 +102,16 @@ fn publishers(world: &World<'_>, raw: &BTreeMap<u32, Vec<Seen>>) -> Wrong {
     }
 }
 
+/// What came too late for windows that were sealed.
+#[derive(Debug, Default)]
+struct Sealed {
+    rows: Rows,
+    sessions: Vec<Part>,
+}
+
 /// The late and dead-letter topics hold each record that belongs there once. Gives what was sealed out.
-fn letters(world: &World<'_>, reference: &Reference) -> Result<Rows, String> {
-    let (mut late, mut dead, mut sealed) = (BTreeSet::new(), BTreeMap::new(), Rows::new());
+fn letters(world: &World<'_>, reference: &Reference) -> Result<Sealed, String> {
+    let (mut late, mut dead, mut sealed) = (BTreeSet::new(), BTreeMap::new(), Sealed::default());
     let reason = if world.config.hold { LateReason::Held } else { LateReason::Amended };
     for (merge_partition, letter) in flat(world.topic(&world.plan.late)?) {
         let value = letter.value.unwrap_or_default();
@@ -95,7 +121,13 @@ fn letters(world: &World<'_>, reference: &Reference) -> Result<Rows, String> {
             let letter = SealedOut::get(&mut reader).map_err(|e| e.to_string())?;
             let sums: FlowSums = read_accumulator(letter.accumulator).map_err(|e| e.to_string())?;
             let names = names(letter.key)?;
-            let row = sealed.entry((letter.window_start, merge_partition as i32, names)).or_default();
+            if let Some(gap_ms) = world.config.gap_ms {
+                let (start, last) = (letter.window_start, letter.window_end - gap_ms);
+                let (key, records) = ((merge_partition as i32, names), letter.records);
+                sealed.sessions.push(Part { key, start, last, records, tx: sums.bytes_tx, rx: sums.bytes_rx });
+                continue;
+            }
+            let row = sealed.rows.entry((letter.window_start, merge_partition as i32, names)).or_default();
             *row = (row.0 + letter.records, row.1 + sums.bytes_tx, row.2 + sums.bytes_rx);
             continue;
         }
@@ -226,12 +258,16 @@ fn ledgers(world: &World<'_>, contents: &Contents, reference: &Reference) -> Wro
     Ok(())
 }
 
+/// Whether records may come that are on time and behind the watermark of all partitions together.
+fn stragglers(world: &World<'_>) -> bool {
+    world.config.idles() || world.grown
+}
+
 /// Where no partition is ever idle or added, a window that was final is amended by late records alone.
 fn amended(world: &World<'_>, ledger: &Ledger) -> Wrong {
-    let stragglers = world.config.idle_after_ms < 3_600_000 || world.grown;
     match (ledger.amended, ledger.late > 0) {
         (true, true) | (false, false) => Ok(()),
-        (true, false) if stragglers => Ok(()),
+        (true, false) if stragglers(world) => Ok(()),
         _ => Err(format!("amended without reason, or not amended with it: {ledger:?}")),
     }
 }
@@ -252,7 +288,7 @@ fn progress(world: &World<'_>, reference: &Reference, entry: &Progress) -> Wrong
         };
         same(&format!("progress of source {} at {}", source.partition, source.next_offset), &got, &want)?;
         // An idle partition counts with the time it was found idle, whichever time that was.
-        let idle = Some(world.wall_max_ms - idle_after_ms).filter(|_| idle_after_ms < 3_600_000);
+        let idle = Some(world.wall_max_ms - idle_after_ms).filter(|_| world.config.idles());
         // One that was added later held nothing back before it was there.
         if source.partition < world.config.source_partitions as i32 {
             lowest_possible = lowest_possible.min(want.watermark.max(idle));

@@ -6,6 +6,7 @@ use tidemark_schemas::flows::FlowObserved;
 use tidemark_schemas::wire;
 
 use crate::job::MAX_FUTURE_MS;
+use crate::schedule::Config;
 
 /// A value and the id in it, if it has one that can be read.
 pub(crate) struct Sent {
@@ -14,7 +15,7 @@ pub(crate) struct Sent {
 }
 
 /// The next event, at `now`; repeats may name one of the first `known` ids.
-pub(crate) fn event(dice: &mut Dice, now: i64, schema: u32, serial: u64, known: u64) -> Sent {
+pub(crate) fn event(config: &Config, dice: &mut Dice, now: i64, schema: u32, serial: u64, known: u64) -> Sent {
     let repeat = known > 0 && dice.strikes(120);
     let number = if repeat { known.saturating_sub(1 + dice.below(12)) } else { serial };
     let id = format!("e{number}");
@@ -25,13 +26,16 @@ pub(crate) fn event(dice: &mut Dice, now: i64, schema: u32, serial: u64, known: 
         4 | 5 => dice.below(90_000) as i64,
         _ => dice.below(4_000) as i64,
     };
-    let (src, dest) = (format!("app-{}", dice.below(4)), format!("db-{}", dice.below(2)));
+    let (app, db) = (dice.below(4), dice.below(2));
+    // Fewer keys, so that their events are closer to each other.
+    let (app, db) = if config.gap_ms.is_some() { (app % 2, 0) } else { (app, db) };
+    let (src, dest) = (format!("app-{app}"), format!("db-{db}"));
     let mut flow = FlowObserved {
         tenant: if dice.strikes(200) { "other" } else { "default" },
         src_app: &src,
         dest_app: &dest,
         vpc_id: "v",
-        observed_at: now - lag,
+        observed_at: now - lag * config.speed(),
         bytes_tx: dice.below(1_000) as i64,
         bytes_rx: dice.below(1_000_000) as i64,
         event_id: &id,

@@ -1,7 +1,14 @@
-//! The flow job with windows of a minute, so that a few minutes of simulated time hold many.
+//! The flow job with windows of a minute, so that a few minutes of simulated time hold many; or with sessions.
+
+use std::sync::Arc;
 
 use tidemark_core::{Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, Windowing};
-use tidemark_jobs::flows::{FlowSums, FlowsHourly, Settings};
+use tidemark_jobs::flows::{self, FlowSums, FlowsHourly, Settings};
+use tidemark_runtime::run::Shape;
+use tidemark_runtime::writer::ViewSource;
+use tidemark_schemas::avro::{self, Avro, Reader, put_long};
+use tidemark_schemas::catalog::{self, Schema};
+use tidemark_views::{Column, Kind, Revision, Row, RowPartition, Value};
 
 use crate::schedule::Config;
 
@@ -9,6 +16,16 @@ pub(crate) const WINDOW_MS: i64 = 60_000;
 pub(crate) const GRACE_MS: i64 = 10_000;
 pub(crate) const MAX_FUTURE_MS: i64 = 30_000;
 pub(crate) const RETENTION_MS: i64 = 7 * 86_400_000;
+
+/// A row of the view of sessions.
+const FLOW_SESSION: &str = r#"{"type": "record", "name": "FlowSession", "namespace": "tidemark.simulation", "fields": [
+    {"name": "tenant", "type": "string"}, {"name": "src_app", "type": "string"}, {"name": "dest_app", "type": "string"},
+    {"name": "vpc_id", "type": "string"}, {"name": "session_start", "type": "long"}, {"name": "window_start", "type": "long"},
+    {"name": "merge_partition", "type": "int"}, {"name": "opened_at", "type": "long"}, {"name": "last", "type": "long"},
+    {"name": "records", "type": "long"},
+    {"name": "bytes_tx", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 0}},
+    {"name": "bytes_rx", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 0}},
+    {"name": "epoch", "type": "int"}, {"name": "revision", "type": "long"}]}"#;
 
 /// `flows.hourly` with another specification.
 pub(crate) struct MinuteFlows {
@@ -19,21 +36,35 @@ pub(crate) struct MinuteFlows {
 impl MinuteFlows {
     pub(crate) fn new(config: &Config) -> Self {
         let job = FlowsHourly::new(&Settings::default());
+        let windows = Windowing::Tumbling { size_ms: WINDOW_MS };
         let spec = JobSpec {
-            window: Windowing::Tumbling { size_ms: WINDOW_MS },
-            grace_ms: GRACE_MS,
+            window: config.gap_ms.map_or(windows, |gap_ms| Windowing::Session { gap_ms }),
+            grace_ms: config.grace_ms(),
             late: if config.hold { LatePolicy::Hold } else { LatePolicy::Amend },
             amend_for_ms: config.amend_for_ms,
             idle_after_ms: config.idle_after_ms,
-            max_future_ms: MAX_FUTURE_MS,
+            max_future_ms: config.max_future_ms(),
             merge_partitions: config.merge_partitions,
-            retention_ms: RETENTION_MS,
+            retention_ms: RETENTION_MS * config.speed(),
             dedupe: config.dedupe_ms.map(|for_ms| Dedupe { by: "event_id".into(), for_ms }),
             ..job.spec().clone()
         };
         let settings = Settings { dedupe_ms: config.dedupe_ms.unwrap_or(0), ..Settings::default() };
         spec.validate().unwrap();
         Self { job: FlowsHourly::new(&settings), spec }
+    }
+
+    /// As [`flows::shape`]: sessions have a column more in their key, and one more beside it.
+    pub(crate) fn shape(&self) -> Shape {
+        let shape = flows::shape(&self.spec);
+        if self.spec.window.gap_ms().is_none() {
+            return shape;
+        }
+        let row = Schema { name: "tidemark.simulation.FlowSession".into(), avsc: FLOW_SESSION.into() };
+        let schemas = Arc::new([row.clone(), catalog::LEDGER, catalog::PROGRESS]);
+        let mut view = shape.view;
+        view.clustering.push(Column { name: "session_start".into(), kind: Kind::Long });
+        Shape { row, view, view_source: ViewSource { schemas, row: Arc::new(session_row) }, ..shape }
     }
 }
 
@@ -46,6 +77,41 @@ impl Job for MinuteFlows {
         self.job.read(input, scratch)
     }
     fn put_row(&self, row: &ViewRow<'_, FlowSums>, out: &mut Vec<u8>) {
+        assert!(self.spec.window.gap_ms().is_none());
         self.job.put_row(row, out);
     }
+    fn put_session(&self, row: &ViewRow<'_, FlowSums>, last: i64, out: &mut Vec<u8>) {
+        out.extend_from_slice(row.key);
+        for field in [row.window_start, i64::from(row.merge_partition), row.opened_at, last, row.records] {
+            put_long(out, field);
+        }
+        row.accumulator.bytes_tx.put(out);
+        row.accumulator.bytes_rx.put(out);
+        put_long(out, i64::from(row.epoch));
+        put_long(out, row.revision);
+    }
+}
+
+/// A row of the view of sessions from its datum: its last column is the record count, as of any other.
+fn session_row(datum: &[u8]) -> Result<Row, avro::Error> {
+    let mut reader = Reader::new(datum);
+    let tenant = reader.string()?.to_owned();
+    let mut clustering = Vec::new();
+    for _ in 0..3 {
+        clustering.push(Value::Text(reader.string()?.to_owned()));
+    }
+    clustering.push(Value::Long(reader.long()?));
+    let (window_start, merge_partition) = (reader.long()?, reader.long()? as i32);
+    let (written_at, last, records) = (reader.long()?, reader.long()?, reader.long()?);
+    let (tx, rx) = (Avro::get(&mut reader)?, Avro::get(&mut reader)?);
+    let revision = Revision { epoch: reader.long()? as i32, offset: reader.long()? };
+    reader.finish()?;
+    let values = vec![Value::Integer(rx), Value::Integer(tx), Value::Long(last), Value::Long(records)];
+    Ok(Row {
+        partition: RowPartition { tenant, window_start, merge_partition },
+        clustering,
+        values,
+        revision,
+        written_at,
+    })
 }

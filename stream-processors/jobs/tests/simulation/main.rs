@@ -16,6 +16,7 @@ mod rest;
 mod run;
 mod schedule;
 mod seat;
+mod sessions;
 mod shrink;
 mod threads;
 mod views;

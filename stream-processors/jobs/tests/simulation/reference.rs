@@ -7,8 +7,9 @@ use tidemark_core::table;
 use tidemark_schemas::avro::Avro;
 
 use crate::events;
-use crate::job::{GRACE_MS, MAX_FUTURE_MS, WINDOW_MS};
+use crate::job::WINDOW_MS;
 use crate::schedule::Config;
+use crate::sessions::{self, Event, Sessions};
 
 /// A record of the input.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub(crate) type Late = (i32, i64, i64, i64, i64);
 #[derive(Debug, Default)]
 pub(crate) struct Reference {
     pub(crate) rows: Rows,
+    /// What is folded of each key, in place of rows, where windows are sessions.
+    pub(crate) sessions: Sessions,
     pub(crate) windows: BTreeMap<(i64, i32), Window>,
     pub(crate) late: BTreeSet<Late>,
     /// Partition and offset → rule.
@@ -64,10 +67,25 @@ pub(crate) fn fold(config: &Config, schema: u32, input: &BTreeMap<u32, Vec<Input
     for (&partition, records) in input {
         reference.partition(config, schema, partition as i32, records);
     }
+    if let Some(gap_ms) = config.gap_ms {
+        reference
+            .sessions
+            .values_mut()
+            .for_each(|sessions| *sessions = sessions::cut(std::mem::take(sessions), gap_ms));
+        for ((merge_partition, _), session) in sessions::each(&reference.sessions) {
+            let window = reference.windows.entry((sessions::bucket(session.start), *merge_partition)).or_default();
+            session.count(window);
+        }
+    }
     reference
 }
 
 impl Reference {
+    /// Late records in sessions.
+    pub(crate) fn folded_late(&self) -> i64 {
+        sessions::each(&self.sessions).map(|(_, session)| session.late).sum()
+    }
+
     fn partition(&mut self, config: &Config, schema: u32, partition: i32, records: &[Input]) {
         let mut counts = Counts::default();
         let mut seen: BTreeMap<String, i64> = BTreeMap::new();
@@ -109,15 +127,21 @@ impl Reference {
             }
             seen.insert(flow.event_id.to_owned(), *log_time);
         }
-        if flow.observed_at > record.appended_at + MAX_FUTURE_MS {
+        if flow.observed_at > record.appended_at + config.max_future_ms() {
             counts.dead_lettered += 1;
             self.dead.insert((partition, record.offset), "far_future");
             return;
         }
         let before = counts.watermark;
         counts.watermark = before.max(Some(flow.observed_at));
-        let start = flow.observed_at.div_euclid(WINDOW_MS) * WINDOW_MS;
-        let late = before.is_some_and(|before| start + WINDOW_MS + GRACE_MS <= before);
+        let (time, grace_ms) = (flow.observed_at, config.grace_ms());
+        let (start, late) = match config.gap_ms {
+            None => {
+                let start = time.div_euclid(WINDOW_MS) * WINDOW_MS;
+                (start, before.is_some_and(|before| start + WINDOW_MS + grace_ms <= before))
+            }
+            Some(_) => (time, before.is_some_and(|before| time + grace_ms < before)),
+        };
         let held = late && config.hold;
         counts.late += i64::from(late && !held);
         counts.held += i64::from(held);
@@ -126,6 +150,13 @@ impl Reference {
         }
         let names = [flow.tenant, flow.src_app, flow.dest_app, flow.vpc_id].map(str::to_owned);
         let merge_partition = merge_partition(&names, config.merge_partitions);
+        if config.gap_ms.is_some() && !held {
+            let (tx, rx) = (i128::from(flow.bytes_tx), i128::from(flow.bytes_rx));
+            let event = Event { time, late, tx, rx, at: (partition, record.offset) };
+            self.sessions.entry((merge_partition, names)).or_default().push(event.into());
+            return;
+        }
+        let start = if config.gap_ms.is_some() { sessions::bucket(time) } else { start };
         let window = self.windows.entry((start, merge_partition)).or_default();
         window.late += i64::from(late && !held);
         window.held += i64::from(held);

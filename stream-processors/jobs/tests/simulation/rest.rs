@@ -33,7 +33,7 @@ impl World<'_> {
             self.until_read(role)?;
             self.finish(role)?;
         }
-        self.wall_max_ms = self.wall_max_ms.max(self.time.wall_ms());
+        self.keep_time();
         match self.log.settle().map_err(|e| e.to_string())? {
             true => Err("a commit was still open at rest".to_owned()),
             false => Ok(()),

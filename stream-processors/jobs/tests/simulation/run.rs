@@ -46,7 +46,11 @@ fn play(schedule: &Schedule) -> Result<(Checked, Work, Injected, Origins), Strin
 
 impl Totals {
     fn add(&mut self, checked: &Checked, work: &Work, injected: &Injected) {
-        let Checked { records, rows, late, sealed_out, outrun, markers, views_struck } = checked;
+        let Checked { records, rows, late, sealed_out, outrun, markers, views_struck, .. } = checked;
+        let Checked { sessions, retracted, sessions_sealed_out, .. } = checked;
+        self.checked.sessions += sessions;
+        self.checked.retracted += retracted;
+        self.checked.sessions_sealed_out += sessions_sealed_out;
         self.checked.records += records;
         self.checked.rows += rows;
         self.checked.late += late;
@@ -85,6 +89,7 @@ impl Totals {
             ("joins", work.joins, 6),
             ("acknowledged records", work.acknowledged, 15),
             ("faults of the log", injected.sum(), 2),
+            ("sessions", checked.sessions, 2),
         ];
         for (what, got, floor) in each {
             assert!(got >= seeds * floor, "{what}: {got} over {seeds} seeds, at least {floor} each are wanted");
@@ -94,6 +99,8 @@ impl Totals {
             checked.sealed_out,
             checked.outrun,
             checked.views_struck,
+            checked.retracted,
+            checked.sessions_sealed_out,
             injected.retriable,
             injected.slow,
             injected.fenced,

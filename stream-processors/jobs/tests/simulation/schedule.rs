@@ -4,6 +4,8 @@ use std::fmt;
 
 use tidemark_log::simulated::{Dice, Faults};
 
+use crate::job::{GRACE_MS, MAX_FUTURE_MS};
+
 /// What a run is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -20,7 +22,17 @@ pub(crate) struct Config {
     pub(crate) views: ViewFaults,
     /// Merge state is kept on the disk of each process too.
     pub(crate) local: Option<Local>,
+    /// Windows are sessions with this gap. The wall clock of such a run is [`FAST`] times as fast, and every time that goes by
+    /// it as much longer: the buckets of sessions are hours.
+    pub(crate) gap_ms: Option<i64>,
 }
+
+/// How much faster the wall clock is in runs with sessions.
+pub(crate) const FAST: i64 = 60;
+/// How many runs of 1,000 have sessions.
+const SESSIONS: u32 = 300;
+/// Which of them: drawn apart, so that all other runs stay what they are. No seed of `regressions.txt` is among them.
+const SESSIONS_SEED: u64 = 0x5e55_1024;
 
 /// How merge state is kept on a process's disk.
 #[derive(Debug, Clone, Copy)]
@@ -156,15 +168,55 @@ impl Config {
                 memory_bytes: [400, 4_000, 1 << 30][dice.below(3) as usize],
                 standby: dice.strikes(400),
             }),
+            gap_ms: None,
+        }
+    }
+
+    fn with_sessions(self, gap_ms: i64) -> Self {
+        let local =
+            self.local.map(|local| Local { checkpoint_interval_ms: local.checkpoint_interval_ms * FAST, ..local });
+        Self {
+            commit_interval_ms: self.commit_interval_ms * FAST,
+            amend_for_ms: self.amend_for_ms * FAST,
+            idle_after_ms: self.idle_after_ms * FAST,
+            dedupe_ms: self.dedupe_ms.map(|for_ms| for_ms * FAST),
+            gap_ms: Some(gap_ms),
+            local,
+            ..self
         }
     }
 }
 
 impl Config {
+    /// How much faster the wall clock is than time.
+    pub(crate) fn speed(&self) -> i64 {
+        if self.gap_ms.is_some() { FAST } else { 1 }
+    }
+
+    /// How long windows wait for stragglers.
+    pub(crate) fn grace_ms(&self) -> i64 {
+        GRACE_MS * self.speed()
+    }
+
+    /// How far ahead of its append time a record may be.
+    pub(crate) fn max_future_ms(&self) -> i64 {
+        MAX_FUTURE_MS * self.speed()
+    }
+
+    /// Whether some windows are sealed within a run.
+    fn seals(&self) -> bool {
+        self.amend_for_ms == 20_000 * self.speed()
+    }
+
+    /// Whether partitions are found idle within a run.
+    pub(crate) fn idles(&self) -> bool {
+        self.idle_after_ms == 5_000 * self.speed()
+    }
+
     /// Rows of one commit of a merge stage: few where windows are sealed or memory is short.
     pub(crate) fn commit_rows(&self) -> usize {
         let is_short = self.local.is_some_and(|local| local.memory_bytes < 1_000);
-        if self.amend_for_ms == 20_000 || is_short { 3 } else { 1_000 }
+        if self.seals() || is_short { 3 } else { 1_000 }
     }
 }
 
@@ -172,7 +224,11 @@ impl Schedule {
     /// The run of a seed.
     pub(crate) fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let config = Config::of(&mut dice);
+        let mut config = Config::of(&mut dice);
+        let mut apart = Dice::new(seed ^ SESSIONS_SEED);
+        if apart.strikes(SESSIONS) {
+            config = config.with_sessions([5, 20, 45][apart.below(3) as usize] * 60_000);
+        }
         let length = 40 + dice.below(100);
         let actions =
             (0..length).map(|_| Action { kind: kind(&mut dice, &config), seed: dice.any(), faulty: dice.strikes(900) });

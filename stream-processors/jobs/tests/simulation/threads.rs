@@ -22,6 +22,7 @@ const BACKOFF_MS: u64 = 100;
 impl World<'_> {
     /// A thread takes one step, if its process can.
     pub(crate) fn step(&mut self, at: usize) -> Result<bool, String> {
+        self.keep_time();
         let now = self.time.elapsed_ms();
         let thread = &mut self.threads[at];
         let process = &self.processes[thread.process];

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidemark_core::Job;
-use tidemark_jobs::flows::{self, FlowSums, TOPIC};
+use tidemark_jobs::flows::{FlowSums, TOPIC};
 use tidemark_log::simulated::{Dice, Faults, SimulatedLog, Time};
 use tidemark_log::{Cleanup, Log, MemberConfig, Outgoing, Producer, TopicSpec};
 use tidemark_runtime::drive::{Operator, Stage, StageConfig};
@@ -115,6 +115,8 @@ pub(crate) struct World<'a> {
     pub(crate) slots: std::slice::IterMut<'a, Option<Slot>>,
     pub(crate) publishers: BTreeMap<u64, Box<dyn Producer>>,
     serial: u64,
+    /// Time that the wall clock has gone ahead for.
+    kept_ms: u64,
 }
 
 impl<'a> World<'a> {
@@ -134,11 +136,11 @@ impl<'a> World<'a> {
         let source_schema =
             registry.register("flows.observed-value", &catalog::FLOW_OBSERVED.avsc).map_err(|e| e.to_string())?;
         let job = Arc::new(MinuteFlows::new(&config));
-        let shape = flows::shape(job.spec());
+        let shape = job.shape();
         let mut plan = Plan::new(job.spec().clone()).map_err(|e| e.to_string())?;
-        plan.create(log.as_ref(), registry.as_ref(), shape.row).map_err(|e| e.to_string())?;
+        plan.create(log.as_ref(), registry.as_ref(), &shape.row).map_err(|e| e.to_string())?;
         let mut world = Self {
-            views: MemoryViews::new(&time),
+            views: MemoryViews::new(&time, &config),
             processes: vec![Process::default(); config.processes],
             threads: Vec::new(),
             slots: slots.iter_mut(),
@@ -158,6 +160,7 @@ impl<'a> World<'a> {
             shape,
             publishers: BTreeMap::new(),
             serial: 0,
+            kept_ms: 0,
         };
         world.make_threads();
         (0..world.processes.len()).for_each(|process| world.start(process));
@@ -190,7 +193,9 @@ impl<'a> World<'a> {
         let (job, plan, registry) = (Arc::clone(&self.job), Arc::clone(&self.plan), Arc::clone(&self.registry));
         let (log, metrics): (Arc<dyn Log>, _) = (self.log.clone(), Arc::clone(&process.metrics));
         let operator: Box<dyn Operator> = match role {
-            Role::Partial => Box::new(PartialStage::new(job, plan, self.shape.source, log, registry, metrics)),
+            Role::Partial => {
+                Box::new(PartialStage::new(job, plan, Arc::clone(&self.shape.source), log, registry, metrics))
+            }
             Role::Merge => {
                 let merge = MergeStage::new(job, plan, log, registry, metrics).kept_in(process.dir.clone());
                 let merge = merge.with_commit_rows(self.config.commit_rows());
@@ -199,7 +204,7 @@ impl<'a> World<'a> {
             Role::Writer => Box::new(WriterStage::new(
                 plan,
                 self.shape.view.clone(),
-                self.shape.view_source,
+                self.shape.view_source.clone(),
                 log,
                 registry,
                 self.views.clone(),
@@ -253,11 +258,19 @@ impl<'a> World<'a> {
             Kind::Maintain => drop(self.log.maintain()),
         }
         self.take_over(&mut dice)?;
-        self.wall_max_ms = self.wall_max_ms.max(self.time.wall_ms());
+        self.keep_time();
         if self.log.is_broken() && dice.strikes(300) {
             self.crash_log()?;
         }
         Ok(())
+    }
+
+    /// The wall clock catches up with the time that has gone by, which in runs with sessions it is ahead of.
+    pub(crate) fn keep_time(&mut self) {
+        let elapsed_ms = self.time.elapsed_ms();
+        self.time.step_wall((elapsed_ms - self.kept_ms) as i64 * (self.config.speed() - 1));
+        self.kept_ms = elapsed_ms;
+        self.wall_max_ms = self.wall_max_ms.max(self.time.wall_ms());
     }
 
     fn publish(&mut self, dice: &mut Dice, count: u32) {
@@ -275,7 +288,7 @@ impl<'a> World<'a> {
             // The second half of the partitions is quiet most of the time.
             let of = if dice.strikes(700) { partitions.div_ceil(2) } else { partitions };
             let partition = dice.below(u64::from(of)) as u32;
-            let event = events::event(dice, now, self.source_schema, self.serial, self.serial);
+            let event = events::event(&self.config, dice, now, self.source_schema, self.serial, self.serial);
             sent.push((partition, self.serial, event));
             self.serial += 1;
         }

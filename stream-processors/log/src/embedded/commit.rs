@@ -10,7 +10,7 @@ use super::Inner;
 use super::batch::Encoder;
 use super::layout::StoredOffset;
 use super::open::Course;
-use super::state::{Accepted, State, TopicNumber, no_partition, no_topic};
+use super::state::{Accepted, State, TopicNumber, deleted_topic, no_partition, no_topic};
 use super::topic::compacts;
 use crate::{Error, GroupOffset, Outgoing, Produce, Sink, TopicPartition, failpoint};
 
@@ -143,10 +143,13 @@ impl Inner {
         check_offsets(by.offsets)?;
         let mut gathering = Gathering { inner: self, parts: Vec::new(), places: HashMap::new(), topics: Vec::new() };
         produce(&mut gathering)?;
-        let parts = gathering.parts;
+        let Gathering { parts, topics, .. } = gathering;
         let now = (self.clock)();
         let mut state = self.lock();
         allowed(&mut state)?;
+        if let Some(gone) = topics.iter().find(|topic| state.topics.at(topic.number).is_none()) {
+            return Err(deleted_topic(&gone.name));
+        }
         let mut accepted = Accepted::default();
         for offset in by.offsets {
             accepted.offsets.push(stored_offset(&state, by.group, offset)?);

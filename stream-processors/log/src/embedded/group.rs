@@ -163,6 +163,11 @@ impl Group {
         }
     }
 
+    /// Members that are there.
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// Grows whenever somebody may have news.
     pub(crate) fn version(&self) -> u64 {
         self.version

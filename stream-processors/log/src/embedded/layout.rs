@@ -3,6 +3,7 @@
 //! Keyspace `records`: topic u32, partition u32, last offset u64 → a stored batch. Keyspace `meta`:
 //! ```text
 //! 't' topic u32                              → partitions u32, cleanup u8, retention i64 (−1 = for ever), name
+//! 'd' topic u32                              → nothing: it was deleted, and what it held is being removed
 //! 'p' topic u32, partition u32               → a Mark
 //! 'g' group length u16, group, topic u32, partition u32 → offset i64, metadata
 //! ```
@@ -43,13 +44,31 @@ impl Default for Mark {
 /// A committed position as it is on disk: group, topic number, partition, offset, metadata.
 pub(crate) type StoredOffset = (String, u32, u32, i64, String);
 
+/// The first byte of the keys of marks.
+const MARKS: &[u8] = b"p";
 /// The first byte of the keys of topics.
 pub(crate) const TOPICS: &[u8] = b"t";
+/// The first byte of the keys of deleted topics.
+pub(crate) const DELETED: &[u8] = b"d";
 /// The first byte of the keys of committed positions.
 pub(crate) const OFFSETS: &[u8] = b"g";
 
 pub(crate) fn topic_key(topic: u32) -> Vec<u8> {
     [TOPICS, &topic.to_be_bytes()].concat()
+}
+
+pub(crate) fn deleted_key(topic: u32) -> Vec<u8> {
+    [DELETED, &topic.to_be_bytes()].concat()
+}
+
+/// The keys of all batches of a topic begin with it.
+pub(crate) fn batches_of(topic: u32) -> [u8; 4] {
+    topic.to_be_bytes()
+}
+
+/// The keys of all marks of a topic begin with it.
+pub(crate) fn marks_of(topic: u32) -> Vec<u8> {
+    [MARKS, &topic.to_be_bytes()].concat()
 }
 
 pub(crate) fn topic_value(spec: &TopicSpec) -> Vec<u8> {
@@ -87,19 +106,22 @@ pub(crate) fn batch_key(topic: u32, partition: u32, last: i64) -> [u8; 16] {
 }
 
 pub(crate) fn mark_key(topic: u32, partition: u32) -> Vec<u8> {
-    [&b"p"[..], &partition_key(topic, partition)].concat()
+    [MARKS, &partition_key(topic, partition)].concat()
 }
 
-pub(crate) fn decode_topic(number: usize, key: &[u8], value: &[u8]) -> Option<TopicSpec> {
-    let (_, id) = key.split_first()?;
-    if usize::try_from(u32::from_be_bytes(id.try_into().ok()?)).ok()? != number {
-        return None;
-    }
+/// The number in the key of a topic, of one that is there or was deleted. The last one is never given.
+pub(crate) fn decode_number(key: &[u8]) -> Option<u32> {
+    let (_, number) = key.split_first()?;
+    Some(u32::from_be_bytes(number.try_into().ok()?)).filter(|number| *number < u32::MAX)
+}
+
+pub(crate) fn decode_topic(key: &[u8], value: &[u8]) -> Option<(u32, TopicSpec)> {
+    let number = decode_number(key)?;
     let (partitions, rest) = value.split_first_chunk()?;
     let (cleanup, rest) = rest.split_first()?;
     let (retention, name) = rest.split_first_chunk()?;
     let retention = i64::from_be_bytes(*retention);
-    Some(TopicSpec {
+    let spec = TopicSpec {
         name: std::str::from_utf8(name).ok()?.to_owned(),
         partitions: u32::from_be_bytes(*partitions),
         cleanup: match cleanup {
@@ -109,7 +131,8 @@ pub(crate) fn decode_topic(number: usize, key: &[u8], value: &[u8]) -> Option<To
             _ => return None,
         },
         retention_ms: (retention >= 0).then_some(retention),
-    })
+    };
+    Some((number, spec))
 }
 
 pub(crate) fn decode_mark(value: &[u8]) -> Option<Mark> {
@@ -154,8 +177,8 @@ mod tests {
         fn any_bytes_are_read_without_panic(key in proptest::collection::vec(any::<u8>(), 0..40), value in proptest::collection::vec(any::<u8>(), 0..60)) {
             decode_offset(&key, &value);
             decode_offset(&[OFFSETS, &key].concat(), &value);
-            decode_topic(0, &key, &value);
-            decode_topic(0, &topic_key(0), &value);
+            decode_topic(&key, &value);
+            decode_topic(&topic_key(0), &value);
             decode_mark(&value);
         }
 
@@ -173,8 +196,10 @@ mod tests {
             [(Cleanup::Delete, Some(0)), (Cleanup::Compact, None), (Cleanup::CompactAndDelete, Some(i64::MAX))]
         {
             let spec = TopicSpec { name: "t-1".to_owned(), partitions: 10_000, cleanup, retention_ms };
-            assert_eq!(decode_topic(7, &topic_key(7), &topic_value(&spec)), Some(spec));
+            assert_eq!(decode_topic(&topic_key(7), &topic_value(&spec)), Some((7, spec)));
         }
+        assert_eq!((decode_number(&deleted_key(7)), decode_number(&deleted_key(u32::MAX))), (Some(7), None));
+        assert!(batch_key(7, 3, 9).starts_with(&batches_of(7)) && mark_key(7, 3).starts_with(&marks_of(7)));
         let mark =
             Mark { start: 1, end: 2, append_time: -3, clean: Clean { end: 4, records: 5, tombstone_due: i64::MAX } };
         assert_eq!(decode_mark(&mark_value(&mark)), Some(mark));

@@ -1,4 +1,4 @@
-//! Retention, and the thread that applies it and compaction: what deletes old records, in steps that hold no lock while they read or write.
+//! Retention, and the thread that applies it and compaction and empties deleted topics: what deletes old records, in steps that hold no lock while they read or write.
 //!
 //! Both touch only batches that are durable, under keys that no append ever writes again, so they cannot lose a record to a
 //! race. Retention moves a partition's start before it deletes; a reader checks the start after it has fixed its view.
@@ -67,7 +67,7 @@ impl Inner {
     pub(crate) fn maintain(&self, stopping: &AtomicBool) -> Result<(), Error> {
         let _one_at_a_time = self.cleaning.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.clock)();
-        let mut deleted = 0;
+        let mut deleted = self.empty_deleted(stopping)?;
         for (number, spec) in self.specs() {
             for partition in 0..spec.partitions {
                 if stopping.load(Ordering::Relaxed) {
@@ -90,10 +90,10 @@ impl Inner {
 
     fn specs(&self) -> Vec<(TopicNumber, TopicSpec)> {
         let state = self.lock();
-        (0..state.topics.len()).filter_map(|n| Some((n, state.topics.at(n)?.spec.clone()))).collect()
+        state.topics.iter().map(|(number, topic)| (number, topic.spec.clone())).collect()
     }
 
-    fn settle_deletions(&self, deleted: usize) -> Result<(), String> {
+    pub(super) fn settle_deletions(&self, deleted: usize) -> Result<(), String> {
         self.storage.sync()?;
         let unreclaimed = self.unreclaimed.fetch_add(deleted, Ordering::Relaxed) + deleted;
         if unreclaimed >= RECLAIM_BYTES {

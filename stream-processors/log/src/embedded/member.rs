@@ -8,7 +8,7 @@ use super::commit::By;
 use super::group::{News, Seat};
 use super::open::Course;
 use super::reader::{Fetcher, cursors};
-use super::state::State;
+use super::state::{State, TopicNumber, deleted_topic};
 use super::topic::check_id;
 use crate::{Error, Event, GroupOffset, Member, MemberConfig, OnBatch, Produce, Producer, TopicPartition};
 
@@ -21,6 +21,8 @@ pub(crate) struct EmbeddedMember {
     /// What it was told that it owns.
     owned: Vec<TopicPartition>,
     left: bool,
+    /// The topics that it reads, with their numbers once they are there.
+    topics: Vec<(String, Option<TopicNumber>)>,
     fetcher: Fetcher,
 }
 
@@ -32,8 +34,20 @@ impl EmbeddedMember {
         let epoch = next_epoch(&mut state, &config.id);
         let seat = inner.join(&mut state, config);
         drop(state);
+        let topics = config.topics.iter().map(|name| (name.clone(), None)).collect();
         let (config, owned, fetcher) = (config.clone(), Vec::new(), Fetcher::default());
-        Ok(Self { inner, config, epoch, seat, owned, left: false, fetcher })
+        let mut member = Self { inner, config, epoch, seat, owned, left: false, topics, fetcher };
+        let inner = Arc::clone(&member.inner);
+        member.check_topics(&inner.lock())?;
+        Ok(member)
+    }
+
+    /// Refuses to go on once a topic was deleted, whether or not there is one of its name again.
+    fn check_topics(&mut self, state: &State) -> Result<(), Error> {
+        for (name, number) in &mut self.topics {
+            *number = number.or_else(|| state.topics.number(name));
+        }
+        check_topics(&self.topics, state)
     }
 
     /// What changed, if anything did.
@@ -98,6 +112,7 @@ impl Member for EmbeddedMember {
         let mut state = inner.lock();
         self.touch(&mut state);
         loop {
+            self.check_topics(&state)?;
             if let Some(event) = self.news(&mut state)? {
                 return Ok(event);
             }
@@ -176,9 +191,10 @@ impl EmbeddedMember {
         produce: Produce<'_>,
         offsets: &[GroupOffset],
     ) -> Result<(), Error> {
-        let Self { inner, config, epoch, seat, .. } = &*self;
+        let Self { inner, config, epoch, seat, topics, .. } = &*self;
         let by = By { id: &config.id, group: &config.group, offsets };
         inner.commit(course, by, produce, |state| {
+            check_topics(topics, state)?;
             check_epoch(state, &config.id, *epoch)?;
             // As Kafka's, a simulated group knows of a commit only through the offsets in it.
             if inner.simulation.is_some() && offsets.is_empty() {
@@ -245,6 +261,11 @@ impl EmbeddedProducer {
         let by = By { id, group: "", offsets: &[] };
         inner.commit(course, by, produce, |state| check_epoch(state, id, *epoch))
     }
+}
+
+fn check_topics(topics: &[(String, Option<TopicNumber>)], state: &State) -> Result<(), Error> {
+    let gone = topics.iter().find(|(_, number)| number.is_some_and(|number| state.topics.at(number).is_none()));
+    gone.map_or(Ok(()), |(name, _)| Err(deleted_topic(name)))
 }
 
 fn next_epoch(state: &mut State, id: &str) -> u64 {

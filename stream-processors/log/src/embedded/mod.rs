@@ -15,6 +15,7 @@ mod assign;
 mod batch;
 mod commit;
 mod compact;
+mod delete;
 mod group;
 mod layout;
 mod lookup;
@@ -176,7 +177,7 @@ impl Log for EmbeddedLog {
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), Error> {
         let mut state = self.inner.lock();
         let mut write = self.inner.storage.write();
-        let (mut grown, mut added) = (Vec::new(), state.topics.len());
+        let (mut grown, mut added) = (Vec::new(), state.topics.next());
         for (index, spec) in topics.iter().enumerate() {
             topic::check(spec)?;
             if topics.iter().skip(index + 1).any(|other| other.name == spec.name) {
@@ -200,6 +201,14 @@ impl Log for EmbeddedLog {
         topics.iter().for_each(|spec| state.topics.put(spec.clone()));
         self.inner.regroup(&mut state, &grown);
         Ok(())
+    }
+
+    fn delete_topics(&self, names: &[String]) -> Result<(), Error> {
+        self.inner.delete_topics(names)
+    }
+
+    fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
+        self.inner.delete_groups(groups)
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {

@@ -78,12 +78,22 @@ impl Inner {
         state.open.iter().find(moves).map(|open| open.id.clone())
     }
 
+    /// Open commits move these groups nowhere any more.
+    pub(crate) fn drop_open_offsets(&self, state: &mut State, groups: &[String]) {
+        for open in &mut state.open {
+            open.accepted.offsets.retain(|(group, ..)| !groups.contains(group));
+        }
+    }
+
     /// Ends the first open commit that `which` picks by its id and time; true when there was one.
     pub(crate) fn settle(&self, applied: bool, which: impl Fn(&str, u64) -> bool) -> Result<bool, Error> {
         let mut state = self.lock();
         let found = state.open.iter().position(|open| which(&open.id, open.since_ms));
         let Some(at) = found else { return Ok(false) };
         let Open { mut accepted, late, firsts, .. } = state.open.remove(at);
+        // Topics may have been deleted since.
+        accepted.batches.retain(|(topic, ..)| state.topics.at(*topic).is_some());
+        accepted.offsets.retain(|(_, topic, ..)| state.topics.at(*topic).is_some());
         if applied {
             self.append(&mut state, late, (self.clock)(), &mut accepted);
             let ticket = accept(&mut state, accepted);

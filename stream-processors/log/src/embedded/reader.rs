@@ -7,7 +7,7 @@ use fjall::Slice;
 
 use super::Inner;
 use super::batch::Stored;
-use super::state::{State, TopicNumber};
+use super::state::{State, TopicNumber, deleted_topic};
 use crate::{Batch, Error, OnBatch, Reader, Record, TopicPartition};
 
 /// Stored bytes read from one partition before the next one has its turn.
@@ -54,7 +54,7 @@ impl Fetcher {
                 continue;
             };
             let Some(partition) = state.topics.partition(cursor.topic, cursor.place.partition) else {
-                continue;
+                return Err(deleted_topic(&cursor.place.topic));
             };
             check_kept(cursor, partition.start)?;
             if cursor.position > partition.next {
@@ -100,8 +100,9 @@ fn read_turn(
     let place = cursor.place.clone();
     let mut batches = inner.storage.batches(cursor.topic, &place, cursor.position, end);
     // Retention moves the start before it deletes: batches that were there when the iterator was made are whole if the
-    // start is still not past the position now.
-    let start = inner.lock().topics.partition(cursor.topic, place.partition).map_or(0, |p| p.start);
+    // start is still not past the position now, and the topic still in the list.
+    let start = inner.lock().topics.partition(cursor.topic, place.partition).map(|p| p.start);
+    let start = start.ok_or_else(|| deleted_topic(&place.topic))?;
     check_kept(cursor, start)?;
     let mut bytes = 0;
     while bytes < TURN_BYTES {

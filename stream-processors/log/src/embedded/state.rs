@@ -1,6 +1,6 @@
 //! What the log knows in memory, all of it under one lock that is held for microseconds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::group::Group;
@@ -9,7 +9,7 @@ use super::open::Open;
 use super::storage::Storage;
 use crate::{At, Error, TopicPartition, TopicSpec};
 
-/// Number of a topic: its place in the list, never reused.
+/// Number of a topic: not given to another one while the log is open, and not before everything of it is removed.
 pub(crate) type TopicNumber = u32;
 
 /// Topic, partition, last offset, stored form.
@@ -22,6 +22,8 @@ pub(crate) type GroupOffsets = HashMap<(TopicNumber, u32), (i64, String)>;
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) topics: Topics,
+    /// Deleted topics that still hold something.
+    pub(crate) deleted: BTreeSet<TopicNumber>,
     pub(crate) groups: HashMap<String, Group>,
     /// By group, topic and partition: what was accepted, durable once the queue has passed it.
     pub(crate) offsets: HashMap<String, GroupOffsets>,
@@ -57,8 +59,10 @@ pub(crate) struct Accepted {
 /// The topics, by number and by name.
 #[derive(Default)]
 pub(crate) struct Topics {
-    list: Vec<Topic>,
+    list: BTreeMap<TopicNumber, Topic>,
     numbers: HashMap<Arc<str>, TopicNumber>,
+    /// Number of the next topic that is made.
+    next: TopicNumber,
 }
 
 pub(crate) struct Topic {
@@ -117,7 +121,7 @@ impl Topics {
     }
 
     pub(crate) fn at(&self, number: TopicNumber) -> Option<&Topic> {
-        self.list.get(number as usize)
+        self.list.get(&number)
     }
 
     /// Number of partitions, 0 when there is no such topic.
@@ -125,8 +129,12 @@ impl Topics {
         self.get(name).map_or(0, |t| t.spec.partitions)
     }
 
-    pub(crate) fn len(&self) -> u32 {
-        u32::try_from(self.list.len()).unwrap_or(u32::MAX)
+    pub(crate) fn next(&self) -> TopicNumber {
+        self.next
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TopicNumber, &Topic)> {
+        self.list.iter().map(|(number, topic)| (*number, topic))
     }
 
     pub(crate) fn partition(&self, number: TopicNumber, partition: u32) -> Option<&Partition> {
@@ -134,7 +142,7 @@ impl Topics {
     }
 
     pub(crate) fn partition_mut(&mut self, number: TopicNumber, partition: u32) -> Option<&mut Partition> {
-        self.list.get_mut(number as usize)?.partitions.get_mut(partition as usize)
+        self.list.get_mut(&number)?.partitions.get_mut(partition as usize)
     }
 
     /// The number of the topic and the partition, or that there is none.
@@ -146,21 +154,41 @@ impl Topics {
 
     /// Adds a topic, or brings the one of this name in line. New partitions are empty.
     pub(crate) fn put(&mut self, spec: TopicSpec) {
-        let number = self.number(&spec.name).unwrap_or(self.len());
-        if number == self.len() {
-            let name = Arc::<str>::from(spec.name.as_str());
-            self.numbers.insert(name.clone(), number);
-            self.list.push(Topic { name, spec: spec.clone(), partitions: Vec::new() });
-        }
-        if let Some(topic) = self.list.get_mut(number as usize) {
-            topic.partitions.resize(spec.partitions as usize, Mark::default().into());
-            topic.spec = spec;
+        let number = self.number(&spec.name).unwrap_or(self.next);
+        self.put_as(number, spec);
+    }
+
+    fn put_as(&mut self, number: TopicNumber, spec: TopicSpec) {
+        self.passed(number);
+        let name = Arc::<str>::from(spec.name.as_str());
+        self.numbers.insert(name.clone(), number);
+        let topic = Topic { name, spec: spec.clone(), partitions: Vec::new() };
+        let topic = self.list.entry(number).or_insert(topic);
+        topic.partitions.resize(spec.partitions as usize, Mark::default().into());
+        topic.spec = spec;
+    }
+
+    /// The number is not given any more.
+    fn passed(&mut self, number: TopicNumber) {
+        self.next = self.next.max(number.saturating_add(1));
+    }
+
+    /// Takes a topic out of the list.
+    pub(crate) fn remove(&mut self, number: TopicNumber) {
+        if let Some(topic) = self.list.remove(&number) {
+            self.numbers.remove(&topic.name);
         }
     }
 }
 
 pub(crate) fn no_topic(name: &str) -> Error {
     Error::Invalid(format!("there is no topic {name}: create it first"))
+}
+
+pub(crate) fn deleted_topic(name: &str) -> Error {
+    Error::Invalid(format!(
+        "topic {name} was deleted, and what it held is gone: begin anew if it is made again, else read and write it no more"
+    ))
 }
 
 pub(crate) fn no_partition(wanted: &TopicPartition, count: u32) -> Error {
@@ -170,19 +198,25 @@ pub(crate) fn no_partition(wanted: &TopicPartition, count: u32) -> Error {
 /// Reads what is on disk.
 pub(crate) fn load(storage: &Storage) -> Result<State, Error> {
     let mut state = State::default();
-    for spec in storage.topics()? {
-        let number = state.topics.len();
-        state.topics.put(spec);
+    for (number, spec) in storage.topics()? {
+        state.topics.put_as(number, spec);
         load_partitions(storage, &mut state.topics, number)?;
     }
+    for number in storage.deleted_topics()? {
+        state.topics.passed(number);
+        state.deleted.insert(number);
+    }
     for (group, topic, partition, offset, metadata) in storage.offsets()? {
-        state.offsets.entry(group).or_default().insert((topic, partition), (offset, metadata));
+        // Those of a deleted topic go with what it held.
+        if state.topics.at(topic).is_some() {
+            state.offsets.entry(group).or_default().insert((topic, partition), (offset, metadata));
+        }
     }
     Ok(state)
 }
 
 fn load_partitions(storage: &Storage, topics: &mut Topics, number: TopicNumber) -> Result<(), Error> {
-    let Some(topic) = topics.list.get_mut(number as usize) else {
+    let Some(topic) = topics.list.get_mut(&number) else {
         return Ok(());
     };
     for (index, partition) in topic.partitions.iter_mut().enumerate() {

@@ -70,6 +70,23 @@ impl DoubleEndedIterator for Entries {
     }
 }
 
+/// As [`Entries`], without the values, which are not read.
+enum Keys {
+    Disk(fjall::Iter),
+    Memory(std::vec::IntoIter<(Slice, Slice)>),
+}
+
+impl Iterator for Keys {
+    type Item = Result<Slice, fjall::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Disk(entries) => entries.next().map(fjall::Guard::key),
+            Self::Memory(entries) => entries.next().map(|(key, _)| Ok(key)),
+        }
+    }
+}
+
 /// Puts and removals that happen together.
 pub(crate) struct Write<'s> {
     storage: &'s Storage,
@@ -125,15 +142,54 @@ impl Storage {
     }
 
     /// Every topic, by number.
-    pub(crate) fn topics(&self) -> Result<Vec<TopicSpec>, Error> {
+    pub(crate) fn topics(&self) -> Result<Vec<(u32, TopicSpec)>, Error> {
         let mut topics = Vec::new();
         for entry in self.prefix(Space::Meta, TOPICS) {
             let (key, value) = entry.map_err(|e| self.read_error("the list of topics", &e))?;
-            let number = topics.len();
-            let topic = decode_topic(number, &key, &value);
-            topics.push(topic.ok_or_else(|| self.corrupt(&format!("the description of topic number {number}")))?);
+            let topic = decode_topic(&key, &value);
+            let what = || format!("the description of a topic, after {} good ones", topics.len());
+            topics.push(topic.ok_or_else(|| self.corrupt(&what()))?);
         }
         Ok(topics)
+    }
+
+    /// The numbers of the topics that were deleted and still hold something.
+    pub(crate) fn deleted_topics(&self) -> Result<Vec<u32>, Error> {
+        let mut numbers = Vec::new();
+        for entry in self.prefix(Space::Meta, DELETED) {
+            let (key, _) = entry.map_err(|e| self.read_error("the list of deleted topics", &e))?;
+            numbers.push(decode_number(&key).ok_or_else(|| self.corrupt("the number of a deleted topic"))?);
+        }
+        Ok(numbers)
+    }
+
+    /// Bytes of the batches of a topic. Batches are large and lie apart from their keys: they are not read.
+    pub(crate) fn batch_bytes(&self, topic: u32) -> Result<usize, Error> {
+        let what = || format!("the sizes of the batches of topic number {topic}");
+        match self.prefix(Space::Records, &batches_of(topic)) {
+            Entries::Disk(mut entries) => entries
+                .try_fold(0, |sum, entry| Ok(sum + entry.size()? as usize))
+                .map_err(|e| self.read_error(&what(), &e)),
+            Entries::Memory(entries) => Ok(entries.map(|(_, value)| value.len()).sum()),
+        }
+    }
+
+    /// The keys of the batches of a topic, as they were at the time of the call.
+    pub(crate) fn batch_keys(&self, topic: u32) -> impl Iterator<Item = Result<Slice, Error>> + use<'_> {
+        self.keys(Space::Records, &batches_of(topic))
+    }
+
+    /// The keys of the marks of a topic.
+    pub(crate) fn mark_keys(&self, topic: u32) -> impl Iterator<Item = Result<Slice, Error>> + use<'_> {
+        self.keys(Space::Meta, &marks_of(topic))
+    }
+
+    fn keys(&self, space: Space, prefix: &[u8]) -> impl Iterator<Item = Result<Slice, Error>> + use<'_> {
+        let entries = match self.prefix(space, prefix) {
+            Entries::Disk(entries) => Keys::Disk(entries),
+            Entries::Memory(entries) => Keys::Memory(entries),
+        };
+        entries.map(|key| key.map_err(|e| self.read_error("the keys of a deleted topic", &e)))
     }
 
     /// Every committed position.
@@ -271,13 +327,39 @@ impl Write<'_> {
     }
 
     pub(crate) fn remove_batch(&mut self, topic: u32, partition: u32, last: i64) {
-        let key = batch_key(topic, partition, last);
+        self.remove(Space::Records, &batch_key(topic, partition, last));
+    }
+
+    fn remove(&mut self, space: Space, key: &[u8]) {
         match &mut self.batch {
-            WriteBatch::Disk(disk, batch) => batch.remove(&disk.records, key),
-            WriteBatch::Memory(_, changes) => {
-                changes.push(Change { space: Space::Records, key: key.to_vec(), value: None });
-            }
+            WriteBatch::Disk(disk, batch) => batch.remove(disk.keyspace(space), key),
+            WriteBatch::Memory(_, changes) => changes.push(Change { space, key: key.to_vec(), value: None }),
         }
+    }
+
+    /// Removes a batch by its key.
+    pub(crate) fn remove_batch_key(&mut self, key: &[u8]) {
+        self.remove(Space::Records, key);
+    }
+
+    /// Removes a mark by its key.
+    pub(crate) fn remove_mark_key(&mut self, key: &[u8]) {
+        self.remove(Space::Meta, key);
+    }
+
+    pub(crate) fn remove_offset(&mut self, offset: &StoredOffset) {
+        self.remove(Space::Meta, &offset_key(offset));
+    }
+
+    /// Takes a topic out of the list and notes that what it holds is to be removed.
+    pub(crate) fn delete_topic(&mut self, topic: u32) {
+        self.remove(Space::Meta, &topic_key(topic));
+        self.put_meta(deleted_key(topic), Vec::new());
+    }
+
+    /// Nothing of a deleted topic is left.
+    pub(crate) fn forget_topic(&mut self, topic: u32) {
+        self.remove(Space::Meta, &deleted_key(topic));
     }
 
     pub(crate) fn put_topic(&mut self, topic: u32, spec: &TopicSpec) {

@@ -1,4 +1,4 @@
-//! Brings a topic in line with its declaration.
+//! Brings a topic in line with its declaration, and takes one away.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -91,6 +91,32 @@ fn await_leaders(admin: &Admin, cluster: &Cluster, spec: &TopicSpec) -> Result<(
         "topic {}: {led} of {} partitions have a leader after {} s",
         spec.name,
         spec.partitions,
+        PATIENCE.as_secs()
+    )))
+}
+
+/// Deletes a topic, and waits until the cluster knows it no more: only then is one that is made under its name a new one.
+pub(super) fn delete(admin: &Admin, cluster: &Cluster, topic: &str) -> Result<(), Error> {
+    match admin.delete_topic(topic) {
+        Ok(()) => {}
+        Err(fault) if fault.code == code::UNKNOWN_TOPIC_OR_PART => {}
+        Err(fault) if fault.code == code::TOPIC_DELETION_DISABLED => {
+            let fix = "set delete.topic.enable=true on the brokers, or delete the topic by hand";
+            return Err(Error::Invalid(format!("deleting topic {topic}: kafka at {}: {}; {fix}", cluster.bootstrap, fault.text)));
+        }
+        Err(fault) => return Err(cluster.error(&format!("deleting topic {topic}"), &fault)),
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let found = admin.partitions(topic);
+        if found.map_err(|fault| cluster.error(&format!("waiting for the end of topic {topic}"), &fault))?.is_none() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(Error::Retriable(format!(
+        "topic {topic} is deleted, and kafka at {} still lists it after {} s: a broker that holds it may be down; try again",
+        cluster.bootstrap,
         PATIENCE.as_secs()
     )))
 }

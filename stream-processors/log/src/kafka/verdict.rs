@@ -98,6 +98,7 @@ pub(super) fn kind(code: i32) -> Kind {
         | code::POLICY_VIOLATION
         | code::RECORD_LIST_TOO_LARGE
         | code::TOPIC_AUTHORIZATION_FAILED
+        | code::TOPIC_DELETION_DISABLED
         | code::TOPIC_EXCEPTION
         | code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         | code::UNSUPPORTED_FOR_MESSAGE_FORMAT

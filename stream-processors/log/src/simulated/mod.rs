@@ -83,6 +83,14 @@ impl Log for SimulatedLog {
         self.shared.enter()?.create_topics(topics)
     }
 
+    fn delete_topics(&self, names: &[String]) -> Result<(), Error> {
+        self.shared.enter()?.delete_topics(names)
+    }
+
+    fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
+        self.shared.enter()?.delete_groups(groups)
+    }
+
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
         self.shared.enter()?.partitions(topic)
     }

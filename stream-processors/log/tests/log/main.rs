@@ -5,6 +5,7 @@
 #[macro_use]
 mod conformance;
 mod crash;
+mod deletions;
 mod embedded;
 mod kafka;
 mod kafka_faults;

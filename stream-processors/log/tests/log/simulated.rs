@@ -265,3 +265,35 @@ fn the_offsets_of_an_aborted_commit_are_not_given_again() {
     }
     assert!((20..160).contains(&aborted), "{aborted}");
 }
+
+/// A commit that was open when its topic, or its group, was deleted.
+#[test]
+fn an_open_commit_brings_nothing_back() {
+    for seed in 0..20 {
+        let mut scene = scene();
+        scene.sim.log.set(seed, Faults { open: 1_000, ..Faults::default() });
+        scene.member.commit((&scene.output, "x"), &at(&scene.input, 0), 2, "").unwrap_err();
+        scene.sim.log.set(seed, Faults::default());
+        scene.member.member.leave().unwrap();
+        scene.sim.log.delete_topics(std::slice::from_ref(&scene.output)).unwrap();
+        scene.sim.log.delete_groups(std::slice::from_ref(&scene.group)).unwrap();
+        let (name, cleanup) = (scene.output.clone(), Cleanup::Delete);
+        scene.sim.log.create_topics(&[TopicSpec { name, partitions: 1, cleanup, retention_ms: None }]).unwrap();
+        assert_eq!(scene.outcome(), (Vec::new(), None), "seed {seed}");
+        scene.sim.log.crash().unwrap();
+        assert_eq!(scene.outcome(), (Vec::new(), None), "seed {seed}, after a crash");
+        assert_eq!(values(&scene.sim, &scene.input, 0), ["a", "b"]);
+    }
+}
+
+/// A zombie is a member until its session has ended.
+#[test]
+fn a_group_with_a_delayed_commit_is_not_deleted_before_its_session_ends() {
+    let mut scene = scene();
+    scene.commit_with(Faults { delayed: 1_000, ..Faults::default() });
+    let group = std::slice::from_ref(&scene.group);
+    assert!(matches!(scene.sim.log.delete_groups(group), Err(Error::Retriable(_))));
+    scene.sim.time.pass(7_000);
+    scene.sim.log.delete_groups(group).unwrap();
+    assert_eq!(scene.outcome(), (Vec::new(), None));
+}

@@ -5,7 +5,7 @@ use super::Owned;
 use crate::Plan;
 use crate::plan::FIRST_EPOCH;
 use tidemark_core::merge::{MergeFold, SealedRow};
-use tidemark_core::{Accumulator, Job, ViewRow};
+use tidemark_core::{Job, ViewRow};
 use tidemark_log::{Outgoing, Sink};
 use tidemark_schemas::avro::Avro;
 use tidemark_schemas::engine::{Partial, Progress, RowState, SealedOut};
@@ -91,10 +91,11 @@ impl<J: Job> Output<'_, J> {
     fn rows(&mut self, fold: &MergeFold<J::Accumulator>) -> Result<(), tidemark_log::Error> {
         let plan = self.plan;
         let (mut key, mut value, mut accumulator) = (Vec::new(), Vec::new(), Vec::new());
+        let mut scratch = Vec::new();
         for row in fold.touched_rows() {
             row_key(row.window_start, row.key, &mut key);
             accumulator.clear();
-            row.cell.sum.put(&mut accumulator);
+            row.put_accumulator(&mut accumulator);
             let (records, revision) = (row.cell.records, row.cell.revision);
             let state =
                 RowState { window_start: row.window_start, key: row.key, records, accumulator: &accumulator, revision };
@@ -104,7 +105,7 @@ impl<J: Job> Output<'_, J> {
             value.clear();
             wire::put_header(plan.ids.row, &mut value);
             let view_row = ViewRow {
-                key: row.key,
+                key: row.view_key(&mut scratch),
                 window_start: row.window_start,
                 merge_partition: self.partition,
                 opened_at: row.opened_at,
@@ -113,7 +114,10 @@ impl<J: Job> Output<'_, J> {
                 epoch: FIRST_EPOCH,
                 revision,
             };
-            self.job.put_row(&view_row, &mut value);
+            match row.extent {
+                None => self.job.put_row(&view_row, &mut value),
+                Some(extent) => self.job.put_session(&view_row, extent.last, &mut value),
+            }
             self.send(&plan.view, &key, Some(&value))?;
         }
         (self.key, self.value) = (key, value);

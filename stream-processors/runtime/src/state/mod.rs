@@ -29,7 +29,8 @@ pub struct StateSettings {
     /// Longest time between two checkpoints of a partition that changes, milliseconds.
     pub checkpoint_interval_ms: i64,
     /// Memory for rows of open windows, bytes, for each stage thread: what is over it is dropped once it is on disk. At twice as
-    /// much, partials wait until that makes room.
+    /// much, partials wait until that makes room. Jobs of session windows keep all rows of open windows in memory, since any
+    /// partial may touch any of them: there partials wait for a checkpoint each, which slows them down and makes no room.
     pub memory_bytes: usize,
     /// Final windows that no commit has touched for so long are dropped from memory, milliseconds.
     pub cold_after_ms: i64,

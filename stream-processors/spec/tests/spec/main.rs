@@ -1,6 +1,7 @@
 //! Job files: what is refused and how it is said, what records make of them, and that their tests can fail.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
+mod cel;
 mod examples;
 mod refused;
 mod support;

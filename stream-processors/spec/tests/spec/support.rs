@@ -15,7 +15,7 @@ impl Topics for Schemas {
     }
 }
 
-pub(crate) const ACCESS: &str = include_str!("../../../../examples/access-log/AccessObserved.avsc");
+pub(crate) const ACCESS: &str = include_str!("../../../../examples/access-log/logs.access.avsc");
 pub(crate) const HOURLY: &str = include_str!("../../../../examples/access-log/access.hourly.yaml");
 pub(crate) const SESSIONS: &str = include_str!("../../../../examples/access-log/access.sessions.yaml");
 

@@ -12,10 +12,11 @@ impl CqlViews {
     pub(super) async fn write_catalog(&self, entry: &CatalogEntry) -> Result<(), Error> {
         entry.check()?;
         let text = catalog::write(entry)?;
-        let insert =
-            format!("INSERT INTO {} (scope, view_name, entry) VALUES (?, ?, ?) USING TIMESTAMP ?", self.table("catalog"));
-        let values =
-            vec![Bound::Text(ALL), Bound::Text(&entry.view), Bound::Text(&text), Bound::Long(entry.revision)];
+        let insert = format!(
+            "INSERT INTO {} (scope, view_name, entry) VALUES (?, ?, ?) USING TIMESTAMP ?",
+            self.table("catalog")
+        );
+        let values = vec![Bound::Text(ALL), Bound::Text(&entry.view), Bound::Text(&text), Bound::Long(entry.revision)];
         self.session.write(&about(&entry.view), &insert, values).await
     }
 
@@ -37,8 +38,7 @@ impl CqlViews {
     /// the time of today they would hide for days whatever a mistaken second use of the name wrote.
     pub(super) async fn remove_view(&self, view: &ViewSpec) -> Result<(), Error> {
         check::spec(view)?;
-        let (ledger, progress) =
-            (self.read_ledger(view, i64::MIN, i64::MAX).await?, self.read_progress(view).await?);
+        let (ledger, progress) = (self.read_ledger(view, i64::MIN, i64::MAX).await?, self.read_progress(view).await?);
         self.session.change_schema(view, &format!("DROP TABLE IF EXISTS {}", self.table(&view.name))).await?;
         let revisions = ledger.iter().map(|l| (l.epoch, l.revision));
         self.forget(view, "ledger", revisions).await?;

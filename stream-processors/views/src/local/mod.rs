@@ -16,8 +16,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tidemark_schemas::engine::{Ledger, Progress};
 
-use crate::{Clock, Error, Row, RowQuery, ViewSpec, ViewStore};
+use crate::{CatalogEntry, Clock, Error, Row, RowQuery, ViewSpec, ViewStore};
 
+mod catalog;
 mod key;
 mod put;
 mod record;
@@ -124,5 +125,18 @@ impl ViewStore for LocalViews {
     fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>> {
         let view = view.clone();
         Box::pin(self.blocking(move |store| store.progress(&view)))
+    }
+    fn drop_view<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>> {
+        let view = view.clone();
+        Box::pin(self.blocking(move |store| store.drop_view(&view)))
+    }
+
+    fn put_catalog<'a>(&'a self, entry: &'a CatalogEntry) -> BoxFuture<'a, Result<(), Error>> {
+        let entry = entry.clone();
+        Box::pin(self.blocking(move |store| store.put_catalog(&entry)))
+    }
+
+    fn catalog(&self) -> BoxFuture<'_, Result<Vec<CatalogEntry>, Error>> {
+        Box::pin(self.blocking(Store::catalog))
     }
 }

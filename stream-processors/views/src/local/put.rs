@@ -106,7 +106,7 @@ impl Store {
 
     /// Makes one batch under the write lock and returns once it is on disk. An empty one waits for the disk too: what made
     /// it empty may be a batch that is still on its way there.
-    fn write(&self, fill: impl FnOnce(&mut OwnedWriteBatch) -> Result<(), Error>) -> Result<(), Error> {
+    pub(super) fn write(&self, fill: impl FnOnce(&mut OwnedWriteBatch) -> Result<(), Error>) -> Result<(), Error> {
         let mut batches = self.writing();
         let mut batch = self.db.batch();
         fill(&mut batch)?;

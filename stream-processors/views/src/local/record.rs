@@ -21,14 +21,18 @@ pub(super) fn put_row(row: &Row) -> Vec<u8> {
     row.revision.offset.put(&mut out);
     for value in &row.values {
         match value {
-            // Read as "", 0, false or 0.0: the lengths below are what every kind can be read from.
-            Value::Null => out.extend(NULL),
+            Value::Null => out.push(0),
             Value::Text(text) | Value::Json(text) => text.put(&mut out),
             Value::Long(long) | Value::Time(long) => long.put(&mut out),
             Value::Integer(integer) => integer.put(&mut out),
-            Value::Double(double) => out.extend(double.to_le_bytes()),
+            Value::Double(double) => avro::put_bytes(&mut out, &double.to_le_bytes()),
             Value::Boolean(boolean) => boolean.put(&mut out),
         }
+    }
+    let nulls: Vec<i32> =
+        (0..).zip(&row.values).filter(|(_, value)| **value == Value::Null).map(|(at, _)| at).collect();
+    if !nulls.is_empty() {
+        nulls.put(&mut out);
     }
     out
 }
@@ -40,16 +44,35 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Result<Head, avro::Error> {
 }
 
 pub(super) fn values(columns: &[Column], mut reader: Reader<'_>) -> Result<Vec<Value>, avro::Error> {
-    let read = |column: &Column| {
-        Ok(match column.kind {
-            Kind::Text => Value::Text(Avro::get(&mut reader)?),
-            Kind::Long => Value::Long(Avro::get(&mut reader)?),
-            Kind::Integer => Value::Integer(Avro::get(&mut reader)?),
-        })
-    };
-    let values = columns.iter().map(read).collect::<Result<_, _>>()?;
+    let mut values: Vec<Value> =
+        columns.iter().map(|column| value(column.kind, &mut reader)).collect::<Result<_, _>>()?;
+    let nulls: Vec<i32> = if reader.left().is_empty() { vec![] } else { Avro::get(&mut reader)? };
+    for at in nulls {
+        let null = usize::try_from(at).ok().and_then(|at| values.get_mut(at));
+        *null.ok_or(avro::Error::Length(at.into()))? = Value::Null;
+    }
     reader.finish()?;
     Ok(values)
+}
+
+fn value(kind: Kind, reader: &mut Reader<'_>) -> Result<Value, avro::Error> {
+    Ok(match kind {
+        Kind::Text => Value::Text(Avro::get(reader)?),
+        Kind::Long => Value::Long(Avro::get(reader)?),
+        Kind::Integer => Value::Integer(Avro::get(reader)?),
+        Kind::Double => Value::Double(double(reader.bytes()?)?),
+        Kind::Boolean => Value::Boolean(Avro::get(reader)?),
+        Kind::Time => Value::Time(Avro::get(reader)?),
+        Kind::Json => Value::Json(Avro::get(reader)?),
+    })
+}
+
+/// No bytes stand for a null.
+fn double(bytes: &[u8]) -> Result<f64, avro::Error> {
+    if bytes.is_empty() {
+        return Ok(0.0);
+    }
+    bytes.try_into().map(f64::from_le_bytes).map_err(|_| avro::Error::Length(bytes.len() as i64))
 }
 
 /// A record of the engine, whole.
@@ -78,11 +101,11 @@ pub(super) fn row_revision(datum: &[u8]) -> Result<Revision, avro::Error> {
     head(&mut Reader::new(datum)).map(|head| head.revision)
 }
 
-/// A view's spec as it is kept: names and CQL types, then the retention.
+/// A view's spec as it is kept: names and types, then the retention.
 pub(super) fn put_spec(view: &ViewSpec) -> Vec<u8> {
     let mut out = Vec::new();
     for columns in [&view.clustering, &view.values] {
-        columns.iter().map(|c| format!("{} {}", c.name, c.kind.cql())).collect::<Vec<_>>().put(&mut out);
+        columns.iter().map(|c| format!("{} {}", c.name, type_name(c.kind))).collect::<Vec<_>>().put(&mut out);
     }
     view.retention_ms.put(&mut out);
     out
@@ -100,9 +123,14 @@ pub(super) fn spec(name: &str, datum: &[u8]) -> Option<ViewSpec> {
 
 fn columns(texts: Vec<&str>) -> Option<Vec<Column>> {
     let column = |text: &str| {
-        let (name, cql) = text.split_once(' ')?;
-        let kind = [Kind::Text, Kind::Long, Kind::Integer].into_iter().find(|kind| kind.cql() == cql)?;
+        let (name, name_of_type) = text.split_once(' ')?;
+        let kind = Kind::ALL.into_iter().find(|kind| type_name(*kind) == name_of_type)?;
         Some(Column { name: name.to_owned(), kind })
     };
     texts.into_iter().map(column).collect()
+}
+
+/// Types by their CQL names, but for JSON, which CQL does not tell from text.
+fn type_name(kind: Kind) -> &'static str {
+    if kind == Kind::Json { "json" } else { kind.cql() }
 }

@@ -23,9 +23,11 @@ pub(super) struct View {
 pub(super) struct Store {
     pub(super) db: Database,
     clock: Clock,
-    views: RwLock<HashMap<String, View>>,
+    pub(super) views: RwLock<HashMap<String, View>>,
     /// View name → spec.
-    specs: Keyspace,
+    pub(super) specs: Keyspace,
+    /// View name → catalogue entry.
+    pub(super) catalog: Keyspace,
     /// View, partition key → the latest `written_at` in it: what the sweep goes by.
     pub(super) partitions: Keyspace,
     /// View, window start, merge partition → entry.
@@ -44,10 +46,10 @@ impl Store {
         let db = Database::builder(dir).open().map_err(|e| cannot_open(dir, e))?;
         let table = |name| db.keyspace(name, KeyspaceCreateOptions::default).map_err(failed);
         let (specs, partitions) = (table("views")?, table("partitions")?);
-        let (ledger, progress) = (table("ledger")?, table("progress")?);
+        let (ledger, progress, catalog) = (table("ledger")?, table("progress")?, table("catalog")?);
         let views = RwLock::new(load_views(&db, &specs)?);
         let (writes, synced, closing) = (Mutex::new(0), Mutex::new(0), AtomicBool::new(false));
-        Ok(Self { db, clock, views, specs, partitions, ledger, progress, writes, synced, closing })
+        Ok(Self { db, clock, views, specs, catalog, partitions, ledger, progress, writes, synced, closing })
     }
 
     pub(super) fn close(&self) {
@@ -168,8 +170,13 @@ fn read_all<T: for<'a> Avro<'a>>(view: &ViewSpec, what: &str, items: fjall::Iter
     items.map(read).collect()
 }
 
+/// The table of a view's rows.
+pub(super) fn rows_of(view: &str) -> String {
+    format!("rows.{view}")
+}
+
 fn open_rows(db: &Database, view: &str) -> Result<Keyspace, Error> {
-    db.keyspace(&format!("rows.{view}"), KeyspaceCreateOptions::default).map_err(failed)
+    db.keyspace(&rows_of(view), KeyspaceCreateOptions::default).map_err(failed)
 }
 
 fn load_views(db: &Database, specs: &Keyspace) -> Result<HashMap<String, View>, Error> {

@@ -94,6 +94,35 @@ async fn what_was_written_is_there_when_it_is_opened_again() {
     assert!(matches!(store.create(&other).await, Err(Error::Invalid { .. })));
 }
 
+/// The storage must not give the place of what was removed to what comes after it.
+#[tokio::test]
+async fn a_dropped_view_does_not_come_back_when_it_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spec, next) = (view("dropped"), view("next"));
+    let catalog = catalog_entry("kept", 1, &[1]);
+    {
+        let store = at(dir.path());
+        store.create(&spec).await.unwrap();
+        store.put_rows(&spec, &[row(key("a", 0, 0), values(1, 1, ""), 0, 1)]).await.unwrap();
+        store.put_ledger(&spec, &[ledger(0, 0, 0, 1)]).await.unwrap();
+        store.put_catalog(&catalog).await.unwrap();
+        store.drop_view(&spec).await.unwrap();
+    }
+    for _ in 0..2 {
+        let store = at(dir.path());
+        assert!(matches!(store.rows(&spec, &all(partition())).await, Err(Error::Invalid { .. })));
+        assert_eq!(store.ledger(&spec, 0, WEEK).await.unwrap(), []);
+        assert_eq!(store.catalog().await.unwrap(), std::slice::from_ref(&catalog));
+        store.create(&next).await.unwrap();
+        assert_eq!(store.rows(&next, &all(partition())).await.unwrap(), []);
+    }
+    for _ in 0..2 {
+        let store = at(dir.path());
+        store.create(&spec).await.unwrap();
+        assert_eq!(store.rows(&spec, &all(partition())).await.unwrap(), []);
+    }
+}
+
 #[tokio::test]
 async fn a_folder_in_use_and_one_that_cannot_be_are_unavailable() {
     let dir = tempfile::tempdir().unwrap();

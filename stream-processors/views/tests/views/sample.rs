@@ -3,7 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidemark_schemas::engine::{Ledger, Progress, SourceProgress, SourceRange, TopicPartitions};
-use tidemark_views::{Column, Kind, Revision, Row, RowPartition, RowQuery, Value, ViewSpec};
+use tidemark_views::{
+    CatalogEntry, Column, ColumnNote, Kind, Revision, Row, RowPartition, RowQuery, Value, ViewSpec, ViewVersion,
+    Windowing,
+};
 
 pub(crate) const HOUR: i64 = 3_600_000;
 pub(crate) const WEEK: i64 = 7 * 24 * HOUR;
@@ -23,6 +26,42 @@ pub(crate) fn view(name: &str) -> ViewSpec {
         clustering: columns(&[("app", Kind::Text), ("from", Kind::Long), ("Id", Kind::Integer)]),
         values: columns(&[("bytes", Kind::Integer), ("records", Kind::Long), ("select", Kind::Text)]),
         retention_ms: WEEK,
+    }
+}
+
+/// Clustered by, and with a value of, every kind that can be.
+pub(crate) fn wide(name: &str) -> ViewSpec {
+    let named = |(at, kind)| Column { name: format!("c{at}"), kind };
+    let clustering = Kind::ALL.into_iter().filter(|kind| kind.can_cluster());
+    ViewSpec {
+        name: name.into(),
+        clustering: clustering.enumerate().map(named).collect(),
+        values: Kind::ALL.into_iter().enumerate().map(|(at, kind)| named((10 + at, kind))).collect(),
+        retention_ms: WEEK,
+    }
+}
+
+pub(crate) fn catalog_entry(view: &str, revision: i64, versions: &[u32]) -> CatalogEntry {
+    let version = |version: &u32| ViewVersion {
+        version: *version,
+        table: wide(&format!("v{version}")),
+        window: Windowing::Hopping { size_ms: 2 * HOUR, hop_ms: HOUR },
+        grace_ms: 1,
+        amend_for_ms: 2,
+        idle_after_ms: 3,
+        sources: vec!["flows.observed".into()],
+        freshness_ms: Some(60_000),
+        description: "what's \"in\" it, ß".into(),
+        columns: vec![ColumnNote { name: "c10".into(), description: String::new(), error: Some(0.01) }],
+        key: vec!["c0".into()],
+        spec: "view: x\n".into(),
+    };
+    CatalogEntry {
+        view: view.into(),
+        revision,
+        current: versions.first().copied(),
+        previous: versions.get(1).copied(),
+        versions: versions.iter().map(version).collect(),
     }
 }
 

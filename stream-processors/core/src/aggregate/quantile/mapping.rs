@@ -103,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn eight_terms_are_all_of_the_logarithm() {
+        for error in [ERROR_MIN, ERROR_DEFAULT, ERROR_MAX] {
+            let expected = SLACK * 0.7 / ((1.0 + error) / (1.0 - error)).ln();
+            assert!((Mapping::new(error).scale / expected - 1.0).abs() < 1e-13, "{error}");
+        }
+    }
+
+    #[test]
     fn indices_are_pinned() {
         let index = |value| Mapping::new(ERROR_DEFAULT).index(value);
         assert_eq!([1.0, 1.5, 2.0, 1000.0, 1e-300].map(index), [0, 20, 34, 348, -34880]);

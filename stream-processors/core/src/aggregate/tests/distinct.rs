@@ -50,7 +50,7 @@ fn other_precisions_keep_their_error_too() {
 fn few_values_are_counted_exactly() {
     let function = Function::Distinct { precision: PRECISION_DEFAULT };
     for seed in 0..200 {
-        let items = placed((0..1000).map(|n| Owned::Long(seed << 40 | n % 300)));
+        let items = placed((0..1000).map(|n| Owned::Long((seed << 40) | (n % 300))));
         assert_eq!(long(&fold(&function, &items), &function), 300);
     }
 }

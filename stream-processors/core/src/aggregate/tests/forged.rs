@@ -79,16 +79,18 @@ fn a_length_that_lies_is_refused() {
 /// Each is sound but for one thing.
 #[test]
 fn what_is_not_canonical_is_refused() {
-    let cases: [(&str, &[u8]); 12] = [
+    let cases: [(&str, &[u8]); 14] = [
         ("a count of 0", &[2, 0]),
         ("a mean of 0 values", &[6, 2, 1, 0]),
         ("unknown flags", &[8, 16, 0]),
         ("an empty bucket", &[8, 0, 2, 0, 2, 0]),
         ("a bucket beyond the last", &[8, 0, 2, 128, 1, 2, 1]),
+        ("a bucket twice", &[8, 0, 4, 2, 2, 1, 0, 2, 1]),
         ("buckets out of order", &[20, 8, 2, 2, 0, 2, 0, 0]),
         ("a bucket with nothing in it", &[20, 4, 2, 0, 0, 0]),
         ("collapsed without a bucket", &[20, 2, 0, 0]),
         ("a rank of 0", &[22, 28, 2, 128, 1]),
+        ("a register twice", &[22, 28, 4, 130, 1, 4]),
         ("an unknown precision", &[22, 38, 2, 130, 1]),
         ("values out of order", &[24, 16, 0, 4, 4, 6, 2, 4, 4, 2]),
         ("an error above what was lost", &[24, 16, 2, 2, 4, 6, 2, 4]),
@@ -96,7 +98,8 @@ fn what_is_not_canonical_is_refused() {
     for (what, input) in cases {
         assert!(State::get(&mut Reader::new(input)).is_err(), "{what}");
     }
-    let sound: [&[u8]; 5] = [
+    let sound: [&[u8]; 6] = [
+        &[8, 0, 4, 2, 2, 1, 2, 2, 1],
         &[8, 0, 2, 0, 2, 1],
         &[20, 8, 2, 2, 2, 2, 0, 0],
         &[22, 28, 2, 130, 1],

@@ -1,4 +1,4 @@
-//! Committed offsets of groups.
+//! Committed offsets of groups, and the end of a group.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -68,6 +68,25 @@ impl Admin {
             group_rows(sys::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &mut count), count)?
         };
         offsets.iter().try_for_each(|offset| list::of_partition(&rows, &offset.partition).map(|_| ()))
+    }
+
+    /// Deletes a group with its offsets. Fails with `NON_EMPTY_GROUP` while it has members.
+    pub(crate) fn delete_group(&self, group: &str) -> Result<(), Fault> {
+        let options = self.options(Operation::RD_KAFKA_ADMIN_OP_DELETEGROUPS);
+        let name = c_string(group);
+        // SAFETY: a NUL-terminated name, which is copied.
+        let mut old = unsafe { sys::rd_kafka_DeleteGroup_new(name.as_ptr()) };
+        // SAFETY: all live; the request copies the name.
+        let answer =
+            self.ask(|rk, queue| unsafe { sys::rd_kafka_DeleteGroups(rk, &mut old, 1, options.pointer(), queue) });
+        // SAFETY: ours, destroyed once. The answer is of this kind and outlives what is read from it.
+        unsafe {
+            sys::rd_kafka_DeleteGroup_destroy(old);
+            let answer = answer?;
+            let mut count = 0;
+            let result = sys::rd_kafka_event_DeleteGroups_result(answer.pointer());
+            group_rows(sys::rd_kafka_DeleteGroups_result_groups(result, &mut count), count).map(|_| ())
+        }
     }
 }
 

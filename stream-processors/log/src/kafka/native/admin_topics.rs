@@ -1,4 +1,4 @@
-//! Topics: describe, create, grow, configure.
+//! Topics: describe, create, grow, configure, delete.
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
@@ -103,6 +103,26 @@ impl Admin {
             let mut count = 0;
             let result = sys::rd_kafka_event_CreatePartitions_result(answer.pointer());
             topic_result(sys::rd_kafka_CreatePartitions_result_topics(result, &mut count), count)
+        }
+    }
+
+    /// Deletes a topic. The controller answers when it has forgotten the topic; brokers hear of it a moment later.
+    pub(crate) fn delete_topic(&self, topic: &str) -> Result<(), Fault> {
+        let mut options = self.options(Operation::RD_KAFKA_ADMIN_OP_DELETETOPICS);
+        options.wait_for_change()?;
+        let name = c_string(topic);
+        // SAFETY: a NUL-terminated name, which is copied.
+        let mut old = unsafe { sys::rd_kafka_DeleteTopic_new(name.as_ptr()) };
+        // SAFETY: all live; the request copies the name.
+        let answer =
+            self.ask(|rk, queue| unsafe { sys::rd_kafka_DeleteTopics(rk, &mut old, 1, options.pointer(), queue) });
+        // SAFETY: ours, destroyed once. The answer is of this kind and outlives what is read from it.
+        unsafe {
+            sys::rd_kafka_DeleteTopic_destroy(old);
+            let answer = answer?;
+            let mut count = 0;
+            let result = sys::rd_kafka_event_DeleteTopics_result(answer.pointer());
+            topic_result(sys::rd_kafka_DeleteTopics_result_topics(result, &mut count), count)
         }
     }
 

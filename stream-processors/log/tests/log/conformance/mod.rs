@@ -1,6 +1,7 @@
 //! What every log promises. Each function is one test; it waits for conditions, never for time, since a real cluster takes
 //! seconds to rebalance.
 
+pub(crate) mod deletions;
 pub(crate) mod groups;
 pub(crate) mod records;
 pub(crate) mod transactions;
@@ -37,6 +38,10 @@ macro_rules! conformance_suite {
             a_pause_ends_with_its_assignment
             grown_partitions_are_handed_out
             a_first_offset_is_set_once);
+        conformance_suite!(@of $fixture, deletions,
+            a_deleted_topic_comes_back_empty
+            readers_and_members_of_a_deleted_topic_are_told
+            a_group_is_deleted_once_its_members_have_left);
     };
     (@of $fixture:expr, $module:ident, $($test:ident)*) => {
         $(#[test]

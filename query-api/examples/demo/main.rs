@@ -1,7 +1,9 @@
 //! Fills a view in a temporary folder with two days of made-up flows and serves the dashboard over it on a loopback port:
 //! `cargo run -p tidemark-query-api --example demo [PORT]`; port 0, the default, takes a free one. The open hour grows while
-//! it runs. With `empty` as the second argument there are no records.
-#![allow(clippy::unwrap_used)]
+//! it runs. With `empty` as the second argument there are no records. The page of all views has three more, of made-up jobs.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod jobs;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -175,8 +177,10 @@ async fn main() {
     let views = LocalViews::open(dir.path(), Arc::new(now)).unwrap();
     let spec = spec();
     views.create(&spec).await.unwrap();
+    views.put_catalog(&jobs::flows(&spec)).await.unwrap();
     if args.next().as_deref() != Some("empty") {
         tokio::spawn(fill(views.clone(), spec.clone()));
+        tokio::spawn(jobs::fill(views.clone()));
     }
     let api = Api::new(views, QueryConfig::new(spec, GRACE_MS, 30_000), Arc::new(now), Parts::default()).unwrap();
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();

@@ -1,0 +1,320 @@
+//! `tidemark job diff`: two versions of a view, window by window, through the query API.
+//!
+//! Windows are compared that are final in both versions, or amended or sealed, unless open ones are asked for too. Rows of
+//! one window of each version are in memory at a time.
+
+use crate::jobs::recompute::{NOT_PROVABLE, shown};
+use crate::remote::{Remote, escaped};
+use anyhow::Context;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+/// Rows of a page, the most that the API gives.
+const PAGE_ROWS: usize = 10_000;
+/// Windows of a page.
+const PAGE_WINDOWS: usize = 744;
+/// So many rows that differ are shown; all are counted.
+const SHOWN_MAX: usize = 20;
+
+/// Which versions of which view.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Which {
+    /// Name of the view.
+    view: String,
+    /// Windows that start at or after it: RFC 3339, or milliseconds.
+    #[arg(long)]
+    from: Option<String>,
+    /// Windows that start before it.
+    #[arg(long)]
+    to: Option<String>,
+    /// The two versions; else the current one and the newest other.
+    #[arg(long, value_name = "A,B", value_parser = pair)]
+    versions: Option<(u32, u32)>,
+    /// Windows too that are still open in one of them.
+    #[arg(long)]
+    open: bool,
+}
+
+fn pair(text: &str) -> Result<(u32, u32), String> {
+    let both = text.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    both.filter(|(a, b)| a != b).ok_or_else(|| format!("`{text}` is not two versions; write for example 1,2"))
+}
+
+/// A version as `/v1/views` describes it.
+#[derive(Debug, Clone, PartialEq)]
+struct Version {
+    number: u32,
+    key: Vec<String>,
+    values: BTreeSet<String>,
+    window: Value,
+}
+
+/// By key, the values by column.
+type Rows = BTreeMap<Vec<String>, BTreeMap<String, Value>>;
+
+/// What came of comparing.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Difference {
+    windows: usize,
+    windows_equal: usize,
+    /// Windows that are not final in both.
+    passed_over: usize,
+    equal: u64,
+    changed: u64,
+    only: (u64, u64),
+    /// Rows with another value, by column.
+    columns: BTreeMap<String, u64>,
+    shown: Vec<String>,
+}
+
+impl Difference {
+    fn is_equal(&self) -> bool {
+        self.changed + self.only.0 + self.only.1 == 0
+    }
+
+    fn show(&mut self, line: impl FnOnce() -> String) {
+        if self.shown.len() < SHOWN_MAX {
+            self.shown.push(line());
+        }
+    }
+
+    /// Adds the rows of a window, compared by the columns that both versions have.
+    fn window(&mut self, start: &str, columns: &BTreeSet<&String>, a: &Rows, mut b: Rows) {
+        let before = (self.changed, self.only);
+        for (key, row) in a {
+            let Some(other) = b.remove(key) else {
+                self.only.0 += 1;
+                self.show(|| format!("{start} {}  only in the first", key.join(" ")));
+                continue;
+            };
+            let differ: Vec<&&String> = columns.iter().filter(|name| row.get(**name) != other.get(**name)).collect();
+            if differ.is_empty() {
+                self.equal += 1;
+                continue;
+            }
+            self.changed += 1;
+            for name in &differ {
+                *self.columns.entry((**name).clone()).or_default() += 1;
+            }
+            self.show(|| {
+                let side = |row: &BTreeMap<String, Value>, name: &String| row.get(name).map(shown).unwrap_or_default();
+                let change = |name: &&&String| format!("{name}: {} → {}", side(row, name), side(&other, name));
+                let changes: Vec<String> = differ.iter().map(change).collect();
+                format!("{start} {}  {}", key.join(" "), changes.join(", "))
+            });
+        }
+        for key in b.into_keys() {
+            self.only.1 += 1;
+            self.show(|| format!("{start} {}  only in the second", key.join(" ")));
+        }
+        self.windows += 1;
+        self.windows_equal += usize::from(before == (self.changed, self.only));
+    }
+}
+
+/// Compares and prints. Exit status: 0 equal, 1 differs, 2 nothing could be compared.
+pub fn diff(which: &Which, remote: &Remote) -> ExitCode {
+    match compare(which, remote) {
+        Ok(exit) => ExitCode::from(exit),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(NOT_PROVABLE)
+        }
+    }
+}
+
+fn compare(which: &Which, remote: &Remote) -> anyhow::Result<u8> {
+    let known = versions(remote, &which.view)?;
+    let (a, b) = choose(&which.view, &known, which.versions)?;
+    anyhow::ensure!(
+        a.window == b.window && a.key == b.key,
+        "version {} and {} of {} cannot be compared row by row: windows {} and {}, keys {} and {}",
+        a.number,
+        b.number,
+        which.view,
+        a.window,
+        b.window,
+        a.key.join(", "),
+        b.key.join(", ")
+    );
+    let columns: BTreeSet<&String> = a.values.intersection(&b.values).collect();
+    let (in_a, in_b) = (windows(remote, which, a.number)?, windows(remote, which, b.number)?);
+    let all: BTreeSet<&String> = in_a.keys().chain(in_b.keys()).collect();
+    anyhow::ensure!(!all.is_empty(), "neither version of {} has a window there", which.view);
+    let mut difference = Difference::default();
+    for start in all {
+        let is_final = |windows: &BTreeMap<String, bool>| windows.get(start).copied().unwrap_or(false);
+        if !which.open && !(is_final(&in_a) && is_final(&in_b)) {
+            difference.passed_over += 1;
+            continue;
+        }
+        eprintln!("{start} …");
+        let (rows_a, rows_b) = (rows(remote, &which.view, a, start)?, rows(remote, &which.view, b, start)?);
+        difference.window(start, &columns, &rows_a, rows_b);
+    }
+    print(&which.view, a, b, &difference);
+    Ok(match (difference.windows, difference.is_equal()) {
+        (0, _) => NOT_PROVABLE,
+        (_, true) => 0,
+        (_, false) => 1,
+    })
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The versions of a view, the current one first, then the newest first.
+fn versions(remote: &Remote, view: &str) -> anyhow::Result<Vec<Version>> {
+    let answer = remote.get("/v1/views")?;
+    let found = list(&answer, "views").iter().find(|known| text(known, "view") == view);
+    let names: Vec<String> = list(&answer, "views").iter().map(|known| text(known, "view")).collect();
+    let found = found.with_context(|| {
+        format!("there is no view {view}; {}", tidemark_spec::near::advice(view, names.iter().map(String::as_str)))
+    })?;
+    let names = |version: &Value, key: &str| list(version, key).iter().map(|column| text(column, "name")).collect::<Vec<_>>();
+    let read = |version: &Value| {
+        let number = version.get("version").and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok())?;
+        let (key, values) = (names(version, "key"), names(version, "values").into_iter().collect());
+        Some(Version { number, key, values, window: version.get("window").cloned().unwrap_or_default() })
+    };
+    let mut others: Vec<Version> = list(found, "others").iter().filter_map(read).collect();
+    others.sort_by_key(|version| std::cmp::Reverse(version.number));
+    Ok(read(found).into_iter().chain(others).collect())
+}
+
+fn choose<'v>(view: &str, known: &'v [Version], wanted: Option<(u32, u32)>) -> anyhow::Result<(&'v Version, &'v Version)> {
+    let Some((a, b)) = wanted else {
+        let two = known.first().zip(known.get(1));
+        return two.with_context(|| format!("{view} has one version only: apply a file with another `version` first"));
+    };
+    let find = |number: u32| {
+        let numbers: Vec<String> = known.iter().map(|version| version.number.to_string()).collect();
+        let found = known.iter().find(|version| version.number == number);
+        found.with_context(|| format!("{view} has no version {number}; it has {}", numbers.join(", ")))
+    };
+    Ok((find(a)?, find(b)?))
+}
+
+fn query(pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    pairs.join("&")
+}
+
+/// All pages of an answer.
+fn pages(remote: &Remote, path: &str, pairs: &[(&str, &str)], mut each: impl FnMut(&Value)) -> anyhow::Result<()> {
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut pairs = pairs.to_vec();
+        pairs.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let page = remote.get(&format!("{path}?{}", query(&pairs)))?;
+        each(&page);
+        cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// By start, whether a window is final.
+fn windows(remote: &Remote, which: &Which, version: u32) -> anyhow::Result<BTreeMap<String, bool>> {
+    let (version, limit) = (version.to_string(), PAGE_WINDOWS.to_string());
+    let mut pairs = vec![("version", version.as_str()), ("limit", limit.as_str())];
+    pairs.extend(which.from.as_deref().map(|from| ("from", from)));
+    pairs.extend(which.to.as_deref().map(|to| ("to", to)));
+    let mut windows = BTreeMap::new();
+    pages(remote, &format!("/v1/views/{}/windows", escaped(&which.view)), &pairs, |page| {
+        let window = |window: &Value| (text(window, "start"), text(window, "state") != "open");
+        windows.extend(list(page, "windows").iter().map(window));
+    })?;
+    Ok(windows)
+}
+
+fn rows(remote: &Remote, view: &str, version: &Version, start: &str) -> anyhow::Result<Rows> {
+    let (number, limit) = (version.number.to_string(), PAGE_ROWS.to_string());
+    let pairs = [("version", number.as_str()), ("window", start), ("limit", limit.as_str())];
+    let mut rows = Rows::new();
+    pages(remote, &format!("/v1/views/{}", escaped(view)), &pairs, |page| {
+        for row in list(page, "rows") {
+            let label = |name: &String| format!("{name}={}", row.get(name).map(shown).unwrap_or_default());
+            let value = |name: &String| Some((name.clone(), row.get(name)?.clone()));
+            rows.insert(version.key.iter().map(label).collect(), version.values.iter().filter_map(value).collect());
+        }
+    })?;
+    Ok(rows)
+}
+
+fn print(view: &str, a: &Version, b: &Version, difference: &Difference) {
+    let Difference { windows, windows_equal, passed_over, equal, changed, only, columns, shown } = difference;
+    let verdict = match (windows, difference.is_equal()) {
+        (0, _) => "nothing to compare",
+        (_, true) => "equal",
+        (_, false) => "differ",
+    };
+    println!("{view} versions {} and {}: {verdict}\n", a.number, b.number);
+    println!("  windows   {windows} compared, {windows_equal} of them equal; {passed_over} not final in both are left out");
+    println!("  rows      {equal} equal, {changed} changed, {} only in {}, {} only in {}", only.0, a.number, only.1, b.number);
+    for (column, rows) in columns {
+        println!("  column    {column}: {rows} rows differ");
+    }
+    for (one, other) in [(a, b), (b, a)] {
+        let own: Vec<&str> = one.values.difference(&other.values).map(String::as_str).collect();
+        if !own.is_empty() {
+            println!("  column    {} only in {}, not compared", own.join(", "), one.number);
+        }
+    }
+    if !shown.is_empty() {
+        println!();
+    }
+    shown.iter().for_each(|line| println!("  {line}"));
+    let more = (changed + only.0 + only.1).saturating_sub(shown.len() as u64);
+    if more > 0 {
+        println!("  … and {more} more");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rows(rows: &[(&str, i64, i64)]) -> Rows {
+        let row = |(key, n, m): &(&str, i64, i64)| {
+            (vec![format!("class={key}")], [("n".to_owned(), json!(n)), ("m".to_owned(), json!(m))].into())
+        };
+        rows.iter().map(row).collect()
+    }
+
+    #[test]
+    fn rows_are_equal_changed_or_on_one_side_only() {
+        let (n, m) = ("n".to_owned(), "m".to_owned());
+        let mut difference = Difference::default();
+        let (a, b) = (rows(&[("2xx", 1, 1), ("3xx", 2, 2), ("4xx", 3, 3)]), rows(&[("2xx", 1, 9), ("4xx", 5, 9), ("5xx", 1, 1)]));
+        difference.window("10:00", &[&n].into(), &a, b);
+        assert_eq!((difference.equal, difference.changed, difference.only), (1, 1, (1, 1)));
+        assert_eq!(difference.columns, [(n.clone(), 1)].into());
+        assert!(difference.shown.contains(&"10:00 class=4xx  n: 3 → 5".to_owned()), "{:?}", difference.shown);
+        difference.window("11:00", &[&n, &m].into(), &a, a.clone());
+        assert_eq!((difference.windows, difference.windows_equal, difference.equal), (2, 1, 4));
+        assert!(!difference.is_equal());
+    }
+
+    #[test]
+    fn two_versions_are_chosen() {
+        let version = |number| Version { number, key: vec![], values: BTreeSet::new(), window: Value::Null };
+        let known = [version(2), version(5), version(1)];
+        let numbers = |wanted| choose("v", &known, wanted).map(|(a, b)| (a.number, b.number)).map_err(|e| e.to_string());
+        assert_eq!(numbers(None), Ok((2, 5)));
+        assert_eq!(numbers(Some((1, 2))), Ok((1, 2)));
+        assert_eq!(numbers(Some((1, 3))).unwrap_err(), "v has no version 3; it has 2, 5, 1");
+        assert!(choose("v", &known[..1], None).unwrap_err().to_string().contains("one version only"));
+        assert_eq!(pair("1, 2"), Ok((1, 2)));
+        assert!(pair("1,1").is_err() && pair("1").is_err());
+    }
+}
