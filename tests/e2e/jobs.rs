@@ -166,6 +166,38 @@ fn an_access_log_is_analysed_with_yaml_only() {
     platform.stop();
 }
 
+/// The same on real Kafka, CQL store and registry: applied at one process, run by two, one of which is killed with −9.
+#[test]
+fn jobs_run_wherever_there_is_a_process_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let servers = crate::servers::Servers::start();
+    let gateway = servers.run(&data, &["serve", "gateway"]);
+    let first = servers.run(&data, &["serve", "jobs"]);
+    let second = servers.run(&data, &["serve", "jobs"]);
+    let api = servers.run(&data, &["serve", "query-api"]);
+    let (done, told) = job(&first, &["apply", &example("access.hourly.yaml"), &example("access.sessions.yaml")]);
+    assert!(done && told.contains("topic logs.access is made"), "{told}");
+    eventually("the other process runs it too", || {
+        let jobs = get(&format!("{}/v1/jobs", second.url)).unwrap().body;
+        if jobs.matches("\"running\"").count() == 2 { Ok(()) } else { Err(jobs) }
+    });
+    let log = access_log();
+    let independent: Value = serde_json::from_slice(&python(&format!("{ROOT}/tests/e2e/access.py"), &log)).unwrap();
+    let half = log.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(2_000).unwrap().0 + 1;
+    let (head, tail) = log.split_at(half);
+    let mut count = publish(&gateway, head);
+    first.kill();
+    count += publish(&gateway, tail);
+    let hourly = wait_for(&api, "access.hourly", count);
+    assert_hourly(&hourly, independent["hourly"].as_array().unwrap());
+    let visits = wait_for(&api, "access.sessions", count);
+    assert_visits(&visits, independent["visits"].as_array().unwrap());
+    for platform in [gateway, second, api] {
+        platform.stop();
+    }
+}
+
 fn assert_hourly(rows: &[Value], wanted: &[Value]) {
     assert_eq!(rows.len(), wanted.len());
     let mut off = 0.0;

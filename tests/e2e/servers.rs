@@ -9,13 +9,13 @@ use tidemark_log::kafka::{KafkaConfig, KafkaLog};
 use tidemark_log::{At, Log, Outgoing, TopicPartition};
 
 /// A broker of the test's own, since topic names are the same in every installation, and a keyspace of its own.
-struct Servers {
+pub struct Servers {
     kafka: Kafka,
     keyspace: String,
 }
 
 impl Servers {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self { kafka: Kafka::start(&[]).unwrap(), keyspace: tidemark_harness::unique("e2e").replace('-', "_") }
     }
 
@@ -27,7 +27,7 @@ impl Servers {
         flags.map(str::to_owned).to_vec()
     }
 
-    fn run(&self, data: &Path, command: &[&str]) -> Tidemark {
+    pub fn run(&self, data: &Path, command: &[&str]) -> Tidemark {
         let args = self.args();
         let all: Vec<&str> = command.iter().copied().chain(args.iter().map(String::as_str)).collect();
         Tidemark::start(data, &all)

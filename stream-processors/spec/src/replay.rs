@@ -341,3 +341,61 @@ impl Dice {
         self.roll().checked_rem(n).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::datum::Maker;
+    use crate::{Topics, compile};
+    use serde_json::json;
+
+    struct Access;
+
+    impl Topics for Access {
+        fn schema(&self, _: &str) -> Result<Option<String>, String> {
+            Ok(Some(include_str!("../../../examples/access-log/logs.access.avsc").to_owned()))
+        }
+        fn names(&self) -> Vec<String> {
+            vec![]
+        }
+    }
+
+    fn at_rest(text: &str) -> (Arc<SpecJob>, AtRest) {
+        let job = Arc::new(compile("job.yaml", text, &Access).unwrap());
+        let maker = Maker::new(&job.sources()[0].avsc, &[]).unwrap();
+        let record = |at: i64| maker.datum(&json!({"at": at * 1_000, "client": "a", "status": 200, "path": "/"})).unwrap();
+        let records = arrivals(&job, [9_000, 1, 9_001].map(record), 1);
+        let rest = run(&job, &records, 1, Way::FullSpeed).unwrap();
+        (job, rest)
+    }
+
+    /// Every part of the figures is compared: tampering with any of them is told.
+    #[test]
+    fn a_difference_is_found_wherever_it_is() {
+        for text in [
+            include_str!("../../../examples/access-log/access.hourly.yaml"),
+            include_str!("../../../examples/access-log/access.sessions.yaml"),
+        ] {
+            let (job, rest) = at_rest(text);
+            assert_eq!(difference(&job, &rest, &rest.clone()), None);
+            let tampers: [fn(&mut AtRest); 9] = [
+                |rest| drop(rest.verdicts.pop_last()),
+                |rest| drop(rest.verdicts.insert((0, 0), Verdict::Filtered)),
+                |rest| rest.rejects += 1,
+                |rest| rest.sealed_out += 1,
+                |rest| drop(rest.windows.pop_first()),
+                |rest| rest.windows.values_mut().for_each(|(_, late, _)| *late += 1),
+                |rest| drop(rest.rows.pop_first()),
+                |rest| rest.rows.values_mut().for_each(|(_, records, _)| *records += 1),
+                |rest| rest.rows.values_mut().for_each(|(_, _, sums)| sums.merge(&sums.clone())),
+            ];
+            for (at, tamper) in tampers.into_iter().enumerate() {
+                let mut other = rest.clone();
+                tamper(&mut other);
+                assert!(difference(&job, &rest, &other).is_some(), "tamper {at}");
+                assert!(difference(&job, &other, &rest).is_some() || at == 0, "tamper {at}, the other way round");
+            }
+        }
+    }
+}

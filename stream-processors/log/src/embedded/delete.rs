@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Inner;
-use super::maintain::STEP_BATCHES;
+use super::maintain::{RECLAIM_ROUNDS, STEP_BATCHES};
 use super::state::{State, TopicNumber};
 use crate::{Error, failpoint, members_left};
 
@@ -19,7 +19,7 @@ impl Inner {
         failpoint::hit("embedded-topic-deleted", "");
         let _one_at_a_time = self.cleaning.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = self.empty_deleted(&AtomicBool::new(false))?;
-        self.settle_deletions(bytes).map_err(Error::Retriable)
+        self.settle_deletions(bytes, RECLAIM_ROUNDS).map_err(Error::Retriable)
     }
 
     /// The topics are gone on return, and what they hold is not.

@@ -21,6 +21,8 @@ const ROUND: Duration = Duration::from_secs(30);
 pub(super) const STEP_BATCHES: usize = 1_000;
 /// Deleted bytes after which the storage is asked to give space back.
 const RECLAIM_BYTES: usize = 64 * 1024 * 1024;
+/// Rounds after which the space of a deleted topic is free.
+pub(super) const RECLAIM_ROUNDS: usize = 4;
 
 /// The thread that keeps the log tidy; stops when dropped.
 pub(crate) struct Maintenance {
@@ -67,7 +69,9 @@ impl Inner {
     pub(crate) fn maintain(&self, stopping: &AtomicBool) -> Result<(), Error> {
         let _one_at_a_time = self.cleaning.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.clock)();
-        let mut deleted = self.empty_deleted(stopping)?;
+        let emptied = self.empty_deleted(stopping)?;
+        self.settle_deletions(emptied, RECLAIM_ROUNDS).map_err(Error::Retriable)?;
+        let mut deleted = 0;
         for (number, spec) in self.specs() {
             for partition in 0..spec.partitions {
                 if stopping.load(Ordering::Relaxed) {
@@ -82,10 +86,7 @@ impl Inner {
                 }
             }
         }
-        match deleted > 0 {
-            true => self.settle_deletions(deleted).map_err(Error::Retriable),
-            false => Ok(()),
-        }
+        self.settle_deletions(deleted, 1).map_err(Error::Retriable)
     }
 
     fn specs(&self) -> Vec<(TopicNumber, TopicSpec)> {
@@ -93,12 +94,16 @@ impl Inner {
         state.topics.iter().map(|(number, topic)| (number, topic.spec.clone())).collect()
     }
 
-    pub(super) fn settle_deletions(&self, deleted: usize) -> Result<(), String> {
+    /// Makes deletions durable, and asks for their space in so many rounds once it is worth it.
+    pub(super) fn settle_deletions(&self, deleted: usize, rounds: usize) -> Result<(), String> {
+        if deleted == 0 {
+            return Ok(());
+        }
         self.storage.sync()?;
         let unreclaimed = self.unreclaimed.fetch_add(deleted, Ordering::Relaxed) + deleted;
         if unreclaimed >= RECLAIM_BYTES {
             self.unreclaimed.store(0, Ordering::Relaxed);
-            self.storage.reclaim()?;
+            self.storage.reclaim(rounds)?;
         }
         Ok(())
     }

@@ -272,11 +272,27 @@ impl Storage {
     }
 
     /// Gives the space of deleted batches back to the file system; may take long, reads and writes go on.
-    pub(crate) fn reclaim(&self) -> Result<(), String> {
+    ///
+    /// Batches lie in files of their own, apart from their keys. The storage crate finds out in one round that nothing is left in
+    /// such a file, lets go of it in the next and removes it in another: whoever will delete again soon asks for one round, and
+    /// later ones finish it.
+    pub(crate) fn reclaim(&self, rounds: usize) -> Result<(), String> {
         let Backend::Disk(Disk { records, .. }) = &self.backend else { return Ok(()) };
-        // Deletions that are only in memory yet would free nothing.
-        let flushed = records.rotate_memtable_and_wait();
-        flushed.and_then(|()| records.major_compact()).map_err(|e| self.write_error(&e))
+        let round = || {
+            // A round without a change does nothing; no batch ever has this key.
+            records.remove(batch_key(u32::MAX, u32::MAX, i64::MAX))?;
+            // Deletions that are only in memory yet would free nothing.
+            records.rotate_memtable_and_wait()?;
+            records.major_compact()
+        };
+        for done in 0..rounds {
+            let is_last = done > 0 && records.fragmented_blob_bytes() == 0;
+            round().map_err(|e| self.write_error(&e))?;
+            if is_last {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Says that something on disk is not what was written.

@@ -135,22 +135,7 @@ fn the_space_of_a_deleted_topic_is_given_back() {
     let before = bytes(dir.path());
     assert!(before > 100_000_000, "{before}");
     log.delete_topics(&[GONE.to_owned()]).unwrap();
-    println!("before\n{}", String::from_utf8_lossy(&Command::new("find").arg(dir.path()).args(["-type","f","-size","+10k","-printf","%s %p\\n"]).output().unwrap().stdout));
     drop((producer, log));
-    let list = |what: &str| println!("{what}\n{}", String::from_utf8_lossy(&Command::new("find").arg(dir.path()).args(["-type","f","-size","+10k","-printf","%s %p\\n"]).output().unwrap().stdout));
-    list("now");
-    {
-        let db = fjall::Database::builder(dir.path().join("data")).open().unwrap();
-        let k = db.keyspace("records", || fjall::KeyspaceCreateOptions::default().with_kv_separation(Some(fjall::KvSeparationOptions::default()))).unwrap();
-        list("open");
-        for n in 0..3 {
-        println!("len {} frag {}", k.len().unwrap(), k.fragmented_blob_bytes());
-        k.insert(b"x", b"y").unwrap();
-        k.rotate_memtable_and_wait().unwrap();
-        k.major_compact().unwrap();
-        list(&format!("{n}"));
-        }
-    }
     let after = bytes(dir.path());
     assert!(after < before / 4, "{before} bytes before, {after} after");
 }

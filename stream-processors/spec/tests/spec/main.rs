@@ -4,4 +4,5 @@
 mod cel;
 mod examples;
 mod refused;
+mod replay;
 mod support;
