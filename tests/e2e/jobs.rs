@@ -215,7 +215,12 @@ fn assert_hourly(rows: &[Value], wanted: &[Value]) {
         let counts: Vec<&Value> = top.iter().map(|path| &path["count"]).collect();
         assert_eq!(counts, wanted["top_counts"].as_array().unwrap().iter().collect::<Vec<_>>(), "{row}");
         for path in top {
-            assert_eq!(path["count"], wanted["paths"][path["value"].as_str().unwrap()], "{path}");
+            // Of a long value its start is shown, and a hash.
+            let start = path["value"].as_str().unwrap().split("…#").next().unwrap();
+            let mut counts = wanted["paths"].as_object().unwrap().iter().filter(|(path, _)| {
+                **path == *start || (start.len() > 200 && path.starts_with(start))
+            });
+            assert!(counts.any(|(_, count)| *count == path["count"]), "{path}");
         }
     }
     let mean = off / rows.len() as f64;

@@ -268,8 +268,9 @@ pub trait Log: Send + Sync {
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), Error>;
 
     /// Deletes topics and everything in them, also what groups have committed for them; those that are not there are deleted
-    /// already. On return they are gone for good: a topic of that name is a new one, empty and from offset 0 on. Its readers and
-    /// members fail from then on, soon on Kafka and at once on the others; stop them first.
+    /// already. On return they are gone for good: a topic of that name is a new one, empty and from offset 0 on. Stop their
+    /// readers and members first: those of a log of one process fail from then on, those on Kafka find nothing more (librdkafka
+    /// does not tell them) and fail when they commit.
     ///
     /// After an error some may be deleted: call it again. A log that has no such thing, as those of some tests, refuses.
     fn delete_topics(&self, names: &[String]) -> Result<(), Error> {

@@ -266,11 +266,12 @@ impl<J: Job> Recompute<'_, J> {
             }
             done = now.records;
             let earlier: i64 = spans.iter().zip(&begins).map(|(span, from)| span.first - from).sum();
-            let short = if include_late { Vec::new() } else { fold.short_of_late() };
+            let short = fold.short_of_late();
             let start = |span: &Span| starts.get(&span.source).copied().unwrap_or(0);
             let enough = short.is_empty() || begins.iter().zip(spans).all(|(from, span)| *from <= start(span));
             // From the very first record on, nothing is unknown.
-            let unknown = spans.iter().any(|span| start(span) > 0);
+            // With late records all are folded: then it only decides how many are called late.
+            let unknown = !include_late && spans.iter().any(|span| start(span) > 0);
             last = Some((fold, if unknown { short } else { Vec::new() }, cut, earlier));
             if enough {
                 break;

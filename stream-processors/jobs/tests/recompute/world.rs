@@ -47,7 +47,7 @@ pub(crate) fn job(window: &str, late: &str) -> Arc<SpecJob> {
     let text = format!(
         "job: t\nversion: 1\nsource: {{topics: {TOPIC}, time: at, grace: 10m, idle_after: 1d}}\nkey: [client]\n\
          window: {window}\nlate: {late}\naggregate:\n  n: count()\n  bytes: sum(bytes)\n  paths: distinct(path)\n  \
-         top: top_k(path, 2)\n  entry: first(path)\n  p90: p90(bytes)\n"
+         top: top_k(path, 2)\n  entry: first(path)\n  p90: quantile(bytes, 0.9)\n"
     );
     let job = compile("job.yaml", &text, &Access).unwrap_or_else(|problems| panic!("{problems}"));
     Arc::new(job)

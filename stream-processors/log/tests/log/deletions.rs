@@ -132,12 +132,13 @@ fn the_space_of_a_deleted_topic_is_given_back() {
     let value: Vec<u8> = (0..1_000_000).map(|_| next()).collect();
     let mut producer = log.producer("p").unwrap();
     (0..100).for_each(|_| producer.commit(&mut |sink| sink.send(plain(GONE, 0, &value))).unwrap());
-    let before = bytes(dir.path());
-    assert!(before > 100_000_000, "{before}");
+    // The journal is not counted: its size is bounded, and what is in it is given back as it is written on.
+    let tables = || bytes(&dir.path().join("data/keyspaces"));
+    let before = tables();
+    assert!(before > 60_000_000, "{before}");
     log.delete_topics(&[GONE.to_owned()]).unwrap();
-    drop((producer, log));
-    let after = bytes(dir.path());
-    assert!(after < before / 4, "{before} bytes before, {after} after");
+    let after = tables();
+    assert!(after < before / 100, "{before} bytes before, {after} after");
 }
 
 fn bytes(dir: &Path) -> u64 {

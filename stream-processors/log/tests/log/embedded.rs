@@ -12,6 +12,7 @@ use tidemark_log::{At, Cleanup, Clock, Error, Event, GroupOffset, Log, Outgoing,
 use crate::support::*;
 
 conformance_suite!(Embedded::new());
+conformance_suite!(@of Embedded::new(), deletions, readers_and_members_of_a_deleted_topic_are_told);
 
 struct Embedded {
     log: Arc<EmbeddedLog>,

@@ -291,24 +291,3 @@ fn the_last_of_equal_headers_is_found_from_any_thread() {
         seen == 200
     });
 }
-#[test]
-fn zz_debug() {
-    let mut config = KafkaConfig::new(tidemark_harness::kafka());
-    config.properties.insert("debug".into(), "topic,metadata,consumer,fetch".into());
-    let log = KafkaLog::connect(config).unwrap();
-    let name = unique("zz");
-    let spec = TopicSpec { name: name.clone(), partitions: 2, cleanup: Cleanup::Delete, retention_ms: None };
-    log.create_topics(&[spec]).unwrap();
-    write(log.as_ref(), &unique("w"), &[(&name, 0, "a"), (&name, 1, "b")]);
-    let mut reader = log.reader(&[(at(&name, 0), 0)]).unwrap();
-    let mut n = 0;
-    while n == 0 { reader.poll(Duration::from_millis(50), &mut |b| n += b.records.len()).unwrap(); }
-    eprintln!("=== deleting");
-    log.delete_topics(&[name.clone()]).unwrap();
-    eprintln!("=== deleted");
-    let until = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < until {
-        if let Err(e) = reader.poll(Duration::from_millis(50), &mut |_| ()) { eprintln!("=== told {e}"); return; }
-    }
-    eprintln!("=== not told");
-}

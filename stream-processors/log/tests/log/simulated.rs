@@ -10,6 +10,7 @@ use tidemark_log::{At, Cleanup, Error, GroupOffset, Log, TopicSpec};
 use crate::support::*;
 
 conformance_suite!(Simulated::new());
+conformance_suite!(@of Simulated::new(), deletions, readers_and_members_of_a_deleted_topic_are_told);
 
 struct Simulated {
     log: Arc<SimulatedLog>,

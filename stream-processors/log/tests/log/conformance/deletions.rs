@@ -32,6 +32,7 @@ pub(crate) fn a_deleted_topic_comes_back_empty(fixture: &dyn Fixture) {
     assert_eq!(committed(fixture, &group, &at(&kept, 0)), Some((1, String::new())));
 }
 
+/// Of logs of one process; librdkafka tells nobody.
 pub(crate) fn readers_and_members_of_a_deleted_topic_are_told(fixture: &dyn Fixture) {
     let (log, topic, group) = (fixture.log(), topic(fixture, "deleted", 2), fixture.name("group"));
     write(log.as_ref(), &fixture.name("writer"), &[(&topic, 0, "a"), (&topic, 1, "b")]);

@@ -40,7 +40,6 @@ macro_rules! conformance_suite {
             a_first_offset_is_set_once);
         conformance_suite!(@of $fixture, deletions,
             a_deleted_topic_comes_back_empty
-            readers_and_members_of_a_deleted_topic_are_told
             a_group_is_deleted_once_its_members_have_left);
     };
     (@of $fixture:expr, $module:ident, $($test:ident)*) => {
