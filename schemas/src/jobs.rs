@@ -15,6 +15,8 @@ avro_record! {
         pub previous: Option<i32>,
         /// By version; none when the job is retired.
         pub versions: Vec<JobVersion>,
+        /// Versions of which something may still be there.
+        pub retiring: Vec<JobRetiring>,
     }
 }
 
@@ -23,6 +25,8 @@ avro_record! {
     pub struct JobVersion {
         /// 1 or more.
         pub version: i32,
+        /// When this number was applied first, milliseconds since the epoch: tells it from one of that number that was retired.
+        pub created_at: i64,
         /// When it was applied last, milliseconds since the epoch.
         pub applied_at: i64,
         /// Of everything that changes what its rows mean.
@@ -31,6 +35,26 @@ avro_record! {
         pub spec: String,
         /// What its expressions were checked against.
         pub sources: Vec<JobSource>,
+    }
+}
+
+avro_record! {
+    /// A version that runs no more and of which something may still be there.
+    pub struct JobRetiring {
+        /// 1 or more.
+        pub version: i32,
+        /// When it was retired, milliseconds since the epoch.
+        pub retired_at: i64,
+        /// Topics to be deleted.
+        pub topics: Vec<String>,
+        /// Consumer groups to be deleted.
+        pub groups: Vec<String>,
+        /// Table of the view, to be dropped.
+        pub table: String,
+        /// The process that removes it; none yet.
+        pub replica: Option<String>,
+        /// After that another process may take over, milliseconds since the epoch.
+        pub until: i64,
     }
 }
 

@@ -14,7 +14,7 @@ use tidemark_schemas::catalog::{self, Schema};
 use tidemark_schemas::engine::*;
 use tidemark_schemas::flows::*;
 use tidemark_schemas::gateway::{Answer, SpoolPosition};
-use tidemark_schemas::jobs::{JobEntry, JobSource, JobVersion};
+use tidemark_schemas::jobs::{JobEntry, JobRetiring, JobSource, JobVersion};
 
 /// A field as apache-avro sees it, logical types taken off.
 trait AsValue {
@@ -93,8 +93,9 @@ records! {
     DeadLetter<'_> { topic, partition, offset, appended_at, rule, detail, key, value_length, value }
     Answer<'_> { tenant, key, request_hash, received_at, first_id }
     SpoolPosition<'_> { spool, run, position, record }
-    JobEntry { job, changed_at, current, previous, versions }
-    JobVersion { version, applied_at, fingerprint, spec, sources }
+    JobEntry { job, changed_at, current, previous, versions, retiring }
+    JobRetiring { version, retired_at, topics, groups, table, replica, until }
+    JobVersion { version, created_at, applied_at, fingerprint, spec, sources }
     JobSource { topic, schema }
 }
 
@@ -360,7 +361,17 @@ fn spool_position() -> SpoolPosition<'static> {
 
 fn job_entry() -> JobEntry {
     let source = JobSource { topic: "a.b".into(), schema: "{}".into() };
-    let version =
-        JobVersion { version: 2, applied_at: 5, fingerprint: -9, spec: "job: x".into(), sources: vec![source] };
-    JobEntry { job: "a.b".into(), changed_at: 7, current: Some(2), previous: None, versions: vec![version] }
+    let (spec, sources) = ("job: x".into(), vec![source]);
+    let version = JobVersion { version: 2, created_at: 4, applied_at: 5, fingerprint: -9, spec, sources };
+    let retiring = JobRetiring {
+        version: 1,
+        retired_at: 6,
+        topics: vec!["tidemark.a.b.v1.late".into()],
+        groups: vec!["tidemark.a.b.v1.merge".into()],
+        table: "a_b_v1".into(),
+        replica: Some("r".into()),
+        until: 8,
+    };
+    let (versions, retiring) = (vec![version], vec![retiring]);
+    JobEntry { job: "a.b".into(), changed_at: 7, current: Some(2), previous: None, versions, retiring }
 }

@@ -84,7 +84,12 @@ fn ask(which: &Which, remote: &Remote) -> anyhow::Result<Value> {
 fn tell(progress: &Value, terminal: bool) {
     let number = |key: &str| progress.get(key).and_then(Value::as_i64).unwrap_or_default();
     let share = number("offsets_done") * 100 / number("offsets").max(1);
-    let text = format!("{share:>3} %  {} records read, {} of {} windows", number("records"), number("windows_done"), number("windows"));
+    let text = format!(
+        "{share:>3} %  {} records read, {} of {} windows",
+        number("records"),
+        number("windows_done"),
+        number("windows")
+    );
     if terminal {
         eprint!("\r\x1b[K{text}");
         let _ = std::io::stderr().flush();
@@ -111,7 +116,8 @@ fn print(report: &Value) {
     println!("{} version {}: {}\n", text(report, "job"), number(report, "version"), text(report, "verdict"));
     let windows = list(report, "windows");
     let ends = windows.first().zip(windows.last());
-    let span = ends.map(|(first, last)| format!(", {} to {}", text(first, "start"), text(last, "end"))).unwrap_or_default();
+    let span =
+        ends.map(|(first, last)| format!(", {} to {}", text(first, "start"), text(last, "end"))).unwrap_or_default();
     println!("  windows   {}{span}", windows.len());
     println!(
         "  rows      {} equal ({} of them within the stated error), {} changed, {} only in the view, {} only recomputed",
@@ -133,10 +139,17 @@ fn print(report: &Value) {
     println!("  margin    {}", text(report, "margin"));
     for source in list(report, "sources") {
         let (topic, partition) = (text(source, "topic"), number(source, "partition"));
-        println!("  read      {topic}-{partition}, offsets {} to {}", number(source, "first_offset"), number(source, "last_offset"));
+        println!(
+            "  read      {topic}-{partition}, offsets {} to {}",
+            number(source, "first_offset"),
+            number(source, "last_offset")
+        );
     }
     let rate = report.get("records_per_second").and_then(Value::as_f64).unwrap_or_default();
-    println!("  took      {:.3} s, {rate:.0} records/s", report.get("seconds").and_then(Value::as_f64).unwrap_or_default());
+    println!(
+        "  took      {:.3} s, {rate:.0} records/s",
+        report.get("seconds").and_then(Value::as_f64).unwrap_or_default()
+    );
     for window in windows.iter().filter(|window| text(window, "verdict") != "equal") {
         println!("\n  window {} ({}): {}", text(window, "start"), text(window, "state"), text(window, "verdict"));
         list(window, "notes").iter().filter_map(Value::as_str).for_each(|note| println!("    {note}"));
@@ -154,11 +167,17 @@ fn print_differences(differences: &[Value]) {
     }
     for difference in differences {
         let key = difference.get("key").and_then(Value::as_object);
-        let key: Vec<String> = key.into_iter().flatten().map(|(name, value)| format!("{name}={}", shown(value))).collect();
+        let key: Vec<String> =
+            key.into_iter().flatten().map(|(name, value)| format!("{name}={}", shown(value))).collect();
         println!("  {} {}  {}", text(difference, "window"), text(difference, "what"), key.join(" "));
         for change in list(difference, "columns") {
             let side = |name: &str| change.get(name).map(shown).unwrap_or_default();
-            println!("      {}: {} in the view, {} recomputed", text(change, "column"), side("view"), side("recomputed"));
+            println!(
+                "      {}: {} in the view, {} recomputed",
+                text(change, "column"),
+                side("view"),
+                side("recomputed")
+            );
         }
     }
 }

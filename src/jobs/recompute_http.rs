@@ -4,12 +4,12 @@
 //! `{"error": "…"}`. Whoever hangs up ends the work.
 
 use crate::jobs::http::{Problem, blocking};
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::Router;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -89,13 +89,17 @@ impl Ask {
             None | Some(Value::Null) => Ok(None),
             Some(value) => {
                 let ms = value.as_i64().or_else(|| instant::parse(value.as_str()?));
-                ms.map(Some).ok_or_else(|| bad(format!("`{name}` is {value}; write RFC 3339, as 2026-01-01T00:00:00Z, or milliseconds")))
+                ms.map(Some).ok_or_else(|| {
+                    bad(format!("`{name}` is {value}; write RFC 3339, as 2026-01-01T00:00:00Z, or milliseconds"))
+                })
             }
         };
         let (from, to, window) = (time("from", &self.from)?, time("to", &self.to)?, time("window", &self.window)?);
         let include_late = self.include_late;
         match (window, from, to) {
-            (Some(start), None, None) => Ok(Request { from: Some(start), to: Some(start.saturating_add(1)), include_late }),
+            (Some(start), None, None) => {
+                Ok(Request { from: Some(start), to: Some(start.saturating_add(1)), include_late })
+            }
             (Some(_), _, _) => Err(bad("`window` is one window; leave `from` and `to` out")),
             (None, Some(from), Some(to)) if from >= to => Err(bad("`from` is not before `to`")),
             (None, from, to) => Ok(Request { from, to, include_late }),
@@ -130,7 +134,8 @@ fn find(context: &Context, name: &str, version: Option<i32>) -> Result<Found, Pr
         let known: Vec<String> = entry.versions.iter().map(|there| there.version.to_string()).collect();
         return Err(unknown(format!("{name} has no version {wanted}; it has {}", known.join(", "))));
     };
-    let starting = || Problem::unavailable(format!("version {wanted} of {name} does not run here yet; try again in a moment"));
+    let starting =
+        || Problem::unavailable(format!("version {wanted} of {name} does not run here yet; try again in a moment"));
     job.clone().map(Found::Spec).ok_or_else(starting)
 }
 
@@ -142,8 +147,9 @@ async fn recompute(
     let ask: Ask = if body.is_empty() {
         Ask::default()
     } else {
-        serde_json::from_slice(&body)
-            .map_err(|error| bad(format!("{error}; send {{\"window\": \"…\"}} or {{\"from\": \"…\", \"to\": \"…\"}}")))?
+        serde_json::from_slice(&body).map_err(|error| {
+            bad(format!("{error}; send {{\"window\": \"…\"}} or {{\"from\": \"…\", \"to\": \"…\"}}"))
+        })?
     };
     let request = ask.request()?;
     let permit = runs.try_acquire_owned().map_err(|_| {

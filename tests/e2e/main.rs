@@ -15,6 +15,7 @@ mod flows;
 mod ingest;
 mod jobs;
 mod process;
+mod recompute;
 mod servers;
 mod signin;
 mod topics;

@@ -99,7 +99,8 @@ impl<J: Job> Driver<J> {
         for (at, record) in source.iter().enumerate().skip(from).take(records) {
             let offset = at as i64;
             scratch.clear();
-            let input = Input { partition: partition as u32, offset, ..Input::of(&record.datum) };
+            let (partition_id, appended_at) = (partition as u32, record.appended_at);
+            let input = Input { partition: partition_id, offset, appended_at, ..Input::of(&record.datum) };
             match self.job.read(input, &mut scratch) {
                 Ok(sample) => {
                     let verdict = fold.fold(offset, record.appended_at, &sample);

@@ -1,6 +1,8 @@
 //! What a job is: its specification, and the code that reads a record and adds it up.
 
+use crate::join::KeyedTable;
 use crate::window::Windowing;
+use std::sync::Arc;
 use tidemark_schemas::avro;
 
 /// State that records are added to; the default is the identity. Merging is bitwise commutative and associative, so that the
@@ -29,6 +31,8 @@ pub struct Input<'a> {
     pub partition: u32,
     /// Its offset.
     pub offset: i64,
+    /// Its append time, milliseconds.
+    pub appended_at: i64,
     /// The Avro datum.
     pub datum: &'a [u8],
 }
@@ -36,7 +40,7 @@ pub struct Input<'a> {
 impl<'a> Input<'a> {
     /// A datum of the first schema, at the very start.
     pub fn of(datum: &'a [u8]) -> Self {
-        Self { schema: 0, topic: 0, partition: 0, offset: 0, datum }
+        Self { schema: 0, topic: 0, partition: 0, offset: 0, appended_at: 0, datum }
     }
 }
 
@@ -95,6 +99,11 @@ pub trait Job: Send + Sync + 'static {
 
     /// Reads a record. `scratch` is empty; a key that does not stand in the datum is put together there.
     fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, Self::Accumulator>, Reject>;
+
+    /// The tables that [`Job::read`] looks things up in: whoever reads records keeps them read up to where those were appended.
+    fn tables(&self) -> &[Arc<dyn KeyedTable>] {
+        &[]
+    }
 
     /// Appends the datum of the view schema.
     fn put_row(&self, row: &ViewRow<'_, Self::Accumulator>, out: &mut Vec<u8>);

@@ -9,11 +9,13 @@ pub mod aggregate;
 pub mod dedupe;
 pub mod driver;
 pub mod job;
+pub mod join;
 pub mod merge;
 pub mod partial;
 pub mod session;
 pub mod table;
 pub mod value;
+pub mod versions;
 pub mod watermark;
 pub mod window;
 

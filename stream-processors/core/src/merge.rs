@@ -5,7 +5,7 @@
 //!
 //! Rows of a window that is in a checkpoint may be dropped from memory ([`MergeFold::cool`]). Such a window is *cold*: its
 //! ledger stays and goes on being closed and sealed, and whoever folds loads its rows before they are needed
-//! ([`MergeFold::lacking`], [`MergeFold::lacking_sealed`]).
+//! ([`MergeFold::lacking`], [`MergeFold::lacking_sealed`]). Windows of sessions are never cold (`sessions.rs`).
 
 mod checkpoint;
 mod error;
@@ -260,7 +260,7 @@ impl<A: Accumulator> MergeFold<A> {
     }
 
     /// Seals the windows that start by `start_max`, end by `end_max` and were opened by `opened_max`, in append time: the
-    /// log's own clock, so that a replay seals alike. That condition keeps a window amendable as long as its rows are kept,
+    /// log's own clock, so that a replay seals alike. The last condition keeps a window amendable as long as its rows are kept,
     /// however old its event time is: hours of last year can be loaded into a running job (decision 0001). Only a bucket of
     /// sessions ends later than its start says.
     fn seal(&mut self, offset: i64, start_max: i64, end_max: i64, opened_max: i64) {

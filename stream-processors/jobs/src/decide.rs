@@ -1,11 +1,15 @@
 //! What may be done to a job: pure decisions on what is known of it.
 
 use tidemark_core::{Job, JobSpec};
-use tidemark_schemas::jobs::{JobEntry, JobSource, JobVersion};
+use tidemark_runtime::Plan;
+use tidemark_schemas::jobs::{JobEntry, JobRetiring, JobSource, JobVersion};
 use tidemark_spec::SpecJob;
 
-/// Most versions of a job side by side: each reads its sources and keeps a view of its own.
+/// Most versions of a job side by side, those that are being removed included: each reads its sources and keeps a view of its own.
 pub const VERSIONS_MAX: usize = 8;
+/// A process has the removal of a version to itself for so long, and renews that before half of it is over; longer than any one
+/// step takes, so that what another process deletes late never meets topics that were made since.
+pub const LEASE_MS: i64 = 120_000;
 /// Most jobs.
 pub const JOBS_MAX: usize = 1_000;
 
@@ -36,7 +40,7 @@ pub enum Applied {
 /// Adds a version to a job, or changes the settings of one.
 ///
 /// # Errors
-/// The version is there with another meaning; its number is too low; another job has the view's table.
+/// The version is there with another meaning, or is being retired; its number is too low; another job has the view's table.
 pub fn apply(
     known: Option<&JobEntry>,
     others: &[JobEntry],
@@ -56,24 +60,33 @@ pub fn apply(
     }
     let applied = JobVersion {
         version,
+        created_at: now,
         applied_at: now,
         fingerprint: spec.fingerprint(),
         spec: job.text().to_owned(),
         sources: sources(job),
     };
+    let retiring = known.map(|known| known.retiring.clone()).unwrap_or_default();
+    if retiring.iter().any(|gone| gone.version == version) {
+        let next = known.map_or(version, highest) + 1;
+        return conflict(format!(
+            "version {version} of {name} was retired, and its topics and tables are still being removed: apply it again when \
+             that is done, or write `version: {next}`"
+        ));
+    }
     let Some(known) = known.filter(|known| !known.versions.is_empty()) else {
         if others.len() >= JOBS_MAX {
             return conflict(format!("there are {JOBS_MAX} jobs; retire one first"));
         }
-        let versions = vec![applied];
-        let entry = JobEntry { job: name.clone(), changed_at: now, current: Some(version), previous: None, versions };
+        let (job, versions, current) = (name.clone(), vec![applied], Some(version));
+        let entry = JobEntry { job, changed_at: now, current, previous: None, versions, retiring };
         return Ok((entry, Applied::Created));
     };
     let mut entry = JobEntry { changed_at: now, ..known.clone() };
     if let Some(there) = entry.versions.iter_mut().find(|there| there.version == version) {
         if there.fingerprint != applied.fingerprint {
             let what = running(there).map_or_else(|| "its meaning".to_owned(), |old| changes(&old, spec));
-            let next = known.versions.iter().map(|there| there.version).max().unwrap_or(version) + 1;
+            let next = highest(known) + 1;
             return conflict(format!(
                 "version {version} of {name} is there and would change its meaning: {what}; write `version: {next}`, and it \
                  runs beside the old one until you promote it"
@@ -83,17 +96,27 @@ pub fn apply(
             return Ok((known.clone(), Applied::Unchanged));
         }
         // What it was checked against stays: the schema may have grown since.
-        *there = JobVersion { sources: there.sources.clone(), ..applied };
+        *there = JobVersion { sources: there.sources.clone(), created_at: there.created_at, ..applied };
         return Ok((entry, Applied::Settings));
     }
     if let Some(higher) = entry.versions.iter().map(|there| there.version).max().filter(|max| *max > version) {
-        return conflict(format!("{name} has version {higher} already; write `version: {}`", higher + 1));
+        return conflict(format!("{name} has version {higher} already; write `version: {}`", highest(known) + 1));
     }
-    if entry.versions.len() >= VERSIONS_MAX {
-        return conflict(format!("{name} has {VERSIONS_MAX} versions; retire one first: tidemark job retire {name} --version N"));
+    if entry.versions.len() + entry.retiring.len() >= VERSIONS_MAX {
+        let removed = entry.retiring.len();
+        return conflict(format!(
+            "{name} has {VERSIONS_MAX} versions, {removed} of them being removed; retire one first, or wait for that: tidemark \
+             job retire {name} --version N"
+        ));
     }
     entry.versions.push(applied);
     Ok((entry, Applied::Version))
+}
+
+/// The highest number that is in use.
+fn highest(known: &JobEntry) -> i32 {
+    let numbers = known.versions.iter().map(|there| there.version);
+    numbers.chain(known.retiring.iter().map(|gone| gone.version)).max().unwrap_or(0)
 }
 
 fn table_of(job: &str) -> String {
@@ -175,17 +198,21 @@ pub fn rollback(known: &JobEntry, now: i64) -> Result<JobEntry, Refusal> {
     }
 }
 
-/// Takes a version away, or with none all of them.
+/// Takes a version away, or with none all of them. What it leaves behind is noted, to be removed.
 ///
 /// # Errors
 /// There is no such version, or it is the current one of several.
 pub fn retire(known: &JobEntry, version: Option<i32>, now: i64) -> Result<JobEntry, Refusal> {
     let mut entry = JobEntry { changed_at: now, ..known.clone() };
     let Some(version) = version else {
+        entry.retiring.extend(known.versions.iter().map(|there| left_by(&known.job, there.version, now)));
         return Ok(JobEntry { current: None, previous: None, versions: Vec::new(), ..entry });
     };
     if known.versions.iter().all(|there| there.version != version) {
-        return Err(Refusal::Unknown(format!("{} has no version {version}; it has {}", known.job, versions(known))));
+        let gone = known.retiring.iter().any(|gone| gone.version == version);
+        let gone = if gone { ", and this one is being removed" } else { "" };
+        let why = format!("{} has no version {version}; it has {}{gone}", known.job, versions(known));
+        return Err(Refusal::Unknown(why));
     }
     if known.current == Some(version) && known.versions.len() > 1 {
         return Err(Refusal::Conflict(format!(
@@ -193,9 +220,54 @@ pub fn retire(known: &JobEntry, version: Option<i32>, now: i64) -> Result<JobEnt
             known.job
         )));
     }
+    entry.retiring.push(left_by(&known.job, version, now));
     entry.versions.retain(|there| there.version != version);
     entry.previous = entry.previous.filter(|previous| *previous != version);
     entry.current = entry.current.filter(|current| *current != version);
+    Ok(entry)
+}
+
+/// What a version leaves behind. Its schemas stay in the registry: their ids are in records that were copied elsewhere, in
+/// backups, mirrors and archives, which could not be read any more; and there is no harm in them.
+fn left_by(job: &str, version: i32, now: i64) -> JobRetiring {
+    let plan = Plan::named(job, u32::try_from(version).unwrap_or(0));
+    JobRetiring {
+        version,
+        retired_at: now,
+        topics: plan.topic_names(),
+        groups: plan.groups(),
+        table: plan.spec.view_table(),
+        replica: None,
+        until: 0,
+    }
+}
+
+/// A process takes the removal of a retired version upon itself, or has it for longer.
+///
+/// # Errors
+/// It has been removed, or another process is at it.
+pub fn claim(known: &JobEntry, version: i32, replica: &str, now: i64) -> Result<JobEntry, Refusal> {
+    let mut entry = known.clone();
+    let gone = entry.retiring.iter_mut().find(|gone| gone.version == version);
+    let gone = gone.ok_or_else(|| Refusal::Unknown(format!("version {version} of {} is removed", known.job)))?;
+    match &gone.replica {
+        Some(other) if other != replica && now < gone.until => {
+            Err(Refusal::Conflict(format!("version {version} of {} is being removed by replica {other}", known.job)))
+        }
+        _ => {
+            (gone.replica, gone.until) = (Some(replica.to_owned()), now.saturating_add(LEASE_MS));
+            Ok(entry)
+        }
+    }
+}
+
+/// Nothing of a retired version is left: its number may be used again.
+///
+/// # Errors
+/// Another process is at it, and may still delete things.
+pub fn removed(known: &JobEntry, version: i32, replica: &str, now: i64) -> Result<JobEntry, Refusal> {
+    let mut entry = claim(known, version, replica, now)?;
+    entry.retiring.retain(|gone| gone.version != version);
     Ok(entry)
 }
 
@@ -203,3 +275,7 @@ fn versions(entry: &JobEntry) -> String {
     let numbers: Vec<String> = entry.versions.iter().map(|there| there.version.to_string()).collect();
     if numbers.is_empty() { "none".to_owned() } else { numbers.join(", ") }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod tests;

@@ -113,7 +113,8 @@ impl<J: Job> PartialStage<J> {
             }
         };
         self.key.clear();
-        let input = Input { schema, topic: source.topic, partition: batch.partition, offset: record.offset, datum };
+        let (partition, offset, appended_at) = (batch.partition, record.offset, record.timestamp);
+        let input = Input { schema, topic: source.topic, partition, offset, appended_at, datum };
         match self.job.read(input, &mut self.key) {
             Ok(sample) => fold_sample(source, &letters, &sample, self.plan.spec.late, &mut self.late, &mut self.dead),
             Err(reject) => {

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use std::time::Duration;
-use tidemark_core::JobSpec;
+use tidemark_core::{JobSpec, LatePolicy, Windowing};
 use tidemark_core::partial::Position;
 use tidemark_log::{At, Cleanup, GroupOffset, Log, TopicPartition, TopicSpec, committed_within};
 use tidemark_schemas::catalog::{self, Schema};
@@ -10,6 +10,9 @@ use tidemark_schemas::registry::Registry;
 
 /// Epoch of a job version whose partials have never been rebuilt.
 pub const FIRST_EPOCH: i32 = 1;
+
+/// The stages, as their groups are called.
+const STAGES: [&str; 3] = ["partial", "merge", "view-writer"];
 
 /// How long a start waits for the open transaction of a process that died.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,7 +61,34 @@ impl Plan {
     /// The spec breaks a rule.
     pub fn new(spec: JobSpec) -> Result<Self, Error> {
         spec.validate()?;
-        Ok(Self {
+        Ok(Self::of(spec))
+    }
+
+    /// The names of a version of which nothing else is known, such as one whose file cannot be read any more: they follow from
+    /// its job's name and its number. Nothing can be run by it.
+    pub fn named(job: &str, version: u32) -> Self {
+        Self::of(JobSpec {
+            name: job.to_owned(),
+            version,
+            sources: Vec::new(),
+            time: String::new(),
+            dedupe: None,
+            key: Vec::new(),
+            aggregates: Vec::new(),
+            expressions: Vec::new(),
+            window: Windowing::Tumbling { size_ms: 1 },
+            grace_ms: 0,
+            late: LatePolicy::Amend,
+            amend_for_ms: 0,
+            idle_after_ms: 1,
+            max_future_ms: 0,
+            merge_partitions: 1,
+            retention_ms: 0,
+        })
+    }
+
+    fn of(spec: JobSpec) -> Self {
+        Self {
             partials: spec.internal("partials"),
             changelog: spec.internal("changelog"),
             seen: spec.internal("seen"),
@@ -67,7 +97,18 @@ impl Plan {
             dead_letter: spec.internal("dead-letter"),
             ids: Ids::default(),
             spec,
-        })
+        }
+    }
+
+    /// Every topic that it may have: those of [`Plan::topics`], and that of ids seen even if it counts repeats.
+    pub fn topic_names(&self) -> Vec<String> {
+        let Self { partials, changelog, seen, view, late, dead_letter, .. } = self;
+        [partials, changelog, seen, view, late, dead_letter].map(Clone::clone).into()
+    }
+
+    /// The consumer groups of its stages.
+    pub fn groups(&self) -> Vec<String> {
+        STAGES.map(|stage| self.group(stage)).into()
     }
 
     /// The job's own topics.

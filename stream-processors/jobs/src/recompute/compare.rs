@@ -78,7 +78,9 @@ impl Compared {
 type Key = (String, i32, Vec<Value>);
 
 fn by_key(rows: Vec<Row>) -> BTreeMap<Key, Row> {
-    rows.into_iter().map(|row| ((row.partition.tenant.clone(), row.partition.merge_partition, row.clustering.clone()), row)).collect()
+    rows.into_iter()
+        .map(|row| ((row.partition.tenant.clone(), row.partition.merge_partition, row.clustering.clone()), row))
+        .collect()
 }
 
 impl Columns {

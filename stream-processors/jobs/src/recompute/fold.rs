@@ -213,7 +213,8 @@ impl<'s, A: Accumulator> Fold<'s, A> {
             return Vec::new();
         }
         let found = |at: &(i64, u32)| self.held.get(at).copied().unwrap_or(0);
-        let mut short: Vec<i64> = self.scope.held().filter(|(at, held)| found(at) < *held).map(|((start, _), _)| start).collect();
+        let mut short: Vec<i64> =
+            self.scope.held().filter(|(at, held)| found(at) < *held).map(|((start, _), _)| start).collect();
         short.dedup();
         short
     }

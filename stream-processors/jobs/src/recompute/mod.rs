@@ -5,7 +5,8 @@
 //! that is said, and neither of the two is claimed.
 //!
 //! The way: ledger and progress → [`scope`] (which offsets, which of their records) → read → [`fold`] → the view's rows →
-//! [`compare`] → [`report`]. Only this file and `read.rs` ask anybody.
+//! [`compare`] → [`report`]. `read.rs` asks the log, `pass.rs` the view store; the rest are
+//! plain functions.
 //!
 //! Which records are in a figure:
 //! - under `amend` every record, late or not, but those that came after the window was sealed: these are past the ledger's
@@ -23,6 +24,7 @@
 
 pub mod compare;
 pub mod fold;
+mod judge;
 mod pass;
 mod read;
 pub mod report;

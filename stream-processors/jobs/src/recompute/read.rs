@@ -30,7 +30,8 @@ fn unreadable(error: &wire::Error) -> Reject {
 }
 
 pub(super) fn partition_of((topic, partition): &Source) -> Result<TopicPartition, Error> {
-    let number = u32::try_from(*partition).map_err(|_| Error::Ledger(format!("it names partition {partition} of {topic}")))?;
+    let number =
+        u32::try_from(*partition).map_err(|_| Error::Ledger(format!("it names partition {partition} of {topic}")))?;
     Ok(TopicPartition::new(topic.as_str(), number))
 }
 
@@ -52,11 +53,18 @@ impl<J: Job> Records<'_, J> {
     }
 
     /// Reads `[from, last]` until `on_batch` says no; batches may go on after it.
-    fn each(&self, source: &Source, from: i64, last: i64, on_batch: &mut dyn FnMut(&Batch<'_>) -> bool) -> Result<(), Error> {
+    fn each(
+        &self,
+        source: &Source,
+        from: i64,
+        last: i64,
+        on_batch: &mut dyn FnMut(&Batch<'_>) -> bool,
+    ) -> Result<(), Error> {
         let partition = partition_of(source)?;
         let end = self.offset(source, tidemark_log::At::StableEnd)?;
         if end <= last {
-            let what = format!("it names offset {last} of {partition}, but that ends at {end}: the topic is another one");
+            let what =
+                format!("it names offset {last} of {partition}, but that ends at {end}: the topic is another one");
             return Err(Error::Ledger(what));
         }
         let mut reader = self.log.reader(&[(partition.clone(), from)])?;
@@ -84,7 +92,8 @@ impl<J: Job> Records<'_, J> {
         tick: &mut dyn FnMut(i64, i64) -> bool,
     ) -> Result<(), Error> {
         let topic = self.job.spec().sources.iter().position(|topic| *topic == span.source.0);
-        let topic = topic.ok_or_else(|| Error::Ledger(format!("it names {}, which is no source of the job", span.source.0)))?;
+        let topic =
+            topic.ok_or_else(|| Error::Ledger(format!("it names {}, which is no source of the job", span.source.0)))?;
         let mut decoder = wire::Decoder::new(Arc::clone(&self.registry), Arc::clone(&self.schemas));
         let (mut scratch, mut key) = (Vec::new(), Vec::new());
         let (mut failed, mut cancelled, mut done) = (None, false, from);
@@ -96,7 +105,8 @@ impl<J: Job> Records<'_, J> {
                 key.clear();
                 match decoder.datum(record.value.unwrap_or_default(), &mut scratch) {
                     Ok((schema, datum)) => {
-                        let input = Input { schema, topic, partition: batch.partition, offset: record.offset, datum };
+                        let (partition_id, appended_at) = (batch.partition, record.timestamp);
+                        let input = Input { schema, topic, partition: partition_id, offset: record.offset, appended_at, datum };
                         fold.record(partition, at, self.job.read(input, &mut key));
                     }
                     Err(error @ wire::Error::Registry(_)) => {

@@ -98,9 +98,11 @@ impl Report {
 
     /// As JSON, for the API.
     pub fn json(&self, view: &ViewSpec) -> Json {
-        let sum = |count: fn(&Compared) -> u64| -> u64 { self.windows.iter().map(|window| count(&window.compared)).sum() };
+        let sum =
+            |count: fn(&Compared) -> u64| -> u64 { self.windows.iter().map(|window| count(&window.compared)).sum() };
         let differences = self.windows.iter().flat_map(|window| &window.compared.differences);
-        let differences: Vec<Json> = differences.take(super::compare::DIFFERENCES_MAX).map(|d| difference(d, view)).collect();
+        let differences: Vec<Json> =
+            differences.take(super::compare::DIFFERENCES_MAX).map(|d| difference(d, view)).collect();
         json!({
             "verdict": self.verdict().name(),
             "exit": self.verdict().exit(),
@@ -140,9 +142,7 @@ fn span(span: &Span) -> Json {
 
 fn window(window: &WindowReport) -> Json {
     let Compared { equal, within_error, changed, only_in_view, only_recomputed, .. } = window.compared;
-    let gone = |Gone { source: (topic, partition), first, start }: &Gone| {
-        json!({"topic": topic, "partition": partition, "first_offset": first, "log_starts_at": start})
-    };
+    let gone = |Gone { source: (topic, partition), first, start }: &Gone| json!({"topic": topic, "partition": partition, "first_offset": first, "log_starts_at": start});
     json!({
         "start": rfc3339(window.start),
         "end": rfc3339(window.end),
@@ -163,7 +163,8 @@ fn window(window: &WindowReport) -> Json {
 
 fn difference(difference: &Difference, view: &ViewSpec) -> Json {
     let named = view.clustering.iter().zip(&difference.key);
-    let key: serde_json::Map<String, Json> = named.map(|(column, value)| (column.name.clone(), trial::json(value))).collect();
+    let key: serde_json::Map<String, Json> =
+        named.map(|(column, value)| (column.name.clone(), trial::json(value))).collect();
     let (what, columns) = match &difference.what {
         What::OnlyInView => ("only in the view", Vec::new()),
         What::OnlyRecomputed => ("only recomputed", Vec::new()),

@@ -135,7 +135,8 @@ impl<'l> Scope<'l> {
             let held = self.spec.late == LatePolicy::Hold && ledger.sealed && ledger.held > 0;
             if held || (include_late && ledger.sealed_out > 0) {
                 for (source, next_offset) in self.read_so_far(ledger.merge_partition) {
-                    let range = ledger.sources.iter().find(|range| (&range.topic, range.partition) == (&source.0, source.1));
+                    let range =
+                        ledger.sources.iter().find(|range| (&range.topic, range.partition) == (&source.0, source.1));
                     let first = range.map_or_else(|| start_of(&source), |range| range.first_offset);
                     if first < next_offset {
                         widen(source, first, next_offset - 1);

@@ -29,7 +29,9 @@ fn deleted_offsets_end_the_proof_of_their_windows_alone() {
     let first = &report.windows[0];
     assert_eq!((first.gone[0].first, first.gone[0].start), (0, kept));
     let note = &first.notes[0];
-    for said in ["logs.access-0 is needed from offset 0 on", &format!("starts at {kept}"), "appended before 2026-01-01T14:0"] {
+    for said in
+        ["logs.access-0 is needed from offset 0 on", &format!("starts at {kept}"), "appended before 2026-01-01T14:0"]
+    {
         assert!(note.contains(said), "{said}: {note}");
     }
     let later = world.recompute(&job, only(DAY + 2 * HOUR));
@@ -62,5 +64,8 @@ fn rows_past_their_retention_prove_nothing() {
     world.pass(8 * 24 * HOUR);
     let report = world.recompute(&job, Request::default());
     assert_eq!(report.verdict(), Verdict::NotProvable);
-    assert!(report.windows[0].notes[0].contains("rows of the view are kept 7d: the first went at 2026-01-08T12:"), "{report:#?}");
+    assert!(
+        report.windows[0].notes[0].contains("rows of the view are kept 7d: the first went at 2026-01-08T12:"),
+        "{report:#?}"
+    );
 }

@@ -83,7 +83,11 @@ impl Inner {
         for key in self.storage.mark_keys(number) {
             write.remove_mark_key(&key?);
         }
-        self.storage.offsets()?.iter().filter(|offset| offset.1 == number).for_each(|offset| write.remove_offset(offset));
+        self.storage
+            .offsets()?
+            .iter()
+            .filter(|offset| offset.1 == number)
+            .for_each(|offset| write.remove_offset(offset));
         write.forget_topic(number);
         write.apply().and_then(|()| self.storage.sync()).map_err(Error::Retriable)?;
         Ok(true)

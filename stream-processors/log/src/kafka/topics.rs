@@ -102,7 +102,10 @@ pub(super) fn delete(admin: &Admin, cluster: &Cluster, topic: &str) -> Result<()
         Err(fault) if fault.code == code::UNKNOWN_TOPIC_OR_PART => {}
         Err(fault) if fault.code == code::TOPIC_DELETION_DISABLED => {
             let fix = "set delete.topic.enable=true on the brokers, or delete the topic by hand";
-            return Err(Error::Invalid(format!("deleting topic {topic}: kafka at {}: {}; {fix}", cluster.bootstrap, fault.text)));
+            return Err(Error::Invalid(format!(
+                "deleting topic {topic}: kafka at {}: {}; {fix}",
+                cluster.bootstrap, fault.text
+            )));
         }
         Err(fault) => return Err(cluster.error(&format!("deleting topic {topic}"), &fault)),
     }

@@ -92,7 +92,8 @@ fn sample(job: &SpecJob, records: usize, partitions: usize, seed: u64) -> Vec<Ar
     let mut last: Option<Vec<u8>> = None;
     let data: Vec<Vec<u8>> = (0..records as i64)
         .map(|at| {
-            let late = if dice.below(8) == 0 { 3_600_000 + dice.below(7_200_000) as i64 } else { dice.below(900_000) as i64 };
+            let late =
+                if dice.below(8) == 0 { 3_600_000 + dice.below(7_200_000) as i64 } else { dice.below(900_000) as i64 };
             let mut record = record(&schema, &mut dice);
             record[&job.spec().time] = json!(BASE_MS + at * 6 * 3_600_000 / records as i64 - late);
             let again = last.take().filter(|_| dice.below(20) == 0);
@@ -125,7 +126,8 @@ proptest! {
 #[test]
 fn the_samples_hold_late_records() {
     for (file, job) in jobs() {
-        let late: i64 = (0..5).map(|seed| replay::check(&job, &sample(&job, 200, 2, seed), 1, seed).unwrap().late).sum();
+        let late: i64 =
+            (0..5).map(|seed| replay::check(&job, &sample(&job, 200, 2, seed), 1, seed).unwrap().late).sum();
         assert!(late > 20, "{}: {late} late", file.display());
     }
 }

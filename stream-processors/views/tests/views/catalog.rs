@@ -7,13 +7,14 @@ use crate::suite::{Store, refused};
 
 pub(crate) async fn entries_are_listed_by_name_and_the_highest_revision_stays(store: Store<'_>) {
     assert_eq!(store.catalog().await.unwrap(), []);
-    let newest = [catalog_entry("a.hourly", 5, &[2, 1]), catalog_entry("b-daily", 1 << 50, &[1])];
-    let older = [catalog_entry("a.hourly", 4, &[1]), catalog_entry("b-daily", 0, &[7])];
+    // As text the ninth revision is the greater one: a store that goes by value would keep it.
+    let newest = [catalog_entry("a.hourly", 10, &[2, 1]), catalog_entry("b-daily", 1 << 50, &[1])];
+    let older = [catalog_entry("a.hourly", 9, &[1]), catalog_entry("b-daily", 0, &[7])];
     for entry in [&newest[1], &older[0], &newest[0], &older[0], &older[1], &newest[0]] {
         store.put_catalog(entry).await.unwrap();
     }
     assert_eq!(store.catalog().await.unwrap(), newest);
-    store.put_catalog(&catalog_entry("a.hourly", 6, &[])).await.unwrap();
+    store.put_catalog(&catalog_entry("a.hourly", 11, &[])).await.unwrap();
     assert_eq!(store.catalog().await.unwrap(), newest[1..], "a view without a version is not listed");
     store.put_catalog(&newest[0]).await.unwrap();
     assert_eq!(store.catalog().await.unwrap(), newest[1..], "and an older revision does not bring it back");

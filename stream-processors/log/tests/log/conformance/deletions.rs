@@ -72,7 +72,8 @@ pub(crate) fn a_group_is_deleted_once_its_members_have_left(fixture: &dyn Fixtur
     let (log, topic, output) = (fixture.log(), topic(fixture, "read", 1), topic(fixture, "out", 1));
     let (group, other, id) = (fixture.name("group"), fixture.name("other"), fixture.name("member"));
     write(log.as_ref(), &fixture.name("writer"), &[(&topic, 0, "a"), (&topic, 0, "b")]);
-    log.init_group(&other, &[GroupOffset { partition: at(&topic, 0), offset: 1, metadata: "kept".to_owned() }]).unwrap();
+    log.init_group(&other, &[GroupOffset { partition: at(&topic, 0), offset: 1, metadata: "kept".to_owned() }])
+        .unwrap();
     let mut member = Consumer::join(fixture, &group, &[&topic], &id);
     drive(fixture, "all is read", &mut [&mut member], |m| m[0].count() == 2);
     member.commit((&output, "x"), &at(&topic, 0), 2, "").unwrap();
