@@ -120,7 +120,7 @@ export function figure(value, kind) {
 /** [{"ip":"a","n":3},{"ip":"b","n":1}] → "a 3, b 1". */
 function list(value) {
   const flat = (item) => (item !== null && typeof item === "object" ? Object.values(item).map(flat).join(" ") : figure(item));
-  return Array.isArray(value) ? value.map(flat).join(", ") || "none" : flat(value);
+  return Array.isArray(value) ? value.map((item) => ranked(item) ?? flat(item)).join(", ") || "none" : flat(value);
 }
 
 /** Fetches an answer; a problem document becomes an error with its words. */
@@ -155,4 +155,10 @@ export function element(name, attributes = {}, ...children) {
 export function write(id, text) {
   const at = document.getElementById(id);
   if (at.textContent !== text) at.textContent = text;
+}
+
+/** An entry of a top-k: "/index.html ×12", with by how much the count may be too high. */
+function ranked(item) {
+  if (item === null || typeof item !== "object" || !("value" in item) || !("count" in item)) return null;
+  return `${flat(item.value)} ×${count(item.count)}${item.error ? ` (up to ${count(item.error)} fewer)` : ""}`;
 }

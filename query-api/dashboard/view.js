@@ -2,6 +2,7 @@
 import { Chart, records } from "./chart.js";
 import { Rows } from "./rows.js";
 import { Series } from "./series.js";
+import { Stages } from "./stages.js";
 import { ask, count, cut, duration, element, instant, period, span, step, write } from "./units.js";
 
 const WINDOWS = 48;
@@ -14,6 +15,7 @@ export class View {
     this.asked = 0;
     this.rows = new Rows(trouble);
     this.series = new Series((key) => this.rows.narrow(key));
+    this.stages = new Stages();
     byId("follow").addEventListener("click", () => { this.chosen = null; this.refresh(); });
   }
 
@@ -40,6 +42,7 @@ export class View {
     }
     this.shown = shown;
     this.about(summary, shown);
+    this.stages.show(summary.view, shown.version);
     const { watermark, newest } = shown;
     const fresh = JSON.stringify([watermark, newest]);
     if (fresh !== this.fresh) {

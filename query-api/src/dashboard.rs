@@ -14,7 +14,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Path, media type, contents.
-const PAGES: [(&str, &str, &str); 15] = [
+const PAGES: [(&str, &str, &str); 16] = [
     ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
     ("/views", "text/html; charset=utf-8", include_str!("../dashboard/views.html")),
     ("/dashboard/views.css", "text/css; charset=utf-8", include_str!("../dashboard/views.css")),
@@ -22,6 +22,7 @@ const PAGES: [(&str, &str, &str); 15] = [
     ("/dashboard/view.js", "text/javascript; charset=utf-8", include_str!("../dashboard/view.js")),
     ("/dashboard/rows.js", "text/javascript; charset=utf-8", include_str!("../dashboard/rows.js")),
     ("/dashboard/series.js", "text/javascript; charset=utf-8", include_str!("../dashboard/series.js")),
+    ("/dashboard/stages.js", "text/javascript; charset=utf-8", include_str!("../dashboard/stages.js")),
     ("/dashboard/style.css", "text/css; charset=utf-8", include_str!("../dashboard/style.css")),
     ("/dashboard/main.js", "text/javascript; charset=utf-8", include_str!("../dashboard/main.js")),
     ("/dashboard/chart.js", "text/javascript; charset=utf-8", include_str!("../dashboard/chart.js")),

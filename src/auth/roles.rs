@@ -92,7 +92,7 @@ const ADMIN: Need = Need::Roles(&[Role::Admin]);
 const TOPICS: Need = Need::Roles(&[Role::Query, Role::Publish, Role::Admin]);
 
 /// Every route of every process.
-pub static TABLE: [Rule; 56] = [
+pub static TABLE: [Rule; 57] = [
     post("/v1/flows", PUBLISH),
     post("/v1/events/{type}", PUBLISH),
     get("/v1/topics", TOPICS),
@@ -127,6 +127,7 @@ pub static TABLE: [Rule; 56] = [
     get("/dashboard/view.js", Need::Nothing),
     get("/dashboard/rows.js", Need::Nothing),
     get("/dashboard/series.js", Need::Nothing),
+    get("/dashboard/stages.js", Need::Nothing),
     get("/dashboard/main.js", Need::Nothing),
     get("/dashboard/chart.js", Need::Nothing),
     get("/dashboard/table.js", Need::Nothing),

@@ -83,7 +83,8 @@ fn compare(which: &Which, remote: &Remote) -> anyhow::Result<u8> {
     let mut difference = Difference::default();
     for start in all {
         let is_final = |windows: &BTreeMap<String, bool>| windows.get(start).copied().unwrap_or(false);
-        if !which.open && !(is_final(&in_a) && is_final(&in_b)) {
+        let both_final = is_final(&in_a) && is_final(&in_b);
+        if !both_final && !which.open {
             difference.passed_over += 1;
             continue;
         }

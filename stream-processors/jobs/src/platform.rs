@@ -5,7 +5,8 @@
 
 use crate::decide::{self, Applied, Refusal};
 use crate::directory::{Directory, Entries, Error};
-use std::collections::{BTreeMap, HashMap};
+use crate::retire::{self, Remover};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -44,6 +45,7 @@ pub enum State {
 
 struct Work {
     text: String,
+    created_at: i64,
     job: Option<Arc<SpecJob>>,
     metrics: Arc<Metrics>,
     running: Option<Running>,
@@ -55,10 +57,14 @@ struct Work {
 struct Set {
     entries: Entries,
     work: HashMap<Id, Work>,
+    /// Versions that are gone from the directory and whose stages are still being stopped.
+    stopping: BTreeSet<Id>,
     /// Of each job, the revision that the catalogue has.
     published: BTreeMap<String, i64>,
     /// The directory has been read once.
     known: bool,
+    /// State that nobody wants was looked for on this machine.
+    swept: bool,
 }
 
 /// The jobs of a process.
@@ -119,6 +125,32 @@ impl Jobs {
     }
 
     fn follow(&self) {
+        std::thread::scope(|scope| {
+            // On a thread of its own: a log that is slow to delete holds up no job.
+            let remover = std::thread::Builder::new().name("jobs-remover".into()).spawn_scoped(scope, || {
+                let (directory, parts, replica) = (&self.directory, &self.parts, self.settings.replica.as_str());
+                Remover { directory, parts, replica, stop: &self.stop }.run(|| self.to_be_removed());
+            });
+            if let Err(error) = remover {
+                tracing::warn!(%error, "no thread that removes retired versions; they are removed after the next start");
+            }
+            self.follow_on();
+        });
+    }
+
+    /// Retired versions that do not run here any more, and of which the catalogue of views does not tell any more.
+    fn to_be_removed(&self) -> Vec<Id> {
+        let set = self.set();
+        let told = |(job, (revision, _)): &(&String, &(i64, JobEntry))| set.published.get(*job) == Some(revision);
+        let of = |(job, (_, entry)): (&String, &(i64, JobEntry))| {
+            let job = job.clone();
+            entry.retiring.iter().map(move |gone| (job.clone(), gone.version)).collect::<Vec<_>>()
+        };
+        let gone = set.entries.iter().filter(told).flat_map(of);
+        gone.filter(|id| !set.work.contains_key(id) && !set.stopping.contains(id)).collect()
+    }
+
+    fn follow_on(&self) {
         while !self.stop.load(Ordering::Relaxed) {
             if let Err(error) = self.follow_once() {
                 tracing::warn!(%error, "the directory of jobs is followed anew in a moment; what runs goes on");
@@ -167,12 +199,26 @@ impl Jobs {
         };
         let gone: Vec<Work> = {
             let mut set = self.set();
-            let stays = |id: &Id, work: &Work| wanted.iter().any(|(w, version)| w == id && version.spec == work.text);
-            let gone: Vec<Id> = set.work.iter().filter(|(id, work)| !stays(id, work)).map(|(id, _)| id.clone()).collect();
+            let stays = |id: &Id, work: &Work| wanted.iter().any(|(wanted, version)| {
+                // A number that was retired and applied again in the meantime begins anew.
+                wanted == id && version.spec == work.text && version.created_at == work.created_at
+            });
+            let gone: Vec<Id> =
+                set.work.iter().filter(|(id, work)| !stays(id, work)).map(|(id, _)| id.clone()).collect();
+            set.stopping.extend(gone.iter().cloned());
             gone.into_iter().filter_map(|id| set.work.remove(&id)).collect()
         };
+        let some_stopped = !gone.is_empty();
         for work in gone {
             work.running.into_iter().for_each(Running::stop);
+        }
+        let swept = {
+            let mut set = self.set();
+            set.stopping.clear();
+            std::mem::replace(&mut set.swept, true)
+        };
+        if let Some(state) = self.settings.state.as_ref().filter(|_| some_stopped || !swept) {
+            retire::sweep(state, &wanted.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>());
         }
         for (id, version) in wanted {
             let due = match self.set().work.get(&id) {
@@ -189,6 +235,7 @@ impl Jobs {
     fn begin(&self, id: Id, version: &JobVersion) {
         let work = Work {
             text: version.spec.clone(),
+            created_at: version.created_at,
             job: None,
             metrics: Arc::new(Metrics::default()),
             running: None,
@@ -198,6 +245,10 @@ impl Jobs {
         let metrics = Arc::clone(&work.metrics);
         self.set().work.insert(id.clone(), work);
         let started = compiled(version).map_err(|error| error.to_string()).and_then(|job| {
+            if let Some(state) = &self.settings.state {
+                retire::prepare(state, &id, version.created_at)
+                    .map_err(|error| format!("its directory under {} cannot be made: {error}", state.path.display()))?;
+            }
             let parts = Parts { metrics, ..self.parts.clone() };
             let shape = shape(&job);
             let running = tidemark_runtime::run::start(Arc::clone(&job), &shape, &parts, &self.settings);
@@ -285,7 +336,9 @@ impl Jobs {
         }
         let (entry, applied) = self.directory.change(|entries| {
             let known = entries.get(&spec.name).map(|(_, entry)| entry);
-            let others: Vec<JobEntry> = entries.values().map(|(_, entry)| entry).filter(|e| !e.versions.is_empty()).cloned().collect();
+            // One that is being removed still has its tables.
+            let there = |entry: &&JobEntry| !entry.versions.is_empty() || !entry.retiring.is_empty();
+            let others: Vec<JobEntry> = entries.values().map(|(_, entry)| entry).filter(there).cloned().collect();
             let old = |version: &JobVersion| compiled(version).ok().map(|job| job.spec().clone());
             decide::apply(known, &others, &job, old, self.now())
         })?;

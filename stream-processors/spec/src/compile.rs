@@ -1,5 +1,7 @@
 //! From a file and the schemas of its sources to a job.
 
+mod joins;
+
 use crate::cel::check::{self, Checked, Place, Scope};
 use crate::cel::parse::{Parsed, parse};
 use crate::file::{self, AGGREGATES, File, Named, Placed};
@@ -11,7 +13,9 @@ use crate::source::Source;
 use crate::yaml;
 use ::cel::common::ast::{Expr, LiteralValue};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tidemark_core::aggregate::{Function, Output};
+use tidemark_core::join::KeyedTable;
 use tidemark_core::value::Type;
 use tidemark_core::{Dedupe, JobSpec};
 use tidemark_schemas::catalog::Schema;
@@ -45,8 +49,12 @@ pub fn compile(name: &str, text: &str, topics: &dyn Topics) -> Result<SpecJob, P
     let told = |problems| Problems::new(name, text, problems);
     let root = yaml::parse(text).map_err(|problem| told(vec![problem]))?;
     let file = file::read(&root).map_err(told)?;
-    let sources = sources(&file, topics).map_err(told)?;
-    Compiler::new(&file, &sources).compile(text).map_err(told)
+    let sources = sources(&file, topics).and_then(|sources| {
+        let tables = file.joins.iter().map(|join| find(&join.table, topics));
+        Ok((sources, all(tables)?))
+    });
+    let (sources, tables) = sources.map_err(told)?;
+    Compiler::new(&file, &sources, &tables).compile(text).map_err(told)
 }
 
 /// A topic's schema, compiled.
@@ -60,26 +68,39 @@ fn schema_of(compiled: &Compiled) -> Schema {
     Schema { name: compiled.source.name.clone().into(), avsc: compiled.avsc.clone().into() }
 }
 
-fn sources(file: &File, topics: &dyn Topics) -> Result<Vec<Compiled>, Vec<Problem>> {
-    let (mut sources, mut problems) = (Vec::new(), Vec::new());
-    for Placed { at, value: topic } in &file.topics {
-        match topics.schema(topic) {
-            Err(why) => problems.push(Problem::new(*at, format!("the schema of `{topic}` cannot be asked for: {why}"))),
-            Ok(None) => {
-                let names = topics.names();
-                let what = format!("there is no topic `{topic}` with a schema");
-                let fix = match near::near(topic, names.iter().map(String::as_str)) {
-                    Some(meant) => format!("did you mean `{meant}`?"),
-                    None => format!("make it: tidemark topics create {topic} --schema FILE.avsc"),
-                };
-                problems.push(Problem::new(*at, what).fix(fix));
-            }
-            Ok(Some(avsc)) => match Source::new(&avsc) {
-                Ok(source) => sources.push(Compiled { topic: topic.clone(), avsc, source }),
-                Err(why) => problems.push(Problem::new(*at, format!("the schema of `{topic}` cannot be used: {why}"))),
-            },
+/// The schema of a topic that the file names.
+fn find(topic: &Placed<String>, topics: &dyn Topics) -> Result<Compiled, Problem> {
+    let Placed { at, value: topic } = topic;
+    match topics.schema(topic) {
+        Err(why) => Err(Problem::new(*at, format!("the schema of `{topic}` cannot be asked for: {why}"))),
+        Ok(None) => {
+            let names = topics.names();
+            let what = format!("there is no topic `{topic}` with a schema");
+            Err(Problem::new(*at, what).fix(match near::near(topic, names.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("make it: tidemark topics create {topic} --schema FILE.avsc"),
+            }))
         }
+        Ok(Some(avsc)) => match Source::new(&avsc) {
+            Ok(source) => Ok(Compiled { topic: topic.clone(), avsc, source }),
+            Err(why) => Err(Problem::new(*at, format!("the schema of `{topic}` cannot be used: {why}"))),
+        },
     }
+}
+
+/// All that were found, or all that is wrong.
+fn all(found: impl Iterator<Item = Result<Compiled, Problem>>) -> Result<Vec<Compiled>, Vec<Problem>> {
+    let (mut all, mut problems) = (Vec::new(), Vec::new());
+    found.for_each(|found| match found {
+        Ok(compiled) => all.push(compiled),
+        Err(problem) => problems.push(problem),
+    });
+    if problems.is_empty() { Ok(all) } else { Err(problems) }
+}
+
+fn sources(file: &File, topics: &dyn Topics) -> Result<Vec<Compiled>, Vec<Problem>> {
+    let sources = all(file.topics.iter().map(|topic| find(topic, topics)))?;
+    let mut problems = Vec::new();
     for (at, compiled) in sources.iter().enumerate() {
         let before: &[Compiled] = sources.get(..at).unwrap_or_default();
         let same_name = |other: &&Compiled| other.source.name == compiled.source.name && other.avsc != compiled.avsc;
@@ -97,21 +118,28 @@ fn sources(file: &File, topics: &dyn Topics) -> Result<Vec<Compiled>, Vec<Proble
 struct Compiler<'c> {
     file: &'c File,
     sources: &'c [Compiled],
+    /// Of each join.
+    tables: &'c [Compiled],
     scope: Scope,
     fields: Vec<String>,
     used: BTreeSet<usize>,
+    /// The fields of the tables, as they are named; their numbers come before those of the `let`s.
+    joined: Vec<String>,
+    used_joined: BTreeSet<usize>,
     problems: Vec<Problem>,
 }
 
 impl<'c> Compiler<'c> {
-    fn new(file: &'c File, sources: &'c [Compiled]) -> Self {
-        let topics: Vec<&str> = sources.iter().map(|compiled| compiled.topic.as_str()).collect();
+    fn new(file: &'c File, sources: &'c [Compiled], tables: &'c [Compiled]) -> Self {
         let mut compiler = Self {
             file,
             sources,
-            scope: Scope::new(format!("field of {} (nor `let`)", topics.join(", "))),
+            tables,
+            scope: Self::scope_of(sources, &file.joins),
             fields: Vec::new(),
             used: BTreeSet::new(),
+            joined: Vec::new(),
+            used_joined: BTreeSet::new(),
             problems: Vec::new(),
         };
         compiler.add_fields();
@@ -159,7 +187,9 @@ impl<'c> Compiler<'c> {
     }
 
     fn note(&mut self, checked: &Checked) {
-        self.used.extend(checked.names.iter().filter_map(|name| self.fields.iter().position(|field| field == name)));
+        let of = |names: &[String], name: &String| names.iter().position(|known| known == name);
+        self.used.extend(checked.names.iter().filter_map(|name| of(&self.fields, name)));
+        self.used_joined.extend(checked.names.iter().filter_map(|name| of(&self.joined, name)));
     }
 
     /// A field by its bare name, of one of these types.
@@ -174,7 +204,8 @@ impl<'c> Compiler<'c> {
         if !found.is_some_and(|kind| kinds.contains(&kind)) {
             let wanted: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
             let found = found.map_or("of a type that cannot be used", Type::name);
-            let problem = Problem::new(placed.at, format!("`{what}` takes {}; `{name}` is {found}", wanted.join(" or ")));
+            let problem =
+                Problem::new(placed.at, format!("`{what}` takes {}; `{name}` is {found}", wanted.join(" or ")));
             let fix = "give the field \"logicalType\": \"timestamp-millis\" in the schema";
             self.problems.push(if kinds == [Type::Time] { problem.fix(fix) } else { problem });
             return None;
@@ -201,6 +232,7 @@ impl<'c> Compiler<'c> {
         let tenant = self.fields.iter().position(|field| field == "tenant");
         let tenant = tenant.filter(|_| self.scope.kind("tenant").is_some_and(|kind| kind.kind == Some(Type::Text)));
         self.used.extend(tenant);
+        let begun = self.joins();
         let lets = self.lets();
         let filter = file.filter.as_ref().and_then(|scalar| self.condition(scalar, "where"));
         let key = self.key(tenant);
@@ -216,6 +248,11 @@ impl<'c> Compiler<'c> {
         let slots: Vec<usize> = self.used.iter().copied().collect();
         let wanted: Vec<String> = slots.iter().filter_map(|field| self.fields.get(*field).cloned()).collect();
         let slot = |field: usize| slots.iter().position(|used| *used == field).unwrap_or(usize::MAX);
+        let (joins, numbers) = self.joined(begun);
+        let number = |old: usize| {
+            let of_let = || old.checked_sub(numbers.len()).map(|number| number + self.used_joined.len());
+            numbers.get(old).copied().or_else(of_let).unwrap_or(usize::MAX)
+        };
         let topics = self.sources.iter().map(|compiled| (compiled.topic.clone(), compiled.avsc.clone()));
         let mut job = SpecJob {
             topics: topics.collect(),
@@ -224,6 +261,8 @@ impl<'c> Compiler<'c> {
             fields: wanted,
             time: time.map_or(usize::MAX, slot),
             dedupe: dedupe.map(slot),
+            tables: joins.iter().map(|join| Arc::clone(&join.table) as Arc<dyn KeyedTable>).collect(),
+            joins,
             before_filter: 0,
             filter,
             lets,
@@ -237,7 +276,7 @@ impl<'c> Compiler<'c> {
             file: file.clone(),
             text: text.to_owned(),
         };
-        job.renumber(&slot);
+        job.renumber(&slot, &number);
         job.order_lets();
         Ok(job)
     }
@@ -258,6 +297,10 @@ impl<'c> Compiler<'c> {
                 let what = format!("`{}` is a field of the source already", named.name);
                 self.problems.push(Problem::new(named.at, what).fix("take another name"));
             }
+            if self.file.joins.iter().any(|join| join.name == named.name) {
+                let what = format!("`{}` is the name of a join already", named.name);
+                self.problems.push(Problem::new(named.at, what).fix("take another name"));
+            }
             let checked = self.check(&named.expression);
             // A name whose expression is wrong is known all the same: one problem, not one for each use.
             let (kind, nullable) = match &checked {
@@ -265,7 +308,7 @@ impl<'c> Compiler<'c> {
                 Some(_) => (Err("it is always null".to_owned()), true),
                 None => (Err(FOLLOWS.to_owned()), false),
             };
-            self.scope.add(&named.name, kind, nullable, Place::Let(lets.len()));
+            self.scope.add(&named.name, kind, nullable, Place::Let(self.joined.len() + lets.len()));
             lets.extend(checked.map(|checked| (named.name.clone(), checked)));
         }
         lets
@@ -281,16 +324,25 @@ impl<'c> Compiler<'c> {
         for Named { at, name, expression } in &self.file.key {
             let Some(checked) = self.check(expression) else { continue };
             match checked.kind {
-                check::Kind { kind: Some(kind @ (Type::Text | Type::Long | Type::Boolean | Type::Time)), nullable: false } => {
+                check::Kind {
+                    kind: Some(kind @ (Type::Text | Type::Long | Type::Boolean | Type::Time)),
+                    nullable: false,
+                } => {
                     parts.push(Part { name: name.clone(), kind, checked: Some(checked) });
                 }
                 check::Kind { kind: Some(_), nullable: true } => {
                     let what = format!("the key `{name}` may be null");
-                    let fix = format!("name what stands for it: `{name}: coalesce({}, \"none\")`, or leave such records out with `where`", checked.text);
+                    let fix = format!(
+                        "name what stands for it: `{name}: coalesce({}, \"none\")`, or leave such records out with `where`",
+                        checked.text
+                    );
                     self.problems.push(Problem::new(*at, what).fix(fix));
                 }
                 other => {
-                    let what = format!("the key `{name}` is {}; a key is a string, an int, a bool or a timestamp", other.name());
+                    let what = format!(
+                        "the key `{name}` is {}; a key is a string, an int, a bool or a timestamp",
+                        other.name()
+                    );
                     self.problems.push(Problem::new(*at, what).fix("string(x) makes a string of it"));
                 }
             }
@@ -314,7 +366,10 @@ impl<'c> Compiler<'c> {
             let what = format!("there is no aggregate `{shown}`");
             let fix = match near::near(&call.func_name, forms()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("there is {}; compute with aggregates under `emit`", forms().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")),
+                None => format!(
+                    "there is {}; compute with aggregates under `emit`",
+                    forms().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+                ),
             };
             self.problems.push(Problem::new(at, what).fix(fix));
             return None;
@@ -332,7 +387,11 @@ impl<'c> Compiler<'c> {
         let input = value.as_ref().and_then(|checked| checked.kind.kind);
         let conditional = call.func_name == "count_if";
         if value.is_some() && (input.is_none() || (conditional && input != Some(Type::Boolean))) {
-            let what = format!("{} takes {}", call.func_name, if conditional { "a condition" } else { "a value, and this is null" });
+            let what = format!(
+                "{} takes {}",
+                call.func_name,
+                if conditional { "a condition" } else { "a value, and this is null" }
+            );
             self.problems.push(Problem::new(at, what));
             return None;
         }
@@ -350,7 +409,15 @@ impl<'c> Compiler<'c> {
         let nullable = !matches!(function, Function::Count | Function::Distinct { .. })
             && (value.as_ref().is_some_and(|checked| checked.kind.nullable)
                 || matches!(self.file.window, tidemark_core::Windowing::Session { .. }));
-        Some(Added { name: named.name.clone(), function, value, conditional, output, nullable, text: parsed.text().to_owned() })
+        Some(Added {
+            name: named.name.clone(),
+            function,
+            value,
+            conditional,
+            output,
+            nullable,
+            text: parsed.text().to_owned(),
+        })
     }
 
     fn function(&mut self, name: &str, parameters: &[::cel::IdedExpr], at: At) -> Option<Function> {
@@ -390,7 +457,8 @@ impl<'c> Compiler<'c> {
                 "first" => Function::First,
                 "last" => Function::Last,
                 "quantile" => Function::Quantile {
-                    q: number(0)?.ok_or_else(|| Problem::new(at, format!("{form}: which quantile? 0.5 is the median")))?,
+                    q: number(0)?
+                        .ok_or_else(|| Problem::new(at, format!("{form}: which quantile? 0.5 is the median")))?,
                     error: number(1)?.unwrap_or(ERROR),
                 },
                 "distinct" => Function::Distinct {
@@ -426,7 +494,9 @@ impl<'c> Compiler<'c> {
             scope.add(name, kind, nullable, Place::Field(place));
         }
         let named = self.file.key.iter().chain(&self.file.aggregates);
-        for Named { name, .. } in named.filter(|named| scope.names().all(|known| known != named.name)).collect::<Vec<_>>() {
+        for Named { name, .. } in
+            named.filter(|named| scope.names().all(|known| known != named.name)).collect::<Vec<_>>()
+        {
             scope.add(name, Err(FOLLOWS.to_owned()), false, Place::Field(usize::MAX));
         }
         let mut emitted = Vec::new();
@@ -454,7 +524,8 @@ impl<'c> Compiler<'c> {
         emit: &[(String, Checked)],
     ) -> JobSpec {
         let file = self.file;
-        let mut expressions: Vec<String> = filter.iter().map(|checked| format!("where {}", checked.text)).collect();
+        let mut expressions: Vec<String> = self.join_texts().collect();
+        expressions.extend(filter.iter().map(|checked| format!("where {}", checked.text)));
         expressions.extend(lets.iter().map(|(name, checked)| format!("let {name} = {}", checked.text)));
         expressions.extend(key.iter().filter_map(|part| {
             let text = &part.checked.as_ref()?.text;

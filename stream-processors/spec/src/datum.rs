@@ -38,7 +38,10 @@ impl Maker {
         if let Schema::Record(schema) = &self.schema {
             let known = || schema.fields.iter().map(|field| field.name.as_str());
             if let Some(name) = given.keys().find(|name| known().all(|field| field != name.as_str())) {
-                return Err(format!("there is no field `{name}`; {}", crate::near::advice(name, known().collect::<Vec<_>>())));
+                return Err(format!(
+                    "there is no field `{name}`; {}",
+                    crate::near::advice(name, known().collect::<Vec<_>>())
+                ));
             }
         }
         let mut out = Vec::new();
@@ -53,7 +56,14 @@ struct Making<'m> {
 }
 
 impl Making<'_> {
-    fn put(&self, schema: &Schema, json: Option<&Json>, path: &str, depth: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn put(
+        &self,
+        schema: &Schema,
+        json: Option<&Json>,
+        path: &str,
+        depth: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
         let wrong = |wanted: &str| {
             let found = json.map_or("nothing".to_owned(), Json::to_string);
             Err(format!("`{path}` is {wanted}, not {found}"))
@@ -82,86 +92,145 @@ impl Making<'_> {
                 if json.is_none_or(Json::is_null)
                     && let Some(null) = null
                 {
-                    return Ok(put_long(out, null as i64));
+                    put_long(out, null as i64);
+                    return Ok(());
                 }
                 let mut why = format!("`{path}` has no type");
                 for (branch, variant) in variants.iter().enumerate().filter(|(branch, _)| Some(*branch) != null) {
                     let mut tried = Vec::new();
                     put_long(&mut tried, branch as i64);
                     match self.put(variant, json, path, depth + 1, &mut tried) {
-                        Ok(()) => return Ok(out.extend(tried)),
+                        Ok(()) => {
+                            out.extend(tried);
+                            return Ok(());
+                        }
                         Err(error) => why = error,
                     }
                 }
                 Err(why)
             }
             (Schema::Null, _) => Ok(()),
-            (Schema::Boolean, None) => Ok(out.push(0)),
-            (Schema::Boolean, Some(Json::Bool(value))) => Ok(out.push(u8::from(*value))),
+            (Schema::Boolean, None) => {
+                out.push(0);
+                Ok(())
+            }
+            (Schema::Boolean, Some(Json::Bool(value))) => {
+                out.push(u8::from(*value));
+                Ok(())
+            }
             (Schema::Boolean, _) => wrong("true or false"),
             (Schema::Float, _) => match json.map_or(Some(0.0), Json::as_f64) {
-                Some(value) => Ok(out.extend((value as f32).to_le_bytes())),
+                Some(value) => {
+                    out.extend((value as f32).to_le_bytes());
+                    Ok(())
+                }
                 None => wrong("a number"),
             },
             (Schema::Double, _) => match json.map_or(Some(0.0), Json::as_f64) {
-                Some(value) => Ok(out.extend(value.to_le_bytes())),
+                Some(value) => {
+                    out.extend(value.to_le_bytes());
+                    Ok(())
+                }
                 None => wrong("a number"),
             },
             (Schema::Enum(symbols), _) => {
-                let position = |json: &Json| symbols.symbols.iter().position(|symbol| Some(symbol.as_str()) == json.as_str());
+                let position =
+                    |json: &Json| symbols.symbols.iter().position(|symbol| Some(symbol.as_str()) == json.as_str());
                 match json.map_or(Some(0), position) {
-                    Some(symbol) => Ok(put_long(out, symbol as i64)),
+                    Some(symbol) => {
+                        put_long(out, symbol as i64);
+                        Ok(())
+                    }
                     None => wrong(&format!("one of {}", symbols.symbols.join(", "))),
                 }
             }
             (Schema::Array(array), _) => match json {
-                None => Ok(put_long(out, 0)),
+                None => {
+                    put_long(out, 0);
+                    Ok(())
+                }
                 Some(Json::Array(items)) => {
                     for item in items {
                         put_long(out, 1);
                         self.put(&array.items, Some(item), &format!("{path}[]"), depth + 1, out)?;
                     }
-                    Ok(put_long(out, 0))
+                    {
+                        put_long(out, 0);
+                        Ok(())
+                    }
                 }
                 Some(_) => wrong("a list"),
             },
             (Schema::Map(map), _) => match json {
-                None => Ok(put_long(out, 0)),
+                None => {
+                    put_long(out, 0);
+                    Ok(())
+                }
                 Some(Json::Object(entries)) => {
                     for (key, value) in entries {
                         put_long(out, 1);
                         put_bytes(out, key.as_bytes());
                         self.put(&map.types, Some(value), &format!("{path}.{key}"), depth + 1, out)?;
                     }
-                    Ok(put_long(out, 0))
+                    {
+                        put_long(out, 0);
+                        Ok(())
+                    }
                 }
                 Some(_) => wrong("a map"),
             },
-            (Schema::Fixed(fixed), _) => Ok(out.extend(std::iter::repeat_n(0, fixed.size))),
-            (Schema::Decimal(decimal), _) if matches!(decimal.inner, InnerDecimalSchema::Bytes) && decimal.scale == 0 => {
+            (Schema::Fixed(fixed), _) => {
+                out.extend(std::iter::repeat_n(0, fixed.size));
+                Ok(())
+            }
+            (Schema::Decimal(decimal), _)
+                if matches!(decimal.inner, InnerDecimalSchema::Bytes) && decimal.scale == 0 =>
+            {
                 let whole = |json: &Json| json.as_i64().map(i128::from).or_else(|| json.as_str()?.parse().ok());
                 match json.map_or(Some(0), whole) {
-                    Some(value) => Ok(value.put(out)),
+                    Some(value) => {
+                        value.put(out);
+                        Ok(())
+                    }
                     None => wrong("a whole number"),
                 }
             }
             (Schema::String | Schema::Bytes | Schema::Uuid(_), _) => match json {
-                None => Ok(put_bytes(out, b"")),
-                Some(Json::String(text)) => Ok(put_bytes(out, text.as_bytes())),
+                None => {
+                    put_bytes(out, b"");
+                    Ok(())
+                }
+                Some(Json::String(text)) => {
+                    put_bytes(out, text.as_bytes());
+                    Ok(())
+                }
                 Some(Json::Number(number)) if matches!(schema, Schema::String) => {
-                    Ok(put_bytes(out, number.to_string().as_bytes()))
+                    put_bytes(out, number.to_string().as_bytes());
+                    Ok(())
                 }
                 Some(_) => wrong("a text"),
             },
             (Schema::Int | Schema::Long, _) => match json.map_or(Some(0), Json::as_i64) {
-                Some(value) => Ok(put_long(out, value)),
+                Some(value) => {
+                    put_long(out, value);
+                    Ok(())
+                }
                 None => wrong("a whole number"),
             },
             _ => match (time_unit(schema), json) {
-                (Some(_), None) => Ok(put_long(out, 0)),
+                (Some(_), None) => {
+                    put_long(out, 0);
+                    Ok(())
+                }
                 (Some(unit), Some(json)) => match instant(json) {
-                    Some(ms) if unit > 0 => Ok(put_long(out, ms.saturating_mul(unit))),
-                    Some(ms) => Ok(put_long(out, ms.div_euclid(-unit))),
+                    Some(ms) if unit > 0 => {
+                        put_long(out, ms.saturating_mul(unit));
+                        Ok(())
+                    }
+                    Some(ms) => {
+                        put_long(out, ms.div_euclid(-unit));
+                        Ok(())
+                    }
                     None => wrong("an instant, RFC 3339 or milliseconds"),
                 },
                 (None, None) => Err(format!("`{path}` is of a type that tests cannot fill in")),

@@ -96,13 +96,24 @@ fn whole(node: &Node) -> Option<usize> {
 }
 
 fn run_step(trial: &mut Trial, job: &SpecJob, step: &Node) -> Result<Option<Failure>, Problem> {
-    let keys = entries(step, "a step", &["push", "partition", "arrives", "advance", "expect"])?;
+    let keys = entries(step, "a step", &["push", "partition", "arrives", "table", "delete", "advance", "expect"])?;
     let get = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, node)| *node);
     let partition = get("partition").and_then(whole).unwrap_or(0);
     let arrives = match get("arrives") {
         None => None,
         Some(node) => Some(time(node)?),
     };
+    // Of one step the tables come first: what stands beside a record is there for it.
+    for (name, rows) in get("table").map_or(Ok(Vec::new()), |node| by_join(node, "table"))? {
+        for row in list(rows) {
+            trial.table(name, &row.json(), arrives).map_err(|why| Problem::new(row.at, why))?;
+        }
+    }
+    for (name, keys) in get("delete").map_or(Ok(Vec::new()), |node| by_join(node, "delete"))? {
+        for key in list(keys) {
+            trial.delete(name, &key.json(), arrives).map_err(|why| Problem::new(key.at, why))?;
+        }
+    }
     if let Some(records) = get("push") {
         for record in list(records) {
             trial.push(partition, &record.json(), arrives).map_err(|why| Problem::new(record.at, why))?;
@@ -116,6 +127,18 @@ fn run_step(trial: &mut Trial, job: &SpecJob, step: &Node) -> Result<Option<Fail
         trial.advance(ms).map_err(|why| Problem::new(node.at, why))?;
     }
     get("expect").map_or(Ok(None), |node| expect(trial, job, node))
+}
+
+/// What a step says of each join.
+fn by_join<'n>(node: &'n Node, what: &str) -> Result<Vec<(&'n str, &'n Node)>, Problem> {
+    match &node.data {
+        Data::Map(entries) => Ok(entries.iter().map(|(key, node)| (key.name.as_str(), node)).collect()),
+        Data::Scalar(_) | Data::List(_) => {
+            let problem = Problem::new(node.at, format!("`{what}` is a map of joins, not {}", node.kind()));
+            let fix = if what == "table" { "write `table: {partner: {id: 1, name: A}}`" } else { "write `delete: {partner: 1}`" };
+            Err(problem.fix(fix))
+        }
+    }
 }
 
 fn time(node: &Node) -> Result<i64, Problem> {
@@ -152,8 +175,12 @@ fn expect(trial: &Trial, job: &SpecJob, node: &Node) -> Result<Option<Failure>, 
         lines.extend(trial.dead_letters().map(|(_, offset, why)| format!("record {offset} was dead-lettered: {why}")));
     }
     if let Some(rows) = get("rows") {
-        let got: Vec<Shown> =
-            trial.rows().into_iter().filter(|(start, _)| window.is_none_or(|w| w == *start)).map(|(_, row)| row).collect();
+        let got: Vec<Shown> = trial
+            .rows()
+            .into_iter()
+            .filter(|(start, _)| window.is_none_or(|w| w == *start))
+            .map(|(_, row)| row)
+            .collect();
         let wanted: Vec<(At, Shown)> = list(rows).iter().map(|row| wanted_row(row, job)).collect::<Result<_, _>>()?;
         lines.extend(differences(&wanted, &got, job));
     }
@@ -188,9 +215,11 @@ fn differences(wanted: &[(At, Shown)], got: &[Shown], job: &SpecJob) -> Vec<Stri
     let mut lines = Vec::new();
     for (_, row) in wanted {
         let keys: Vec<(&String, &Json)> = row.iter().filter(|(name, _)| is_key(name)).collect();
-        let same = |shown: &&Shown| keys.iter().all(|(name, value)| shown.get(*name).is_some_and(|found| equal(value, found)));
+        let same =
+            |shown: &&Shown| keys.iter().all(|(name, value)| shown.get(*name).is_some_and(|found| equal(value, found)));
         // Of several rows with these keys, one whose values are right too, so that the others are told of as they are.
-        let right = |shown: &&Shown| row.iter().all(|(name, value)| shown.get(name).is_some_and(|found| equal(value, found)));
+        let right =
+            |shown: &&Shown| row.iter().all(|(name, value)| shown.get(name).is_some_and(|found| equal(value, found)));
         let found = left.iter().position(|shown| right(shown)).or_else(|| left.iter().position(same));
         let label = label(keys.iter().map(|(name, value)| (name.as_str(), *value)));
         let Some(found) = found else {

@@ -3,10 +3,13 @@
 use crate::cel::check::Checked;
 use crate::cel::eval::{EvalError, Frame, Node, Val, shown};
 use crate::file::File;
+use crate::join::{Behind, Join};
 use crate::row::Columns;
 use crate::source::{NO_SPAN, Walk};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use tidemark_core::aggregate::{Accumulators, Function, Items, Output};
+use tidemark_core::join::{KeyedTable, TABLE_BEHIND};
 use tidemark_core::value::{Place, Type, Value};
 use tidemark_core::{Input, Job, JobSpec, Reject, Sample, ViewRow, dedupe};
 use tidemark_schemas::avro::{put_bytes, put_long};
@@ -58,6 +61,10 @@ pub struct SpecJob {
     pub(crate) fields: Vec<String>,
     pub(crate) time: usize,
     pub(crate) dedupe: Option<usize>,
+    /// What their rows hold comes before the `let`s, in this order.
+    pub(crate) joins: Vec<Join>,
+    /// Those of the joins.
+    pub(crate) tables: Vec<Arc<dyn KeyedTable>>,
     /// So many `let`s are needed by `where`.
     pub(crate) before_filter: usize,
     pub(crate) filter: Option<Checked>,
@@ -85,6 +92,16 @@ impl SpecJob {
         &self.topics
     }
 
+    /// The tables that its records are joined with.
+    pub fn joins(&self) -> &[Join] {
+        &self.joins
+    }
+
+    /// Takes the tables for read, as far as they are: where there is no log that more could come from.
+    pub fn settle(&self) {
+        self.tables.iter().for_each(|table| table.is_read(i64::MAX));
+    }
+
     /// The file that it was made of.
     pub fn file(&self) -> &File {
         &self.file
@@ -110,12 +127,13 @@ impl SpecJob {
         &self.fields
     }
 
-    pub(crate) fn renumber(&mut self, slot: &dyn Fn(usize) -> usize) {
+    pub(crate) fn renumber(&mut self, slot: &dyn Fn(usize) -> usize, number: &dyn Fn(usize) -> usize) {
         let lets = self.lets.iter_mut().map(|(_, checked)| checked);
         let values = self.added.iter_mut().filter_map(|added| added.value.as_mut());
         let keys = self.key.iter_mut().filter_map(|part| part.checked.as_mut());
-        let renumbered = lets.chain(values).chain(keys).chain(&mut self.filter);
-        renumbered.for_each(|checked| checked.node.renumber(slot));
+        let ons = self.joins.iter_mut().map(|join| &mut join.on);
+        let renumbered = lets.chain(values).chain(keys).chain(ons).chain(&mut self.filter);
+        renumbered.for_each(|checked| checked.node.renumber(slot, number));
         let field = |part: &Part| match part.checked.as_ref().map(|checked| &checked.node) {
             Some(Node::Field(slot)) if part.kind == Type::Text => Some(*slot),
             _ => None,
@@ -139,6 +157,25 @@ impl SpecJob {
         let values: Vec<String> = checked.names.iter().filter_map(value).collect();
         let with = if values.is_empty() { String::new() } else { format!(", with {}", values.join(", ")) };
         Reject { rule: "expression", detail: format!("{what}: `{}`: {error}{with}", checked.text) }
+    }
+
+    /// Looks the record up in every table.
+    fn joined<'a>(
+        &'a self,
+        event_time: i64,
+        appended_at: i64,
+        fields: &[Value<'a>],
+        lets: &mut SmallVec<[Val<'a>; 4]>,
+    ) -> Result<(), Reject> {
+        for join in &self.joins {
+            let on = join.on.node.eval(Frame { fields, lets: &[] });
+            let on = on.map_err(|error| self.failed(&format!("join {}", join.name), &join.on, &error, fields))?;
+            join.table.look_up(&on.value(), event_time, appended_at, lets).map_err(|Behind| {
+                let table = join.table.topic();
+                Reject { rule: TABLE_BEHIND, detail: format!("the table {table} is not read as far as a record of the stream was appended") }
+            })?;
+        }
+        Ok(())
     }
 
     fn lets<'a>(
@@ -229,7 +266,10 @@ impl Job for SpecJob {
     fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, Accumulators>, Reject> {
         let malformed = |error: tidemark_schemas::avro::Error| Reject { rule: "malformed", detail: error.to_string() };
         let (mut fields, mut spans) = (SmallVec::new(), SmallVec::new());
-        let walk = self.walks.get(input.schema).ok_or_else(|| malformed(tidemark_schemas::avro::Error::Branch(input.schema as i64)))?;
+        let walk = self
+            .walks
+            .get(input.schema)
+            .ok_or_else(|| malformed(tidemark_schemas::avro::Error::Branch(input.schema as i64)))?;
         walk.read(input.datum, &mut fields, &mut spans).map_err(malformed)?;
         let event_time = match fields.get(self.time) {
             Some(Value::Time(ms)) if *ms >= 0 => *ms,
@@ -250,9 +290,11 @@ impl Job for SpecJob {
                 return Err(Reject { rule: "no_id", detail });
             }
         };
-        let place = Place { time: event_time, topic: input.topic as u32, partition: input.partition, offset: input.offset };
+        let place =
+            Place { time: event_time, topic: input.topic as u32, partition: input.partition, offset: input.offset };
         let mut items = Items { functions: &self.functions, values: SmallVec::new(), place };
         let mut lets = SmallVec::new();
+        self.joined(event_time, input.appended_at, &fields, &mut lets)?;
         self.lets(0..self.before_filter, &fields, &mut lets)?;
         if let Some(filter) = &self.filter {
             let wanted = filter.node.truth(Frame { fields: &fields, lets: &lets });
@@ -304,6 +346,10 @@ impl Job for SpecJob {
             return Err(Reject { rule: "long_key", detail });
         }
         Ok(Sample { event_time, key, add: items, id, wanted: true })
+    }
+
+    fn tables(&self) -> &[Arc<dyn KeyedTable>] {
+        &self.tables
     }
 
     fn put_row(&self, row: &ViewRow<'_, Accumulators>, out: &mut Vec<u8>) {

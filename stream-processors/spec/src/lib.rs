@@ -15,6 +15,7 @@ pub mod file;
 pub mod inline;
 pub mod instant;
 pub mod job;
+pub mod join;
 pub mod near;
 pub mod problem;
 pub mod replay;

@@ -83,10 +83,13 @@ fn record_name(job: &str) -> (String, String) {
     };
     let words: Vec<&str> = job.split('.').filter(|word| !word.is_empty()).collect();
     let (last, before) = words.split_last().unwrap_or((&"row", &[]));
-    let pascal: String = last.split(['_', '-']).map(|part| {
-        let mut letters = part.chars();
-        letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
-    }).collect();
+    let pascal: String = last
+        .split(['_', '-'])
+        .map(|part| {
+            let mut letters = part.chars();
+            letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+        })
+        .collect();
     let namespace = std::iter::once("tidemark.view".to_owned()).chain(before.iter().map(|word| sound(word)));
     (namespace.collect::<Vec<_>>().join("."), sound(&pascal))
 }
@@ -232,7 +235,8 @@ fn schema(file: &File, key: &[Column], values: &[Cell], sessions: bool) -> Schem
     fields.push(json!({"name": "epoch", "type": "int"}));
     fields.push(field("revision", Kind::Long));
     let (namespace, name) = record_name(&file.job.value);
-    let doc = if file.description.is_empty() { format!("Rows of {}.", file.job.value) } else { file.description.clone() };
+    let doc =
+        if file.description.is_empty() { format!("Rows of {}.", file.job.value) } else { file.description.clone() };
     let avsc = json!({"type": "record", "name": name, "namespace": namespace, "doc": doc, "fields": fields});
     Schema { name: format!("{namespace}.{name}").into(), avsc: avsc.to_string().into() }
 }

@@ -11,7 +11,10 @@ pub fn starter(name: &str, topic: &str, avsc: &str) -> Result<String, String> {
     let source = Source::new(avsc)?;
     let of = |kind: Type| move |field: &&Field| field.kind == Ok(kind) && !field.nullable && !field.name.contains('.');
     let time = source.fields.iter().find(of(Type::Time)).ok_or_else(|| {
-        format!("{} has no timestamp that could be the event time: give a field \"logicalType\": \"timestamp-millis\"", source.name)
+        format!(
+            "{} has no timestamp that could be the event time: give a field \"logicalType\": \"timestamp-millis\"",
+            source.name
+        )
     })?;
     let texts = source.fields.iter().filter(of(Type::Text));
     let key = texts.clone().find(|field| !["tenant", "event_id", "id"].contains(&field.name.as_str()));
@@ -21,7 +24,9 @@ pub fn starter(name: &str, topic: &str, avsc: &str) -> Result<String, String> {
         None => ("key: []".to_owned(), String::new(), String::new()),
     };
     let (sum, sum_given, sum_row) = match number {
-        Some(Field { name, .. }) => (format!("\n  {name}_sum: sum({name})"), format!(", {name}: 5"), format!(", {name}_sum: 10")),
+        Some(Field { name, .. }) => {
+            (format!("\n  {name}_sum: sum({name})"), format!(", {name}: 5"), format!(", {name}_sum: 10"))
+        }
         None => (String::new(), String::new(), String::new()),
     };
     let time = &time.name;

@@ -5,9 +5,11 @@
 
 use crate::datum::{Maker, instant};
 use crate::job::SpecJob;
+use crate::join::Join;
 use serde_json::Value as Json;
 use std::sync::Arc;
 use tidemark_core::driver::Driver;
+use tidemark_core::join::{Change, KeyedTable};
 use tidemark_core::partial::Verdict;
 use tidemark_core::{Job, ViewRow, Windowing, window};
 
@@ -52,11 +54,15 @@ impl State {
     }
 }
 
-/// A job at work on a log in memory.
+/// A job at work on a log in memory. The tables of a job are in it, so that one trial of a job ends before the next begins.
 pub struct Trial {
     job: Arc<SpecJob>,
     driver: Driver<SpecJob>,
     maker: Maker,
+    /// For each join of the job.
+    tables: Vec<Maker>,
+    /// Records that the tables have had.
+    changes: i64,
     now: i64,
     partitions: usize,
     offsets: Vec<i64>,
@@ -84,8 +90,53 @@ impl Trial {
         }
         let avsc = job.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
         let maker = Maker::new(&avsc, job.fields())?;
+        let tables = job.joins().iter().map(|join| {
+            let needed: Vec<String> = join.fields.iter().chain([&join.key]).chain(&join.time).cloned().collect();
+            Maker::new(&join.table.schema().avsc, &needed)
+        });
+        let tables = tables.collect::<Result<_, _>>()?;
+        job.tables().iter().for_each(|table| table.clear());
+        job.settle();
         let driver = Driver::new(Arc::clone(&job), partitions);
-        Ok(Self { job, driver, maker, now: 0, partitions, offsets: vec![0; partitions] })
+        Ok(Self { job, driver, maker, tables, changes: 0, now: 0, partitions, offsets: vec![0; partitions] })
+    }
+
+    fn join(&self, name: &str) -> Result<(&Join, &Maker), String> {
+        let joins = self.job.joins();
+        let known = joins.iter().zip(&self.tables).find(|(join, _)| join.name == name);
+        known.ok_or_else(|| {
+            let names: Vec<&str> = joins.iter().map(|join| join.name.as_str()).collect();
+            format!("the job has no join `{name}`; {}", crate::near::advice(name, names.iter().copied()))
+        })
+    }
+
+    /// Lets a record arrive on the table of a join.
+    ///
+    /// # Errors
+    /// There is no such join, or the record does not fit the table.
+    pub fn table(&mut self, name: &str, record: &Json, arrives: Option<i64>) -> Result<(), String> {
+        let (join, maker) = self.join(name)?;
+        let (datum, key) = (maker.datum(record)?, record.get(&join.key).map(text).unwrap_or_default());
+        let happens = join.time.as_ref().and_then(|time| record.get(time)).and_then(instant);
+        self.now = self.now.max(arrives.or(happens).unwrap_or(self.now));
+        self.change(name, &key, Some(&datum))
+    }
+
+    /// Deletes the row of a key from the table of a join.
+    ///
+    /// # Errors
+    /// There is no such join.
+    pub fn delete(&mut self, name: &str, key: &Json, arrives: Option<i64>) -> Result<(), String> {
+        self.now = self.now.max(arrives.unwrap_or(self.now));
+        self.change(name, &text(key), None)
+    }
+
+    fn change(&mut self, name: &str, key: &str, datum: Option<&[u8]>) -> Result<(), String> {
+        let (appended_at, offset) = (self.now, self.changes);
+        let change = Change { appended_at, partition: 0, offset, key: Some(key.as_bytes()), datum };
+        self.join(name)?.0.table.apply(change).map_err(|error| error.to_string())?;
+        self.changes += 1;
+        Ok(())
     }
 
     /// Lets a record arrive, and commits.
@@ -189,7 +240,16 @@ impl Trial {
         let spec = self.job.spec();
         let mut rows = Vec::new();
         let mut show = |window_start: i64, key: &[u8], last: Option<i64>, records: i64, sum: &_| {
-            let row = ViewRow { key, window_start, merge_partition: 0, opened_at: 0, records, accumulator: sum, epoch: 0, revision: 0 };
+            let row = ViewRow {
+                key,
+                window_start,
+                merge_partition: 0,
+                opened_at: 0,
+                records,
+                accumulator: sum,
+                epoch: 0,
+                revision: 0,
+            };
             let mut datum = Vec::new();
             match last {
                 Some(last) => self.job.put_session(&row, last, &mut datum),
@@ -208,7 +268,9 @@ impl Trial {
                 show(*start, key, None, *records, sum);
             }
         }
-        let place = |(start, row): &(i64, Shown)| (*start, row.0.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>());
+        let place = |(start, row): &(i64, Shown)| {
+            (*start, row.0.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>())
+        };
         rows.sort_by_cached_key(place);
         rows
     }
@@ -233,6 +295,11 @@ impl Trial {
         }
         Some(Shown(shown))
     }
+}
+
+/// A key on the log, as a publisher may write it.
+fn text(key: &Json) -> String {
+    key.as_str().map_or_else(|| key.to_string(), str::to_owned)
 }
 
 /// The Avro long at the end of a session's key.

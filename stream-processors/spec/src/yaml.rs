@@ -139,9 +139,11 @@ fn at(marker: &Marker) -> At {
 impl<'t> Reader<'t> {
     fn next(&mut self) -> Result<(Event<'t>, At), Problem> {
         let end = || Problem::new(At::default(), "the file ends in the middle");
-        let (event, span) = self.parser.next_event().ok_or_else(end)?.map_err(|error| {
-            Problem::new(at(error.marker()), format!("this is not YAML: {}", error.info()))
-        })?;
+        let (event, span) = self
+            .parser
+            .next_event()
+            .ok_or_else(end)?
+            .map_err(|error| Problem::new(at(error.marker()), format!("this is not YAML: {}", error.info())))?;
         let place = at(&span.start);
         let (anchor, tag) = match &event {
             Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),

@@ -159,14 +159,15 @@ impl Checker<'_> {
             }
             Expr::Select(select) => match spelt(expr) {
                 Some(name) => self.name(expr, name),
-                None => Err(self.problem(expr, format!("`.{}` is taken of something that has no fields", select.field))),
+                None => {
+                    Err(self.problem(expr, format!("`.{}` is taken of something that has no fields", select.field)))
+                }
             },
             Expr::Call(call) => self.call(expr, call),
             Expr::List(_) => Err(self.problem(expr, "a list stands only after `in`")),
-            Expr::Map(_) | Expr::Struct(_) | Expr::Comprehension(_) | Expr::Unspecified => {
-                Err(self.problem(expr, "maps, messages and macros over lists are not part of the language here")
-                    .fix("see the reference of expressions in docs/jobs.md"))
-            }
+            Expr::Map(_) | Expr::Struct(_) | Expr::Comprehension(_) | Expr::Unspecified => Err(self
+                .problem(expr, "maps, messages and macros over lists are not part of the language here")
+                .fix("see the reference of expressions in docs/jobs.md")),
         }
     }
 
@@ -213,7 +214,13 @@ impl Checker<'_> {
     }
 
     /// Of one type, and never null.
-    fn one(&self, expr: &IdedExpr, (node, kind): (Node, Kind), wanted: &[Type], of: &str) -> Result<(Node, Type), Problem> {
+    fn one(
+        &self,
+        expr: &IdedExpr,
+        (node, kind): (Node, Kind),
+        wanted: &[Type],
+        of: &str,
+    ) -> Result<(Node, Type), Problem> {
         match kind.kind {
             Some(found) if wanted.contains(&found) && !kind.nullable => Ok((node, found)),
             Some(found) if wanted.contains(&found) => Err(self.nullable(expr, of)),
@@ -241,7 +248,9 @@ impl Checker<'_> {
 
     fn call(&mut self, expr: &IdedExpr, call: &CallExpr) -> Typed {
         match (call.func_name.as_str(), call.target.as_deref(), call.args.as_slice()) {
-            (operators::CONDITIONAL, None, [condition, then, otherwise]) => self.conditional(expr, condition, then, otherwise),
+            (operators::CONDITIONAL, None, [condition, then, otherwise]) => {
+                self.conditional(expr, condition, then, otherwise)
+            }
             (operators::LOGICAL_AND, None, [a, b]) => {
                 let left = self.condition(a, "`&&`")?;
                 let (right, kind) = self.given(facts(a, true), b)?;
@@ -306,7 +315,9 @@ impl Checker<'_> {
         let first = found.next();
         if let Some(other) = found.find(|kind| Some(*kind) != first) {
             let first = first.map_or("null", Type::name);
-            return Err(self.problem(expr, format!("{what} must be of one type; they are {first} and {}", other.name())));
+            return Err(
+                self.problem(expr, format!("{what} must be of one type; they are {first} and {}", other.name()))
+            );
         }
         Ok(Kind { kind: first, nullable: kinds.iter().any(|kind| kind.nullable) })
     }
@@ -410,7 +421,9 @@ impl Checker<'_> {
                 if let Some(Node::Text(text)) = nodes.first() {
                     return match crate::instant::parse(text).filter(|_| text.contains('-')) {
                         Some(ms) => Ok((Node::Time(ms), Kind::of(Type::Time))),
-                        None => Err(self.problem(expr, format!("`{text}` is not RFC 3339, such as 2026-01-01T00:00:00Z"))),
+                        None => {
+                            Err(self.problem(expr, format!("`{text}` is not RFC 3339, such as 2026-01-01T00:00:00Z")))
+                        }
                     };
                 }
                 Call::Timestamp
@@ -456,7 +469,9 @@ fn facts(condition: &IdedExpr, truth: bool) -> Vec<String> {
             (operators::EQUALS, [a, b]) if !truth && null(b) => spelt(a).into_iter().collect(),
             (operators::EQUALS, [a, b]) if !truth && null(a) => spelt(b).into_iter().collect(),
             // Equal to something that is never null.
-            (operators::EQUALS, [a, b]) if truth && matches!(b.expr, Expr::Literal(_)) => spelt(a).into_iter().collect(),
+            (operators::EQUALS, [a, b]) if truth && matches!(b.expr, Expr::Literal(_)) => {
+                spelt(a).into_iter().collect()
+            }
             (operators::LOGICAL_AND, [a, b]) if truth => [facts(a, true), facts(b, true)].concat(),
             (operators::LOGICAL_OR, [a, b]) if !truth => [facts(a, false), facts(b, false)].concat(),
             (operators::LOGICAL_NOT, [a]) => facts(a, !truth),

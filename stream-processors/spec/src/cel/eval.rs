@@ -244,28 +244,32 @@ impl Node {
         }
     }
 
-    /// Gives every field that it reads another slot.
-    pub fn renumber(&mut self, slot: &dyn Fn(usize) -> usize) {
+    /// Gives every field that it reads another slot, and every `let` another number.
+    pub fn renumber(&mut self, slot: &dyn Fn(usize) -> usize, number: &dyn Fn(usize) -> usize) {
         match self {
             Self::Field(field) => *field = slot(*field),
-            Self::Not(node) | Self::Negate(node) => node.renumber(slot),
-            Self::And(nodes) | Self::Or(nodes) | Self::Equal(nodes, _) | Self::Order(_, nodes) | Self::Arith(_, nodes) => {
-                nodes.iter_mut().for_each(|node| node.renumber(slot));
+            Self::Let(at) => *at = number(*at),
+            Self::Not(node) | Self::Negate(node) => node.renumber(slot, number),
+            Self::And(nodes)
+            | Self::Or(nodes)
+            | Self::Equal(nodes, _)
+            | Self::Order(_, nodes)
+            | Self::Arith(_, nodes) => {
+                nodes.iter_mut().for_each(|node| node.renumber(slot, number));
             }
-            Self::If(nodes) => nodes.iter_mut().for_each(|node| node.renumber(slot)),
+            Self::If(nodes) => nodes.iter_mut().for_each(|node| node.renumber(slot, number)),
             Self::In(node, list) => {
-                node.renumber(slot);
-                list.iter_mut().for_each(|node| node.renumber(slot));
+                node.renumber(slot, number);
+                list.iter_mut().for_each(|node| node.renumber(slot, number));
             }
-            Self::Call(_, args) => args.iter_mut().for_each(|node| node.renumber(slot)),
+            Self::Call(_, args) => args.iter_mut().for_each(|node| node.renumber(slot, number)),
             Self::Null
             | Self::Boolean(_)
             | Self::Long(_)
             | Self::Double(_)
             | Self::Text(_)
             | Self::Bytes(_)
-            | Self::Time(_)
-            | Self::Let(_) => {}
+            | Self::Time(_) => {}
         }
     }
 }
@@ -415,10 +419,13 @@ impl Call {
             Self::Replace => made(first.text()?.replace(arg(1)?.text()?, arg(2)?.text()?)),
             Self::IndexOf => {
                 let (text, wanted) = (first.text()?, arg(1)?);
-                let at = text.find(wanted.text()?).map_or(-1, |at| text.get(..at).map_or(0, |t| t.chars().count() as i64));
+                let at =
+                    text.find(wanted.text()?).map_or(-1, |at| text.get(..at).map_or(0, |t| t.chars().count() as i64));
                 plain(Value::Long(at))
             }
-            Self::Substring => substring(first.text()?, &arg(1)?.value(), &arg(2)?.value()).map(|text| Val::Made(text.into())),
+            Self::Substring => {
+                substring(first.text()?, &arg(1)?.value(), &arg(2)?.value()).map(|text| Val::Made(text.into()))
+            }
             Self::Int => plain(Value::Long(int(&first.value())?)),
             Self::Double => plain(Value::Double(double(&first.value())?)),
             Self::String => match first.value() {

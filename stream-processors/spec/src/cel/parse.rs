@@ -60,7 +60,10 @@ pub fn parse(scalar: &Scalar) -> Result<Parsed<'_>, Vec<Problem>> {
                 scalar.place(before + usize::try_from(column - 1).unwrap_or(0))
             };
             let problem = |error: &::cel::ParseError| {
-                Problem::new(place(error.pos), format!("`{}` is not a CEL expression: {}", text.trim(), plain(&error.msg)))
+                Problem::new(
+                    place(error.pos),
+                    format!("`{}` is not a CEL expression: {}", text.trim(), plain(&error.msg)),
+                )
             };
             // One error draws others after it: the first says what is wrong.
             Err(errors.errors.iter().take(1).map(problem).collect())

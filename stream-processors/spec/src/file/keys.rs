@@ -12,9 +12,18 @@ pub const AGGREGATES: &[(&str, &str)] = &[
     ("min(x)", "the least value; exact"),
     ("max(x)", "the greatest value; exact"),
     ("mean(x)", "sum divided by count; rounded once"),
-    ("quantile(x, q[, error])", "the value that a share q of all is not above, 0 to 1: DDSketch, relative error 0.01 unless given"),
-    ("distinct(x[, precision])", "how many different values: HyperLogLog of 2^precision registers, 14 unless given; standard error 1.04/√2^precision, 0.8 %"),
-    ("top_k(x, k)", "the k most frequent values with their counts: exact up to 1,000 different values in a row, else with the error told"),
+    (
+        "quantile(x, q[, error])",
+        "the value that a share q of all is not above, 0 to 1: DDSketch, relative error 0.01 unless given",
+    ),
+    (
+        "distinct(x[, precision])",
+        "how many different values: HyperLogLog of 2^precision registers, 14 unless given; standard error 1.04/√2^precision, 0.8 %",
+    ),
+    (
+        "top_k(x, k)",
+        "the k most frequent values with their counts: exact up to 1,000 different values in a row, else with the error told",
+    ),
     ("first(x)", "the value of the earliest record; ties by topic, partition, offset"),
     ("last(x)", "the value of the latest record; ties likewise"),
 ];
@@ -39,30 +48,120 @@ const fn key(path: &'static str, form: &'static str, default: Option<&'static st
 /// All keys, in the order in which a file is written.
 pub const KEYS: &[KeyDoc] = &[
     key("job", "name", None, "Name of the job and of its view: 1 to 100 letters, digits, `.`, `_`, `-`."),
-    key("version", "number", Some("1"), "Grows with every change of source, expressions, key, window, late policy or aggregates. A new version runs beside the old one until it is promoted."),
+    key(
+        "version",
+        "number",
+        Some("1"),
+        "Grows with every change of source, expressions, key, window, late policy or aggregates. A new version runs beside the old one until it is promoted.",
+    ),
     key("description", "text", Some(""), "One sentence for the dashboard and the API."),
-    key("source.topics", "topic or list", None, "Topics that are read. All that the expressions name must be in the schema of each, with one type."),
+    key(
+        "source.topics",
+        "topic or list",
+        None,
+        "Topics that are read. All that the expressions name must be in the schema of each, with one type.",
+    ),
     key("source.time", "field", None, "The field that is the event time: a timestamp of the schema."),
-    key("source.grace", "duration", Some("10m"), "So long after its end, in event time, a window waits for stragglers before it is final."),
-    key("source.idle_after", "duration", Some("30s"), "A partition that is silent for so long no longer holds windows open."),
-    key("source.max_future", "duration", Some("10m"), "A record whose event time is further ahead of its arrival is dead-lettered, so that one bad clock cannot close everybody's windows."),
+    key(
+        "source.grace",
+        "duration",
+        Some("10m"),
+        "So long after its end, in event time, a window waits for stragglers before it is final.",
+    ),
+    key(
+        "source.idle_after",
+        "duration",
+        Some("30s"),
+        "A partition that is silent for so long no longer holds windows open.",
+    ),
+    key(
+        "source.max_future",
+        "duration",
+        Some("10m"),
+        "A record whose event time is further ahead of its arrival is dead-lettered, so that one bad clock cannot close everybody's windows.",
+    ),
     key("source.dedupe.by", "field", Some(""), "A field that is unique to a record: repeats count once."),
     key("source.dedupe.for", "duration", Some("24h"), "A repeat that comes later counts as a new record."),
+    key(
+        "join",
+        "map of tables",
+        Some(""),
+        "Names for tables: a record sees the row that the table had for it at its event time, as `NAME.FIELD`; null without one.",
+    ),
+    key(
+        "join.NAME.table",
+        "topic",
+        None,
+        "Topic with the table's records. Every version that it keeps counts from its event time on; a record without a value deletes its row from then on.",
+    ),
+    key(
+        "join.NAME.key",
+        "field",
+        None,
+        "The field of the table's records that is the table's key: a string or an int.",
+    ),
+    key(
+        "join.NAME.on",
+        "expression",
+        None,
+        "What a record is looked up by, of the key's type; where it is null there is no row.",
+    ),
+    key(
+        "join.NAME.time",
+        "field",
+        Some(""),
+        "The field of the table's records that is their event time: a timestamp; their append time unless given.",
+    ),
     key("where", "expression", Some(""), "Records for which it is false are left out; they move the watermark."),
     key("let", "map of expressions", Some(""), "Names for expressions, usable in all that follow."),
-    key("key", "list of names or `name: expression`", Some("[]"), "What rows are kept apart by. The tenant is always first, and not written here."),
+    key(
+        "key",
+        "list of names or `name: expression`",
+        Some("[]"),
+        "What rows are kept apart by. The tenant is always first, and not written here.",
+    ),
     key("window.tumbling", "duration", Some(""), "Windows one after the other: each record is in one."),
-    key("window.hopping", "duration", Some(""), "Windows of this length, a new one `every` so often: each record is in several."),
+    key(
+        "window.hopping",
+        "duration",
+        Some(""),
+        "Windows of this length, a new one `every` so often: each record is in several.",
+    ),
     key("window.every", "duration", Some(""), "From start to start of hopping windows; at most 100 to a length."),
     key("window.session", "duration", Some(""), "By key: so much silence ends a session."),
-    key("late", "`amend for DURATION` or `hold`", None, "Late records: folded in, and the window marked amended, for so long after it closed; or held out of the sums. Either way they go to the late topic and are counted."),
+    key(
+        "late",
+        "`amend for DURATION` or `hold`",
+        None,
+        "Late records: folded in, and the window marked amended, for so long after it closed; or held out of the sums. Either way they go to the late topic and are counted.",
+    ),
     key("aggregate", "map of aggregates", None, "The columns that are added up: `name: function(expression)`."),
     key("emit", "map of expressions", Some(""), "Columns computed from aggregates and keys when a row is written."),
-    key("view.clustering", "list of key names", Some(""), "Order of the key columns in the view: filters on the first ones are the fastest. The key's own order unless given."),
+    key(
+        "view.clustering",
+        "list of key names",
+        Some(""),
+        "Order of the key columns in the view: filters on the first ones are the fastest. The key's own order unless given.",
+    ),
     key("view.retention", "duration", Some("7d"), "Rows are kept so long after their window was first written."),
-    key("partitions", "number", Some("4"), "Partitions of the job's own topics, 1 to 1,000: as many threads or processes can share the merging. Part of the version."),
-    key("freshness", "duration", Some(""), "A window is to be final so long after its end. Refused when grace and idle_after alone take longer."),
-    key("tests", "list of tests", Some("[]"), "Run by `tidemark job test` and before every apply: `name`, and `steps` of `push`, `advance` and `expect`."),
+    key(
+        "partitions",
+        "number",
+        Some("4"),
+        "Partitions of the job's own topics, 1 to 1,000: as many threads or processes can share the merging. Part of the version.",
+    ),
+    key(
+        "freshness",
+        "duration",
+        Some(""),
+        "A window is to be final so long after its end. Refused when grace and idle_after alone take longer.",
+    ),
+    key(
+        "tests",
+        "list of tests",
+        Some("[]"),
+        "Run by `tidemark job test` and before every apply: `name`, and `steps` of `push`, `table`, `delete`, `advance` and `expect`.",
+    ),
 ];
 
 /// The default of a key.
@@ -107,12 +206,11 @@ pub fn json_schema() -> Value {
         KEYS.iter().find(|key| key.path == path).map(|key| key.meaning.replace('`', "")).unwrap_or_default()
     };
     let text = |path: &str| json!({"type": "string", "description": meaning(path)});
-    let duration = |path: &str| {
-        json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "description": meaning(path)})
-    };
-    let number = |path: &str, most: u32| json!({"type": "integer", "minimum": 1, "maximum": most, "description": meaning(path)});
-    let expressions =
-        |path: &str| json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}, "description": meaning(path)});
+    let duration =
+        |path: &str| json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "description": meaning(path)});
+    let number =
+        |path: &str, most: u32| json!({"type": "integer", "minimum": 1, "maximum": most, "description": meaning(path)});
+    let expressions = |path: &str| json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}, "description": meaning(path)});
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tidemark job",
@@ -132,6 +230,14 @@ pub fn json_schema() -> Value {
                 "max_future": duration("source.max_future"),
                 "dedupe": {"type": "object", "additionalProperties": false, "required": ["by"],
                     "properties": {"by": text("source.dedupe.by"), "for": duration("source.dedupe.for")}},
+            }},
+            "join": {"type": "object", "description": meaning("join"), "additionalProperties": {
+                "type": "object", "additionalProperties": false, "required": ["table", "key", "on"], "properties": {
+                    "table": text("join.NAME.table"),
+                    "key": text("join.NAME.key"),
+                    "on": {"type": ["string", "number", "boolean"], "description": meaning("join.NAME.on")},
+                    "time": text("join.NAME.time"),
+                },
             }},
             "where": text("where"),
             "let": expressions("let"),
@@ -167,7 +273,10 @@ mod tests {
     fn the_schema_has_every_key() {
         let schema = json_schema();
         for KeyDoc { path, .. } in KEYS {
-            let pointer = format!("/properties/{}", path.replace('.', "/properties/"));
+            let pointer = format!(
+                "/properties/{}",
+                path.replace('.', "/properties/").replace("/properties/NAME", "/additionalProperties")
+            );
             assert!(schema.pointer(&pointer).is_some_and(Value::is_object), "{path}");
         }
         assert_eq!(under("source.dedupe"), ["by", "for"]);

@@ -1,8 +1,10 @@
 //! The keys of a job file and their forms, before any schema is looked at.
 
+mod join;
 mod keys;
 mod read;
 
+pub use join::Join;
 pub use keys::{AGGREGATES, KEYS, KeyDoc, json_schema, reference};
 pub use read::read;
 
@@ -53,6 +55,8 @@ pub struct File {
     pub dedupe: Option<(Placed<String>, i64)>,
     /// Which records are taken.
     pub filter: Option<Scalar>,
+    /// Tables that records are joined with.
+    pub joins: Vec<Join>,
     /// Names for expressions.
     pub lets: Vec<Named>,
     /// What rows are kept apart by.

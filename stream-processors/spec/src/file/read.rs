@@ -41,7 +41,7 @@ pub fn read(root: &Node) -> Result<File, Vec<Problem>> {
     }
 }
 
-struct Reader {
+pub(super) struct Reader {
     problems: Vec<Problem>,
 }
 
@@ -63,7 +63,7 @@ impl<'n> Keys<'n> {
 }
 
 impl Reader {
-    fn fail(&mut self, problem: Problem) {
+    pub(super) fn fail(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
@@ -89,7 +89,7 @@ impl Reader {
         self.fail(Problem::new(keys.at, format!("`{path}` is missing")).fix(fix));
     }
 
-    fn text(&mut self, node: &Node, path: &str) -> Option<Placed<String>> {
+    pub(super) fn text(&mut self, node: &Node, path: &str) -> Option<Placed<String>> {
         match node.scalar() {
             Some(scalar) if !scalar.text.trim().is_empty() => {
                 Some(Placed { at: node.at, value: scalar.text.trim().to_owned() })
@@ -156,6 +156,7 @@ impl Reader {
             }
         };
         let filter = top.get("where").and_then(|node| self.expression(node, "where"));
+        let joins = self.joins(top.get("join"));
         let lets = self.expressions(&top, "let");
         let key = self.key(&top);
         let window = self.window(&top);
@@ -196,6 +197,7 @@ impl Reader {
             max_future_ms,
             dedupe,
             filter,
+            joins,
             lets,
             key,
             window: window?,
@@ -297,7 +299,7 @@ impl Reader {
     }
 
     /// Whether a name can be a column's.
-    fn name(&mut self, name: &str, at: At) -> bool {
+    pub(super) fn name(&mut self, name: &str, at: At) -> bool {
         let sound = name.len() <= 48
             && name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
@@ -327,7 +329,9 @@ impl Reader {
                         named.push(Named { at: node.at, name, expression: scalar.clone() });
                     }
                 }
-                Data::Map(entries) => named.extend(entries.iter().filter_map(|(key, node)| self.named(key, node, "key"))),
+                Data::Map(entries) => {
+                    named.extend(entries.iter().filter_map(|(key, node)| self.named(key, node, "key")))
+                }
                 Data::List(_) => {
                     self.fail(Problem::new(node.at, "a key is a name, or `name: expression`, not a list"));
                 }

@@ -8,7 +8,7 @@
 //! Limits: lists of most frequent values that met more than they list depend on the order of merges, and are held to their
 //! stated error. Sealing goes by append time, which does not pass here: of a job that amends for no time at all late records
 //! race with it, and such a job is refused. The ids of a job that counts repeats once are not kept by the driver: of such a job
-//! only the merge stage crashes.
+//! only the merge stage crashes. The tables that a job joins are as whoever calls has filled them.
 
 mod rest;
 mod ways;
@@ -37,6 +37,7 @@ pub struct Arrival {
 
 /// Data as they would arrive: dealt out to partitions in turn, each when it happens or, if that is earlier, with the one before.
 pub fn arrivals(job: &SpecJob, data: impl IntoIterator<Item = Vec<u8>>, partitions: usize) -> Vec<Arrival> {
+    job.settle();
     let mut now = 0;
     let arrive = |(at, datum): (usize, Vec<u8>)| {
         let mut scratch = Vec::new();
@@ -111,6 +112,7 @@ pub enum Error {
 /// # Errors
 /// The figures differ; the job seals at once; a partition above [`PARTITIONS_MAX`]; or what stops a stage.
 pub fn check(job: &Arc<SpecJob>, records: &[Arrival], rounds: u64, seed: u64) -> Result<Checked, Error> {
+    job.settle();
     let spec = job.spec();
     if spec.late == LatePolicy::Amend && spec.amend_for_ms == 0 {
         let why = format!(

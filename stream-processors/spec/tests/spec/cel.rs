@@ -18,7 +18,12 @@ const NAMES: [(&str, Type); 6] = [
 ];
 
 fn whole(depth: u32) -> BoxedStrategy<String> {
-    let leaf = prop_oneof![Just("i".to_owned()), Just("j".to_owned()), (-9..9_i64).prop_map(|n| format!("({n})")), Just("9223372036854775807".to_owned())];
+    let leaf = prop_oneof![
+        Just("i".to_owned()),
+        Just("j".to_owned()),
+        (-9..9_i64).prop_map(|n| format!("({n})")),
+        Just("9223372036854775807".to_owned())
+    ];
     if depth == 0 {
         return leaf.boxed();
     }
@@ -51,7 +56,13 @@ fn double(depth: u32) -> BoxedStrategy<String> {
 }
 
 fn text(depth: u32) -> BoxedStrategy<String> {
-    let leaf = prop_oneof![Just("s".to_owned()), Just("t".to_owned()), Just("\"abc\"".to_owned()), Just("''".to_owned()), Just("'12'".to_owned())];
+    let leaf = prop_oneof![
+        Just("s".to_owned()),
+        Just("t".to_owned()),
+        Just("\"abc\"".to_owned()),
+        Just("''".to_owned()),
+        Just("'12'".to_owned())
+    ];
     if depth == 0 {
         return leaf.boxed();
     }
@@ -71,7 +82,8 @@ fn truth(depth: u32) -> BoxedStrategy<String> {
         return leaf.boxed();
     }
     let pair = |of: fn(u32) -> BoxedStrategy<String>| {
-        (of(depth - 1), prop_oneof!["==", "!=", "<", "<=", ">", ">="], of(depth - 1)).prop_map(|(a, op, b)| format!("({a} {op} {b})"))
+        (of(depth - 1), prop_oneof!["==", "!=", "<", "<=", ">", ">="], of(depth - 1))
+            .prop_map(|(a, op, b)| format!("({a} {op} {b})"))
     };
     let (a, b) = (truth(depth - 1), truth(depth - 1));
     prop_oneof![

@@ -21,7 +21,11 @@ fn a_test_that_fails_says_what_differs() {
     let outcomes = inline::run("job.yaml", &job(&wrong).unwrap()).unwrap();
     let text = outcomes[0].to_string();
     for line in ["class=2xx requests: expected 3, got 2", "class=5xx is missing", "class=4xx was not expected"] {
-        assert!(text.replace("window_end=2026-01-01T11:00:00Z window_start=2026-01-01T10:00:00Z", "").contains(line.split(' ').next().unwrap()), "{text}");
+        assert!(
+            text.replace("window_end=2026-01-01T11:00:00Z window_start=2026-01-01T10:00:00Z", "")
+                .contains(line.split(' ').next().unwrap()),
+            "{text}"
+        );
         assert!(text.contains(line.split_once(' ').unwrap().1), "{line}: {text}");
     }
 }
