@@ -120,7 +120,10 @@ export function figure(value, kind) {
 /** [{"ip":"a","n":3},{"ip":"b","n":1}] → "a 3, b 1". */
 function list(value) {
   const flat = (item) => (item !== null && typeof item === "object" ? Object.values(item).map(flat).join(" ") : figure(item));
-  return Array.isArray(value) ? value.map((item) => ranked(item) ?? flat(item)).join(", ") || "none" : flat(value);
+  // An entry of a top-k, with by how much its count may be too high.
+  const entry = ({ value: of, count: n, error }) => `${flat(of)} ×${count(n)}${error ? ` (up to ${count(error)} fewer)` : ""}`;
+  const told = (item) => (item !== null && typeof item === "object" && "value" in item && "count" in item ? entry(item) : flat(item));
+  return Array.isArray(value) ? value.map(told).join(", ") || "none" : flat(value);
 }
 
 /** Fetches an answer; a problem document becomes an error with its words. */
@@ -155,10 +158,4 @@ export function element(name, attributes = {}, ...children) {
 export function write(id, text) {
   const at = document.getElementById(id);
   if (at.textContent !== text) at.textContent = text;
-}
-
-/** An entry of a top-k: "/index.html ×12", with by how much the count may be too high. */
-function ranked(item) {
-  if (item === null || typeof item !== "object" || !("value" in item) || !("count" in item)) return null;
-  return `${flat(item.value)} ×${count(item.count)}${item.error ? ` (up to ${count(item.error)} fewer)` : ""}`;
 }

@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemark_core::Job;
@@ -177,7 +177,10 @@ fn make_topics(context: &Context, apply: &Apply) -> Result<Vec<String>, Problem>
     let unavailable = |error: &dyn std::fmt::Display| Problem::unavailable(error.to_string());
     let mut did = Vec::new();
     let root = tidemark_spec::yaml::parse(&apply.spec).ok().and_then(|root| tidemark_spec::file::read(&root).ok());
-    for topic in root.iter().flat_map(|file| &file.topics).map(|topic| topic.value.as_str()) {
+    let sources = root.iter().flat_map(|file| &file.topics).map(|topic| (topic.value.as_str(), Some(RETENTION_MS)));
+    // A table is all that was ever said of its rows.
+    let tables = root.iter().flat_map(|file| &file.joins).map(|join| (join.table.value.as_str(), None));
+    for (topic, retention_ms) in sources.chain(tables) {
         let Some(schema) = apply.schemas.get(topic) else { continue };
         let subject = format!("{topic}-value");
         if context.registry.latest_of(&subject).map_err(|e| unavailable(&e))?.is_none() {
@@ -189,9 +192,10 @@ fn make_topics(context: &Context, apply: &Apply) -> Result<Vec<String>, Problem>
         }
         if context.log.partitions(topic).map_err(|e| unavailable(&e))?.is_none() {
             let name = topic.to_owned();
-            let spec = TopicSpec { name, partitions: PARTITIONS, cleanup: Cleanup::Delete, retention_ms: Some(RETENTION_MS) };
+            let spec = TopicSpec { name, partitions: PARTITIONS, cleanup: Cleanup::Delete, retention_ms };
             context.log.create_topics(&[spec]).map_err(|e| unavailable(&e))?;
-            did.push(format!("topic {topic} is made: {PARTITIONS} partitions, kept {}", duration(RETENTION_MS)));
+            let kept = retention_ms.map_or("for ever".to_owned(), duration);
+            did.push(format!("topic {topic} is made: {PARTITIONS} partitions, kept {kept}"));
         }
     }
     Ok(did)
@@ -303,6 +307,9 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
         topics.iter().map(|topic| json!({"topic": topic, "partitions": partitions(topic)})).collect()
     };
     let own = |topic: &String| reads(std::slice::from_ref(topic));
+    let tables: BTreeSet<String> = job.tables().iter().map(|table| table.topic().to_owned()).collect();
+    let joins = if tables.is_empty() { "" } else { "joins each record with the tables' rows of its time; " };
+    let read: Vec<String> = spec.sources.iter().chain(tables.iter().filter(|t| !spec.sources.contains(t))).cloned().collect();
     let window = match spec.window {
         tidemark_core::Windowing::Tumbling { size_ms } => format!("tumbling {}", duration(size_ms)),
         tidemark_core::Windowing::Hopping { size_ms, hop_ms } => format!("hopping {} every {}", duration(size_ms), duration(hop_ms)),
@@ -311,8 +318,8 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
     let stages = json!([
         {
             "stage": "partial", "group": plan.group("partial"), "lag": lag("partial"),
-            "does": format!("folds records by {} within a partition; decides what is late", spec.key.join(", ")),
-            "reads": reads(&spec.sources), "writes": [plan.partials, plan.late, plan.dead_letter],
+            "does": format!("{joins}folds records by {} within a partition; decides what is late", spec.key.join(", ")),
+            "reads": reads(&read), "writes": [plan.partials, plan.late, plan.dead_letter],
         },
         {
             "stage": "merge", "group": plan.group("merge"), "lag": lag("merge"),

@@ -114,6 +114,7 @@ pub(crate) enum Command {
     },
     /// Compute a view's figures again from the source offsets that they were made of, and compare row by row. Exit status:
     /// 0 equal, 1 differs, 2 not provable.
+    #[command(disable_version_flag = true)]
     Recompute {
         #[command(flatten)]
         which: recompute::Which,

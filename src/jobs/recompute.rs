@@ -29,7 +29,7 @@ pub struct Which {
     #[arg(long)]
     include_late: bool,
     /// A version; else the current one.
-    #[arg(long)]
+    #[arg(id = "job_version", long = "version", value_name = "VERSION")]
     version: Option<i32>,
     /// The whole answer as JSON.
     #[arg(long)]

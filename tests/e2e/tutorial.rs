@@ -46,6 +46,7 @@ fn each_command_of_the_tutorial_does_what_it_says() {
                     assert!(said.contains(line), "`{line}` is not in what was said:\n{said}");
                 }
             }
+            "yaml" => check_yaml(text),
             "console" => assert_eq!(text.trim(), "tidemark up", "what is not run here is the start of the platform"),
             other => panic!("a block of language `{other}` is neither run nor compared"),
         }
@@ -54,9 +55,35 @@ fn each_command_of_the_tutorial_does_what_it_says() {
     platform.stop();
 }
 
+/// The schemas beside the examples.
+struct Examples;
+
+impl tidemark_spec::Topics for Examples {
+    fn schema(&self, topic: &str) -> Result<Option<String>, String> {
+        let folders = std::fs::read_dir(format!("{ROOT}/examples")).unwrap();
+        let files = folders.map(|folder| folder.unwrap().path().join(format!("{topic}.avsc")));
+        Ok(files.filter_map(|file| std::fs::read_to_string(file).ok()).next())
+    }
+    fn names(&self) -> Vec<String> {
+        vec![]
+    }
+}
+
+/// A part of a job file is YAML; a whole one is a job.
+fn check_yaml(text: &str) {
+    tidemark_spec::yaml::parse(text).unwrap_or_else(|problem| panic!("{problem:?}\n{text}"));
+    if text.lines().any(|line| line.starts_with("job:")) {
+        tidemark_spec::compile("docs/jobs.md", text, &Examples).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
 #[test]
 fn the_reference_is_what_the_code_says() {
     let doc = doc();
     let (_, reference) = doc.split_once("compared by a test -->\n").unwrap();
-    assert_eq!(reference, tidemark_spec::file::reference(), "run: tidemark job reference, and put it at the end of docs/jobs.md");
+    assert_eq!(
+        reference,
+        tidemark_spec::file::reference(),
+        "run: tidemark job reference, and put it at the end of docs/jobs.md"
+    );
 }

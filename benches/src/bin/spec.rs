@@ -1,10 +1,10 @@
 //! The same job twice, in Rust and from a YAML file, over the same records in one run: how fast each reads, folds, writes its
-//! partials and merges them, on one thread, without a log. Rounds alternate, so that what else the machine does hits both.
+//! partials and merges them, by the CPU time of one thread, without a log. Rounds alternate, so that what else the machine does hits both.
 //!
 //! The Rust job checks names and ranges and dead-letters what breaks them; the file says the same with `where`.
 
 use clap::Parser;
-use std::time::Instant;
+use tidemark_benches::usage;
 use tidemark_benches::workload::{Settings, Workload};
 use tidemark_core::merge::MergeFold;
 use tidemark_core::partial::{PartialFold, Position};
@@ -98,10 +98,15 @@ fn median(values: &mut Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Seconds for all records through both folds; rows and records at the end.
+/// Of this thread: what else the machine does is not in it.
+fn cpu_seconds() -> anyhow::Result<f64> {
+    Ok(usage::cpu_seconds()?.values().sum())
+}
+
+/// CPU seconds for all records through both folds; rows and records at the end.
 fn time<J: Job>(job: &J, data: &[Vec<u8>], commit: usize) -> anyhow::Result<(f64, (usize, i64))> {
     let spec = job.spec();
-    let began = Instant::now();
+    let began = cpu_seconds()?;
     let mut fold = PartialFold::new(spec, "flows.observed", 0, Position::default());
     let mut merges: Vec<MergeFold<J::Accumulator>> =
         (0..spec.merge_partitions).map(|partition| MergeFold::new(spec, partition, 1)).collect();
@@ -124,6 +129,6 @@ fn time<J: Job>(job: &J, data: &[Vec<u8>], commit: usize) -> anyhow::Result<(f64
         })?;
         fold.committed();
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = cpu_seconds()? - began;
     Ok((seconds, (merges.iter().map(MergeFold::rows).sum(), records)))
 }

@@ -12,9 +12,12 @@ use rows::{Difference, Rows, print};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Rows of a page, the most that the API gives.
 const PAGE_ROWS: usize = 10_000;
+/// The platform's list of views may be so old: a version that was just applied is looked for once more.
+const LISTED_FOR: Duration = Duration::from_millis(1_200);
 /// Windows of a page.
 const PAGE_WINDOWS: usize = 744;
 
@@ -63,7 +66,11 @@ pub fn diff(which: &Which, remote: &Remote) -> ExitCode {
 }
 
 fn compare(which: &Which, remote: &Remote) -> anyhow::Result<u8> {
-    let known = versions(remote, &which.view)?;
+    let mut known = versions(remote, &which.view)?;
+    if choose(&which.view, &known, which.versions).is_err() {
+        std::thread::sleep(LISTED_FOR);
+        known = versions(remote, &which.view)?;
+    }
     let (a, b) = choose(&which.view, &known, which.versions)?;
     anyhow::ensure!(
         a.window == b.window && a.key == b.key,

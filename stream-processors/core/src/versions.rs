@@ -218,8 +218,9 @@ impl<R> Versions<R> {
     /// of each key stays, also where it is a deletion: it hides what may still be appended of an earlier event time.
     pub fn forget(&mut self, need: Need) {
         let before = self.versions;
-        let settled =
-            |version: &Version<R>| version.event_time <= need.event_time && version.place.appended_at <= need.appended_at;
+        let settled = |version: &Version<R>| {
+            version.event_time <= need.event_time && version.place.appended_at <= need.appended_at
+        };
         for of_key in self.rows.values_mut() {
             let hidden = of_key.iter().rposition(settled).unwrap_or(0);
             self.versions -= hidden;

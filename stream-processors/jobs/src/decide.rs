@@ -123,9 +123,16 @@ fn table_of(job: &str) -> String {
     job.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
+/// Every schema that the job was checked against: of its sources, then of the tables that it joins.
 fn sources(job: &SpecJob) -> Vec<JobSource> {
     let source = |(topic, schema): &(String, String)| JobSource { topic: topic.clone(), schema: schema.clone() };
-    job.topics().iter().map(source).collect()
+    let mut sources: Vec<JobSource> = job.topics().iter().map(source).collect();
+    for table in job.tables() {
+        if sources.iter().all(|source| source.topic != table.topic()) {
+            sources.push(JobSource { topic: table.topic().to_owned(), schema: table.schema().avsc.to_string() });
+        }
+    }
+    sources
 }
 
 /// What differs in meaning between two specifications, in words.
@@ -145,8 +152,16 @@ fn changes(old: &JobSpec, new: &JobSpec) -> String {
     tell("late", late(old), late(new));
     tell("partitions", old.merge_partitions.to_string(), new.merge_partitions.to_string());
     tell("dedupe", format!("{:?}", old.dedupe), format!("{:?}", new.dedupe));
-    let gone = old.expressions.iter().chain(&old.aggregates).filter(|e| !new.expressions.contains(e) && !new.aggregates.contains(e));
-    let came = new.expressions.iter().chain(&new.aggregates).filter(|e| !old.expressions.contains(e) && !old.aggregates.contains(e));
+    let gone = old
+        .expressions
+        .iter()
+        .chain(&old.aggregates)
+        .filter(|e| !new.expressions.contains(e) && !new.aggregates.contains(e));
+    let came = new
+        .expressions
+        .iter()
+        .chain(&new.aggregates)
+        .filter(|e| !old.expressions.contains(e) && !old.aggregates.contains(e));
     said.extend(gone.map(|e| format!("`{e}` is gone")));
     said.extend(came.map(|e| format!("`{e}` is new")));
     if said.is_empty() { "its meaning".to_owned() } else { said.join("; ") }

@@ -107,7 +107,8 @@ impl Jobs {
         let jobs = Arc::new(Self { directory, parts, settings, built_in, set, stop: AtomicBool::new(false) });
         let following = Arc::clone(&jobs);
         let thread = std::thread::Builder::new().name("jobs".into()).spawn(move || following.follow());
-        let thread = thread.map_err(|error| tidemark_log::Error::Retriable(format!("no thread for the jobs: {error}")))?;
+        let thread =
+            thread.map_err(|error| tidemark_log::Error::Retriable(format!("no thread for the jobs: {error}")))?;
         Ok((jobs, thread))
     }
 
@@ -193,16 +194,22 @@ impl Jobs {
             let set = self.set();
             let of = |entry: &JobEntry| {
                 let id = entry.job.clone();
-                entry.versions.iter().map(move |version| ((id.clone(), version.version), version.clone())).collect::<Vec<_>>()
+                entry
+                    .versions
+                    .iter()
+                    .map(move |version| ((id.clone(), version.version), version.clone()))
+                    .collect::<Vec<_>>()
             };
             set.entries.values().flat_map(|(_, entry)| of(entry)).collect()
         };
         let gone: Vec<Work> = {
             let mut set = self.set();
-            let stays = |id: &Id, work: &Work| wanted.iter().any(|(wanted, version)| {
-                // A number that was retired and applied again in the meantime begins anew.
-                wanted == id && version.spec == work.text && version.created_at == work.created_at
-            });
+            let stays = |id: &Id, work: &Work| {
+                wanted.iter().any(|(wanted, version)| {
+                    // A number that was retired and applied again in the meantime begins anew.
+                    wanted == id && version.spec == work.text && version.created_at == work.created_at
+                })
+            };
             let gone: Vec<Id> =
                 set.work.iter().filter(|(id, work)| !stays(id, work)).map(|(id, _)| id.clone()).collect();
             set.stopping.extend(gone.iter().cloned());
@@ -281,7 +288,9 @@ impl Jobs {
                     self.set().published.insert(entry.job, revision);
                 }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(job = entry.job, %error, "the catalogue of views does not have the job yet"),
+                Err(error) => {
+                    tracing::warn!(job = entry.job, %error, "the catalogue of views does not have the job yet")
+                }
             }
         }
     }
@@ -434,7 +443,11 @@ impl Topics for Registered<'_> {
     fn names(&self) -> Vec<String> {
         let subjects = self.registry.subject_names().unwrap_or_default();
         let topic = |subject: &String| subject.strip_suffix("-value").map(str::to_owned);
-        subjects.iter().filter_map(topic).filter(|topic| !topic.starts_with("tidemark.") && !topic.starts_with("view.")).collect()
+        subjects
+            .iter()
+            .filter_map(topic)
+            .filter(|topic| !topic.starts_with("tidemark.") && !topic.starts_with("view."))
+            .collect()
     }
 }
 
@@ -494,4 +507,3 @@ pub fn windowing(spec: &JobSpec) -> tidemark_views::Windowing {
 pub fn plan(job: &SpecJob) -> Result<Plan, tidemark_runtime::Error> {
     Plan::new(job.spec().clone())
 }
-

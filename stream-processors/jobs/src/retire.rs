@@ -174,3 +174,49 @@ fn remove_dir(dir: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use tidemark_runtime::state::StateSettings;
+
+    fn state(dir: &Path) -> StateConfig {
+        StateConfig { path: dir.to_owned(), settings: StateSettings::default(), standby: false }
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = entries.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn state_is_kept_over_restarts_and_not_over_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, id) = (state(dir.path()), ("a.b".to_owned(), 1));
+        let own = dir.path().join("a.b.v1");
+        // What a platform left that knew of no lives.
+        fs::create_dir_all(own.join("0")).unwrap();
+        prepare(&state, &id, 7).unwrap();
+        assert_eq!(names(&own), [LIFE]);
+        fs::create_dir_all(own.join("0")).unwrap();
+        prepare(&state, &id, 7).unwrap();
+        assert_eq!(names(&own), ["0", LIFE], "the same version goes on with it");
+        prepare(&state, &id, 8).unwrap();
+        assert_eq!(names(&own), [LIFE], "another one of that number does not");
+    }
+
+    #[test]
+    fn only_the_state_of_retired_versions_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = state(dir.path());
+        let ids = [("a.b".to_owned(), 1), ("a.b".to_owned(), 2), ("c".to_owned(), 1)];
+        ids.iter().for_each(|id| prepare(&state, id, 7).unwrap());
+        fs::create_dir_all(dir.path().join("flows.hourly.v1").join("0")).unwrap();
+        sweep(&state, &ids[..1]);
+        assert_eq!(names(dir.path()), ["a.b.v1", "flows.hourly.v1"]);
+        sweep(&StateConfig { path: dir.path().join("none"), ..state }, &[]);
+    }
+}

@@ -275,7 +275,7 @@ impl Stage<'_> {
                 self.status.running();
             }
         } else if is_over(now, *self.full_since.get_or_insert(now), FULL_MS) {
-            self.status.stalled("reading waits until a checkpoint makes room in memory; see checkpoint_errors");
+            self.status.stalled(self.operator.waits_for());
         }
     }
 

@@ -86,6 +86,24 @@ pub enum Error {
         /// A version that has not been used.
         next_version: u32,
     },
+    /// A table is not read as far as the records that are joined with it: nothing is folded meanwhile.
+    #[error("table {topic}: {reason}")]
+    Table {
+        /// Its topic.
+        topic: String,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A table is too large to be held.
+    #[error(
+        "table {topic}: {full}; compact the topic or let it delete old records, or join a topic that has less, and restart the job"
+    )]
+    TableFull {
+        /// Its topic.
+        topic: String,
+        /// How large it is.
+        full: tidemark_core::versions::Full,
+    },
     /// A source topic is not there.
     #[error("source topic {0} does not exist: create it with `tidemark topics apply`")]
     NoSource(String),
@@ -105,13 +123,14 @@ impl Error {
             },
             Self::Views(error) => matches!(error, tidemark_views::Error::Unavailable(_)),
             Self::Registry(error) => matches!(error, registry::Error::Unavailable(_)),
-            Self::NoSource(_) | Self::Panicked(_) | Self::State { .. } => true,
+            Self::NoSource(_) | Self::Panicked(_) | Self::State { .. } | Self::Table { .. } => true,
             Self::Unreadable { reason, .. } => matches!(reason, wire::Error::Registry(_)),
             Self::Merge(_)
             | Self::Position(_)
             | Self::Spec(_)
             | Self::OffsetsDeleted { .. }
             | Self::MergePartitions { .. }
+            | Self::TableFull { .. }
             | Self::Changelog { .. } => false,
         }
     }

@@ -28,6 +28,7 @@ mod seen;
 mod slices;
 pub mod standby;
 pub mod state;
+pub mod tables;
 pub mod trace;
 pub mod writer;
 

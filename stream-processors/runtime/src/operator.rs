@@ -57,6 +57,11 @@ pub trait Operator: Send {
         Backlog::None
     }
 
+    /// What [`Backlog::Full`] waits for, for people.
+    fn waits_for(&self) -> &'static str {
+        "reading waits until a checkpoint makes room in memory; see checkpoint_errors"
+    }
+
     /// The trace that the next commit goes on with: fed by [`Operator::fold`], its header sent by [`Operator::produce`].
     fn trace(&mut self) -> &mut CommitTrace;
 

@@ -1,13 +1,17 @@
 //! The partial stage: reads source partitions, decides lateness, writes partials and markers.
 
+mod waiting;
+
 use crate::align::Alignment;
-use crate::drive::{Due, Operator, is_over};
+use crate::drive::{Backlog, Due, Operator, is_over};
 use crate::letters::{Address, Letters, rule_of};
 use crate::metrics::Metrics;
 use crate::seen::{self, Recall};
+use crate::tables::Tables;
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
 use std::sync::Arc;
+use tidemark_core::join::TABLE_BEHIND;
 use tidemark_core::partial::{PartialFold, Position, Verdict, metadata, parse_metadata};
 use tidemark_core::window::Window;
 use tidemark_core::{Input, Job, LatePolicy, Sample};
@@ -16,6 +20,7 @@ use tidemark_schemas::catalog::Schema;
 use tidemark_schemas::engine::{Marker, TopicPartitions};
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
+use waiting::Waiting;
 
 /// Partials and letters in memory that bring the commit forward, bytes.
 const BYTES_MAX: usize = 64 << 20;
@@ -29,6 +34,8 @@ pub(crate) struct Source<A> {
     topic: usize,
     pub(crate) fold: PartialFold<A>,
     last_record_at: i64,
+    /// Append time of the last record that was folded.
+    last_append: Option<i64>,
     /// Next offset as it was last committed.
     committed: i64,
     /// Far ahead of the others: not read at present.
@@ -45,6 +52,9 @@ pub struct PartialStage<J: Job> {
     counts: Vec<TopicPartitions>,
     alignment: Arc<Alignment>,
     recall: Recall,
+    waiting: Waiting,
+    /// Reading rested because much waited: partitions that are ahead of the others are to be held back again.
+    rested: bool,
     /// What was assigned and has no state yet.
     assigned: Vec<TopicPartition>,
     assigned_at: i64,
@@ -76,6 +86,8 @@ impl<J: Job> PartialStage<J> {
             log,
             decoder: wire::Decoder::new(Arc::clone(&registry), source),
             recall: Recall::new(registry),
+            waiting: Waiting::new(Arc::new(Tables::new(&[]))),
+            rested: false,
             assigned: Vec::new(),
             assigned_at: 0,
             metrics,
@@ -97,9 +109,14 @@ impl<J: Job> PartialStage<J> {
         Self { alignment, ..self }
     }
 
-    fn fold_record(&mut self, at: usize, batch: &Batch<'_>, record: &Record<'_>) {
+    /// Joins records with tables that somebody keeps read.
+    pub fn joined(self, tables: Arc<Tables>) -> Self {
+        Self { waiting: Waiting::new(tables), ..self }
+    }
+
+    fn fold_record(&mut self, at: usize, topic: &str, partition: u32, record: &Record<'_>) {
         let Some(source) = self.sources.get_mut(at) else { return };
-        let letters = Address { plan: &self.plan, topic: batch.topic, partition: batch.partition, record };
+        let letters = Address { plan: &self.plan, topic, partition, record };
         let value = record.value.unwrap_or_default();
         let (schema, datum) = match self.decoder.datum(value, &mut self.scratch) {
             Ok(read) => read,
@@ -113,10 +130,14 @@ impl<J: Job> PartialStage<J> {
             }
         };
         self.key.clear();
-        let (partition, offset, appended_at) = (batch.partition, record.offset, record.timestamp);
+        let (offset, appended_at) = (record.offset, record.timestamp);
+        source.last_append = Some(appended_at);
         let input = Input { schema, topic: source.topic, partition, offset, appended_at, datum };
         match self.job.read(input, &mut self.key) {
             Ok(sample) => fold_sample(source, &letters, &sample, self.plan.spec.late, &mut self.late, &mut self.dead),
+            Err(reject) if reject.rule == TABLE_BEHIND => {
+                self.failed = Some(Error::Table { topic: self.plan.spec.name.clone(), reason: reject.detail });
+            }
             Err(reject) => {
                 source.fold.reject(record.offset, record.timestamp);
                 letters.dead(&mut self.dead, reject.rule, &reject.detail);
@@ -147,7 +168,16 @@ impl<J: Job> PartialStage<J> {
             let fold = PartialFold::new(&self.plan.spec, &partition.topic, partition.partition, position);
             let (committed, last_record_at) = (position.next_offset, self.assigned_at);
             let topic = self.plan.spec.sources.iter().position(|topic| **topic == *partition.topic).unwrap_or(0);
-            self.sources.push(Source { partition, topic, fold, last_record_at, committed, held_back: false });
+            let last_append = None;
+            self.sources.push(Source {
+                partition,
+                topic,
+                fold,
+                last_record_at,
+                last_append,
+                committed,
+                held_back: false,
+            });
         }
         if let Some(dedupe) = &self.plan.spec.dedupe {
             self.recall.begin(self.log.as_ref(), &self.plan, dedupe, &self.sources)?;
@@ -157,9 +187,11 @@ impl<J: Job> PartialStage<J> {
 
     /// Stops reading partitions that are far ahead of the others, and goes on with those that are no longer.
     fn align(&mut self, member: &mut dyn Member) -> Result<(), Error> {
+        let again = self.rested && self.waiting.backlog() != Backlog::Full;
+        self.rested &= !again;
         for source in &mut self.sources {
             let hold = self.alignment.holds(source.fold.position().watermark);
-            if hold != source.held_back {
+            if hold != source.held_back || (again && hold) {
                 member.pause(std::slice::from_ref(&source.partition), hold)?;
                 source.held_back = hold;
                 tracing::info!(partition = %source.partition, hold, "far ahead of the others");
@@ -230,6 +262,9 @@ impl<J: Job> Operator for PartialStage<J> {
         if !self.recall.step(&self.plan, &mut self.sources)? {
             return Ok(None);
         }
+        if !self.waiting.is_begun()? {
+            return Ok(None);
+        }
         self.marker_owed = !self.sources.is_empty();
         let start = |source: &Source<J::Accumulator>| (source.partition.clone(), source.fold.position().next_offset);
         Ok(Some(self.sources.iter().map(start).collect()))
@@ -240,16 +275,29 @@ impl<J: Job> Operator for PartialStage<J> {
             source.partition.partition == batch.partition && *source.partition.topic == *batch.topic
         };
         let Some(at) = self.sources.iter().position(is_it) else { return };
-        for record in batch.records {
-            if self.failed.is_some() {
-                return;
+        if self.waiting.is_ready(&batch) {
+            for record in batch.records {
+                if self.failed.is_some() {
+                    return;
+                }
+                self.fold_record(at, batch.topic, batch.partition, record);
             }
-            self.fold_record(at, &batch, record);
+        } else if self.failed.is_none() {
+            self.waiting.keep(at, &batch);
+            self.rested |= self.waiting.backlog() == Backlog::Full;
         }
         if let Some(source) = self.sources.get_mut(at) {
             source.last_record_at = now;
             batch.records.first().into_iter().for_each(|first| self.trace.see(&source.partition, first));
         }
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.waiting.backlog()
+    }
+
+    fn waits_for(&self) -> &'static str {
+        "reading waits until the tables are read as far that records are joined with"
     }
 
     fn trace(&mut self) -> &mut CommitTrace {
@@ -262,9 +310,14 @@ impl<J: Job> Operator for PartialStage<J> {
 
     /// Finds idle partitions: silent for `idle_after`, and read to the end that the log names *after* the time was taken.
     fn tick(&mut self, member: &mut dyn Member, now: i64) -> Result<(), Error> {
+        self.go_on()?;
+        self.check()?;
         self.align(member)?;
-        for source in &mut self.sources {
-            source.fold.skip_to(member.position(&source.partition)?);
+        for (at, source) in self.sources.iter_mut().enumerate() {
+            // Past what waits nothing is folded yet.
+            if !self.waiting.has(at) {
+                source.fold.skip_to(member.position(&source.partition)?);
+            }
             // A clock that was set back begins the silence anew; nothing waits for it to catch up.
             source.last_record_at = source.last_record_at.min(now);
         }
@@ -274,6 +327,7 @@ impl<J: Job> Operator for PartialStage<J> {
         self.last_idle_check = now;
         let idle_after_ms = self.plan.spec.idle_after_ms;
         let silent: Vec<usize> = (0..self.sources.len())
+            .filter(|&at| !self.waiting.has(at))
             .filter(|&at| self.sources.get(at).is_some_and(|s| now - s.last_record_at >= idle_after_ms))
             .collect();
         let partitions: Vec<TopicPartition> =
@@ -346,6 +400,7 @@ impl<J: Job> Operator for PartialStage<J> {
             source.fold.committed();
             source.committed = source.fold.position().next_offset;
         }
+        self.tell_need();
         self.late.clear();
         self.dead.clear();
         self.marker_owed = false;
@@ -355,6 +410,7 @@ impl<J: Job> Operator for PartialStage<J> {
         self.sources.clear();
         self.assigned.clear();
         self.recall.end();
+        self.waiting.clear();
         self.counts.clear();
         self.late.clear();
         self.dead.clear();

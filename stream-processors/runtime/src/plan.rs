@@ -2,8 +2,8 @@
 
 use crate::Error;
 use std::time::Duration;
-use tidemark_core::{JobSpec, LatePolicy, Windowing};
 use tidemark_core::partial::Position;
+use tidemark_core::{JobSpec, LatePolicy, Windowing};
 use tidemark_log::{At, Cleanup, GroupOffset, Log, TopicPartition, TopicSpec, committed_within};
 use tidemark_schemas::catalog::{self, Schema};
 use tidemark_schemas::registry::Registry;

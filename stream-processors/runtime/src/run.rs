@@ -6,6 +6,7 @@ use crate::metrics::StageStatus;
 use crate::partial::PartialStage;
 use crate::standby::Standby;
 use crate::state::StateConfig;
+use crate::tables::{Follower, Tables};
 use crate::writer::{ViewSource, WriterStage};
 use crate::{Alignment, Error, Metrics, Plan, lag};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// Pause of the standby between two steps, and after an error.
 const STANDBY_PAUSE: Duration = Duration::from_millis(5);
 const STANDBY_BACKOFF: Duration = Duration::from_secs(1);
+/// Pause after the tables could not be read.
+const TABLES_BACKOFF: Duration = Duration::from_secs(1);
 /// How often the lag gauges and the bound of the alignment are renewed; not more often than every third commit.
 const LAG_EVERY: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,7 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
         );
         Arc::new(standby)
     });
+    let tables = Arc::new(Tables::new(job.tables()));
     let mut running = Running { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
     for thread in 0..settings.threads {
         let (log, registry, metrics) = (&parts.log, &parts.registry, &parts.metrics);
@@ -114,7 +118,8 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
             Arc::clone(registry),
             Arc::clone(metrics),
         )
-        .aligned(Arc::clone(&alignment));
+        .aligned(Arc::clone(&alignment))
+        .joined(Arc::clone(&tables));
         running.spawn(Box::new(partial), &plan, "partial", plan.spec.sources.clone(), parts, settings, thread);
         let merge = MergeStage::new(
             Arc::clone(&job),
@@ -139,6 +144,7 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
         running.spawn(Box::new(writer), &plan, "view-writer", vec![plan.view.clone()], parts, settings, thread);
     }
     let commits = Duration::from_millis(u64::try_from(settings.commit_interval_ms).unwrap_or(0));
+    running.follow_tables(tables, &plan, parts);
     running.watch_lag(&plan, parts, alignment, LAG_EVERY.max(commits * 3));
     if let Some(standby) = standby {
         running.follow(standby, parts);
@@ -198,6 +204,46 @@ impl Running {
         }
     }
 
+    /// Keeps the tables read that the job joins.
+    fn follow_tables(&mut self, tables: Arc<Tables>, plan: &Plan, parts: &Parts) {
+        if tables.is_empty() {
+            return;
+        }
+        let name = format!("{} tables", plan.spec.name);
+        let status = StageStatus::new(name.clone(), Arc::clone(&parts.metrics));
+        let (log, clock, stop) = (Arc::clone(&parts.log), Arc::clone(&parts.clock), Arc::clone(&self.stop));
+        let mut follower = Follower::new(Arc::clone(&tables), log, &parts.registry, clock);
+        let follow = move || {
+            let mut is_read = None;
+            while !stop.load(Ordering::Relaxed) {
+                match caught(|| follower.step()) {
+                    Ok(()) => {
+                        let now = tables.read_before() > i64::MIN;
+                        if is_read.replace(now) != Some(now) {
+                            if now { status.running() } else { status.restoring() }
+                        }
+                    }
+                    Err(error) if error.is_retriable() => {
+                        tracing::warn!(%error, "the tables are read on in a moment; records that are joined with them wait");
+                        status.retrying(&error.to_string());
+                        is_read = None;
+                        std::thread::sleep(TABLES_BACKOFF);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the tables are not read any more: another try would not help");
+                        return status.stopped(&error.to_string());
+                    }
+                }
+            }
+        };
+        match std::thread::Builder::new().name(name.clone()).spawn(follow) {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => {
+                StageStatus::new(name, Arc::clone(&parts.metrics)).stopped(&format!("cannot start a thread: {error}"))
+            }
+        }
+    }
+
     /// Follows the partitions that this process does not own.
     fn follow<A: Accumulator>(&mut self, standby: Arc<Standby<A>>, parts: &Parts) {
         let (clock, stop) = (Arc::clone(&parts.clock), Arc::clone(&self.stop));
@@ -235,8 +281,11 @@ fn drive_caught(
     config: &StageConfig,
     status: &StageStatus,
 ) -> Result<(), Error> {
-    let driven = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drive(context, operator, config, status)));
-    driven.unwrap_or_else(|panic| {
+    caught(|| drive(context, operator, config, status))
+}
+
+fn caught(work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(Error::Panicked(text.unwrap_or("no message").to_owned()))
     })

@@ -135,7 +135,11 @@ fn by_join<'n>(node: &'n Node, what: &str) -> Result<Vec<(&'n str, &'n Node)>, P
         Data::Map(entries) => Ok(entries.iter().map(|(key, node)| (key.name.as_str(), node)).collect()),
         Data::Scalar(_) | Data::List(_) => {
             let problem = Problem::new(node.at, format!("`{what}` is a map of joins, not {}", node.kind()));
-            let fix = if what == "table" { "write `table: {partner: {id: 1, name: A}}`" } else { "write `delete: {partner: 1}`" };
+            let fix = if what == "table" {
+                "write `table: {partner: {id: 1, name: A}}`"
+            } else {
+                "write `delete: {partner: 1}`"
+            };
             Err(problem.fix(fix))
         }
     }
@@ -216,11 +220,11 @@ fn differences(wanted: &[(At, Shown)], got: &[Shown], job: &SpecJob) -> Vec<Stri
     for (_, row) in wanted {
         let keys: Vec<(&String, &Json)> = row.iter().filter(|(name, _)| is_key(name)).collect();
         let same =
-            |shown: &&Shown| keys.iter().all(|(name, value)| shown.get(*name).is_some_and(|found| equal(value, found)));
+            |shown: &&Shown| keys.iter().all(|(name, value)| shown.get(name).is_some_and(|found| equal(value, found)));
         // Of several rows with these keys, one whose values are right too, so that the others are told of as they are.
         let right =
             |shown: &&Shown| row.iter().all(|(name, value)| shown.get(name).is_some_and(|found| equal(value, found)));
-        let found = left.iter().position(|shown| right(shown)).or_else(|| left.iter().position(same));
+        let found = left.iter().position(right).or_else(|| left.iter().position(same));
         let label = label(keys.iter().map(|(name, value)| (name.as_str(), *value)));
         let Some(found) = found else {
             lines.push(format!("{label} is missing"));

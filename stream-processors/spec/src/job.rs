@@ -172,7 +172,10 @@ impl SpecJob {
             let on = on.map_err(|error| self.failed(&format!("join {}", join.name), &join.on, &error, fields))?;
             join.table.look_up(&on.value(), event_time, appended_at, lets).map_err(|Behind| {
                 let table = join.table.topic();
-                Reject { rule: TABLE_BEHIND, detail: format!("the table {table} is not read as far as a record of the stream was appended") }
+                Reject {
+                    rule: TABLE_BEHIND,
+                    detail: format!("the table {table} is not read as far as a record of the stream was appended"),
+                }
             })?;
         }
         Ok(())
@@ -250,12 +253,6 @@ pub(crate) fn put_part(value: &Value<'_>, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// A value to add: of the record or the job, or a text that was made and stands in the scratch.
-enum Taken<'a> {
-    Value(Value<'a>),
-    Scratch(usize, usize),
-}
-
 impl Job for SpecJob {
     type Accumulator = Accumulators;
 
@@ -308,35 +305,44 @@ impl Job for SpecJob {
             self.put_key(&fields, &lets, scratch)?;
         }
         let key_end = scratch.len();
-        let mut taken: SmallVec<[Taken<'a>; 8]> = SmallVec::new();
+        let mut made: SmallVec<[(usize, usize, usize); 2]> = SmallVec::new();
         for added in &self.added {
             let Some(checked) = &added.value else {
-                taken.push(Taken::Value(Value::Boolean(true)));
+                items.values.push(Value::Boolean(true));
                 continue;
             };
-            let value = checked.node.eval(Frame { fields: &fields, lets: &lets });
+            if let (Node::Field(slot), Function::Sum | Function::Mean | Function::Count) =
+                (&checked.node, &added.function)
+                && !added.conditional
+            {
+                items.values.push(fields.get(*slot).copied().unwrap_or(Value::Null));
+                continue;
+            }
+            let frame = Frame { fields: &fields, lets: &lets };
+            let value =
+                checked.node.leaf(frame).map_or_else(|| checked.node.eval(frame), |value| Ok(Val::Plain(value)));
             let value = value.map_err(|error| self.failed(&added.name, checked, &error, &fields))?;
             if matches!(added.function, Function::Min | Function::Max | Function::First | Function::Last) {
                 self.bounded(added, &value.value())?;
             }
-            taken.push(match value {
-                Val::Plain(Value::Boolean(false)) if added.conditional => Taken::Value(Value::Null),
-                Val::Plain(value) => Taken::Value(value),
+            items.values.push(match value {
+                Val::Plain(Value::Boolean(false)) if added.conditional => Value::Null,
+                Val::Plain(value) => value,
                 Val::Made(text) => {
-                    let start = scratch.len();
+                    // Kept behind the key, and named once nothing more is written there.
+                    made.push((items.values.len(), scratch.len(), scratch.len() + text.len()));
                     scratch.extend_from_slice(text.as_bytes());
-                    Taken::Scratch(start, scratch.len())
+                    Value::Null
                 }
             });
         }
         let scratch: &'a [u8] = scratch;
-        items.values.extend(taken.into_iter().map(|taken| match taken {
-            Taken::Value(value) => value,
-            Taken::Scratch(start, end) => {
-                let text = scratch.get(start..end).and_then(|bytes| std::str::from_utf8(bytes).ok());
-                Value::Text(text.unwrap_or_default())
+        for (at, start, end) in made {
+            let text = scratch.get(start..end).and_then(|bytes| std::str::from_utf8(bytes).ok());
+            if let Some(value) = items.values.get_mut(at) {
+                *value = Value::Text(text.unwrap_or_default());
             }
-        }));
+        }
         let key = match span {
             Some((start, end)) => input.datum.get(start..end).unwrap_or_default(),
             None => scratch.get(..key_end).unwrap_or_default(),

@@ -113,7 +113,14 @@ fn key_of<'k>(value: &'k Value<'_>, number: &'k mut [u8; 8]) -> Option<&'k [u8]>
 pub(crate) struct Behind;
 
 impl Table {
-    pub(crate) fn new(topic: &str, schema: Schema, walk: Walk, key: usize, time: Option<usize>, row: Vec<usize>) -> Self {
+    pub(crate) fn new(
+        topic: &str,
+        schema: Schema,
+        walk: Walk,
+        key: usize,
+        time: Option<usize>,
+        row: Vec<usize>,
+    ) -> Self {
         let state = State::new(FORGET_ABOVE);
         let (topic, missed) = (topic.to_owned(), AtomicBool::new(false));
         Self { topic, schema, walk, key, time, row, state: RwLock::new(state), missed }
@@ -207,7 +214,8 @@ impl KeyedTable for Table {
     }
 
     fn forget(&self, need: Need) {
-        let due = |state: &State| state.versions.is_above(state.forget_above) && state.versions.len() >= state.forget_from;
+        let due =
+            |state: &State| state.versions.is_above(state.forget_above) && state.versions.len() >= state.forget_from;
         if !due(&self.state()) {
             return;
         }

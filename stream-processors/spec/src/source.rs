@@ -100,7 +100,10 @@ impl Source {
             let slot = self.fields.get(step.field).and_then(slot);
             slot.map_or(Go::Pass(step.shape), |slot| Go::Read(slot, step.read.clone()))
         });
-        Walk { steps: steps.collect(), shapes: self.shapes.clone(), slots: wanted.len() }
+        let steps: Vec<Go> = steps.collect();
+        let read = steps.iter().filter_map(|step| if let Go::Read(slot, _) = step { Some(*slot) } else { None });
+        let in_order = read.eq(0..wanted.len());
+        Walk { steps, shapes: self.shapes.clone(), slots: wanted.len(), in_order }
     }
 }
 
@@ -113,6 +116,8 @@ pub struct Walk {
     steps: Vec<Go>,
     shapes: Vec<Shape>,
     slots: usize,
+    /// The slots are filled from the first to the last.
+    in_order: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -134,8 +139,10 @@ impl Walk {
         slots: &mut smallvec::SmallVec<[Value<'a>; 16]>,
         spans: &mut smallvec::SmallVec<[(u32, u32); 16]>,
     ) -> Result<(), Error> {
-        slots.resize(self.slots, Value::Null);
-        spans.resize(self.slots, NO_SPAN);
+        if !self.in_order {
+            slots.resize(self.slots, Value::Null);
+            spans.resize(self.slots, NO_SPAN);
+        }
         let mut reader = Reader::new(datum);
         let at = |reader: &Reader<'_>| (datum.len() - reader.left().len()) as u32;
         for step in &self.steps {
@@ -143,10 +150,22 @@ impl Walk {
                 Go::Pass(shape) => self.pass(&mut reader, *shape, 0)?,
                 Go::Read(slot, read) => {
                     let start = at(&reader);
+                    if self.in_order {
+                        // Straight into its slot: a value that goes through a `Result` first is copied in pieces, which costs
+                        // more than reading it.
+                        match read {
+                            Read::Text => slots.push(Value::Text(reader.string()?)),
+                            Read::Long => slots.push(Value::Long(reader.long()?)),
+                            Read::Time(1) => slots.push(Value::Time(reader.long()?)),
+                            other => slots.push(other.value(&mut reader)?),
+                        }
+                        spans.push(if matches!(read, Read::Text) { (start, at(&reader)) } else { NO_SPAN });
+                        continue;
+                    }
                     let value = read.value(&mut reader)?;
-                    if let (Some(to), Some(span)) = (slots.get_mut(*slot), spans.get_mut(*slot)) {
-                        *to = value;
-                        *span = if matches!(read, Read::Text) { (start, at(&reader)) } else { NO_SPAN };
+                    let span = if matches!(read, Read::Text) { (start, at(&reader)) } else { NO_SPAN };
+                    if let (Some(to), Some(place)) = (slots.get_mut(*slot), spans.get_mut(*slot)) {
+                        (*to, *place) = (value, span);
                     }
                 }
             }

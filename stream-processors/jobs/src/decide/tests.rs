@@ -28,7 +28,12 @@ fn compiled(text: &str) -> Arc<SpecJob> {
 }
 
 /// Applies a file to what is known; `now` tells when.
-fn try_apply(known: Option<&JobEntry>, others: &[JobEntry], text: &str, now: i64) -> Result<(JobEntry, Applied), Refusal> {
+fn try_apply(
+    known: Option<&JobEntry>,
+    others: &[JobEntry],
+    text: &str,
+    now: i64,
+) -> Result<(JobEntry, Applied), Refusal> {
     let old = |version: &JobVersion| Some(compiled(&version.spec).spec().clone());
     apply(known, others, &compiled(text), old, now)
 }
@@ -88,7 +93,10 @@ fn the_same_file_changes_nothing_and_settings_may_change() {
 fn another_meaning_under_the_same_number_is_refused_with_what_differs() {
     let known = job(&[1, 2]);
     let changed = |from: &str, to: &str| try_apply(Some(&known), &[], &file("a.b", 1).replace(from, to), 9);
-    conflict(changed("key: [path]", "key: [client]"), &["the key was tenant, path and is tenant, client", "`version: 3`"]);
+    conflict(
+        changed("key: [path]", "key: [client]"),
+        &["the key was tenant, path and is tenant, client", "`version: 3`"],
+    );
     conflict(changed("tumbling: 1h", "tumbling: 2h"), &["the window was tumbling 1h and is tumbling 2h"]);
     conflict(changed("grace: 10m", "grace: 5m"), &["grace was 10m and is 5m"]);
     conflict(changed("amend for 1d", "amend for 2d"), &["late was amend for 1d and is amend for 2d"]);
@@ -143,7 +151,11 @@ fn the_current_version_is_not_retired_while_there_are_others() {
     assert_eq!(numbers(&left), (vec![1], vec![2], Some(1), None));
     unknown(retire(&left, Some(2), 10), &["it has 1", "is being removed"]);
     let promoted = promote(&known, Some(2), 9).unwrap();
-    assert_eq!(numbers(&retire(&promoted, Some(1), 9).unwrap()), (vec![2], vec![1], Some(2), None), "nothing to go back to");
+    assert_eq!(
+        numbers(&retire(&promoted, Some(1), 9).unwrap()),
+        (vec![2], vec![1], Some(2), None),
+        "nothing to go back to"
+    );
     assert_eq!(numbers(&retire(&left, Some(1), 9).unwrap()), (vec![], vec![2, 1], None, None), "the last one may");
     assert_eq!(numbers(&retire(&known, None, 9).unwrap()), (vec![], vec![1, 2], None, None));
 }

@@ -69,6 +69,9 @@ pub enum Error {
     /// The registry failed; another try may help.
     #[error("a record cannot be read: {0}")]
     Registry(wire::Error),
+    /// A table that the job joins is not in memory as far back as a record needs it; it is being read.
+    #[error("{0}; the table is read again: ask again in a moment")]
+    Tables(String),
     /// A row that was recomputed is not of the view's schema: a fault of the platform.
     #[error("a recomputed row cannot be read: {0}")]
     Row(tidemark_schemas::avro::Error),

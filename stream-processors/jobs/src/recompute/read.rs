@@ -5,6 +5,7 @@ use super::fold::{At, Fold, Partition};
 use super::scope::{Source, Span};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidemark_core::join::TABLE_BEHIND;
 use tidemark_core::{Input, Job, Reject};
 use tidemark_log::{Batch, Log, TopicPartition};
 use tidemark_schemas::catalog::Schema;
@@ -105,12 +106,18 @@ impl<J: Job> Records<'_, J> {
                 key.clear();
                 match decoder.datum(record.value.unwrap_or_default(), &mut scratch) {
                     Ok((schema, datum)) => {
-                        let (partition_id, appended_at) = (batch.partition, record.timestamp);
-                        let input = Input { schema, topic, partition: partition_id, offset: record.offset, appended_at, datum };
-                        fold.record(partition, at, self.job.read(input, &mut key));
+                        let At { offset, appended_at } = at;
+                        let input = Input { schema, topic, partition: batch.partition, offset, appended_at, datum };
+                        match self.job.read(input, &mut key) {
+                            Err(reject) if reject.rule == TABLE_BEHIND => {
+                                failed = Some(Error::Tables(reject.detail));
+                                return false;
+                            }
+                            read => fold.record(partition, at, read),
+                        }
                     }
                     Err(error @ wire::Error::Registry(_)) => {
-                        failed = Some(error);
+                        failed = Some(Error::Registry(error));
                         return false;
                     }
                     Err(error) => fold.record(partition, at, Err(unreadable(&error))),
@@ -123,7 +130,7 @@ impl<J: Job> Records<'_, J> {
             !cancelled
         })?;
         match (failed, cancelled) {
-            (Some(error), _) => Err(Error::Registry(error)),
+            (Some(error), _) => Err(error),
             (None, true) => Err(Error::Cancelled),
             (None, false) => Ok(()),
         }

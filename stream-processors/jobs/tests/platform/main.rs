@@ -4,8 +4,10 @@
 
 #[path = "../support/registry.rs"]
 mod registry;
+mod views;
 mod world;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidemark_jobs::decide;
 use tidemark_jobs::platform::ApplyError;
@@ -49,7 +51,10 @@ fn a_removal_that_was_cut_off_goes_on_after_a_restart() {
         process.jobs.change(JOB, |known, now| decide::retire(known, Some(2), now)).unwrap();
         process.until("it is cut off", || process.is_cut_off());
         let refused = process.jobs.apply("job.yaml", &file(2)).unwrap_err();
-        assert!(matches!(&refused, ApplyError::Change(_)) && refused.to_string().contains("still being removed"), "{refused}");
+        assert!(
+            matches!(&refused, ApplyError::Change(_)) && refused.to_string().contains("still being removed"),
+            "{refused}"
+        );
         assert_eq!(process.entry().retiring.len(), 1, "what is to be removed is on the directory");
         process.stop();
         let process = Process::start(&disk);
@@ -77,8 +82,31 @@ fn a_version_is_not_removed_while_another_process_is_at_work_on_it() {
     // Several tries.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(process.entry().retiring.len(), 1);
-    assert!(plan.topics().iter().any(|topic| process.log.partitions(&topic.name).unwrap().is_some()), "its topics stay");
+    assert!(
+        plan.topics().iter().any(|topic| process.log.partitions(&topic.name).unwrap().is_some()),
+        "its topics stay"
+    );
     slow.leave().unwrap();
+    process.until_removed();
+    process.check_gone(1);
+    process.stop();
+}
+
+/// Who finds a view listed can read it.
+#[test]
+fn a_table_stays_for_as_long_as_it_is_listed() {
+    let disk = Disk::new();
+    let process = Process::start(&disk);
+    process.publish(50);
+    process.apply(1);
+    process.check_counts(1);
+    process.views.refuses.store(true, Ordering::Relaxed);
+    process.jobs.change(JOB, |known, now| decide::retire(known, None, now)).unwrap();
+    process.until("it has stopped", || process.jobs.list().is_empty() && process.jobs.metrics().is_empty());
+    std::thread::sleep(Duration::from_secs(1));
+    let left = process.entry().retiring;
+    assert!(left.len() == 1 && left[0].replica.is_none(), "nobody has begun: {left:?}");
+    process.views.refuses.store(false, Ordering::Relaxed);
     process.until_removed();
     process.check_gone(1);
     process.stop();

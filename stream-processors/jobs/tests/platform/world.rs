@@ -1,8 +1,9 @@
 //! One process that runs applied jobs on the embedded log and local views, and a log that can fail what is removed.
 
 use crate::registry::MemoryRegistry;
+use crate::views::Unlisting;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -120,7 +121,7 @@ impl Disk {
 pub(crate) struct Process<'d> {
     disk: &'d Disk,
     pub(crate) log: Arc<Failing>,
-    pub(crate) views: Arc<LocalViews>,
+    pub(crate) views: Arc<Unlisting>,
     pub(crate) jobs: Arc<Jobs>,
     thread: JoinHandle<()>,
     runtime: tokio::runtime::Runtime,
@@ -139,6 +140,7 @@ impl<'d> Process<'d> {
         log.create_topics(&[TopicSpec { name, partitions: PARTITIONS, cleanup, retention_ms: None }]).unwrap();
         let log = Arc::new(Failing { log, left: AtomicI64::new(calls) });
         let views = LocalViews::open(&dir.join("views"), system_clock()).unwrap();
+        let views = Arc::new(Unlisting { views, refuses: AtomicBool::new(false) });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let parts = Parts {
             log: Arc::clone(&log) as Arc<dyn Log>,

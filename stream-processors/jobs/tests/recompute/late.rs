@@ -60,3 +60,29 @@ fn what_came_after_sealing_is_left_out_unless_it_is_asked_for() {
         assert_eq!(all.verdict(), Verdict::Equal, "{window}: {all:#?}");
     }
 }
+
+/// What was held after sealing is in no range of the ledger: it is found all the same, and counted.
+#[test]
+fn what_was_held_after_sealing_is_found() {
+    let (world, job) = (World::new(None), job("{tumbling: 1h}", "hold"));
+    let shape = platform::shape(&job);
+    let running = world.start(&job, &shape);
+    let publish = |partition, records: &[serde_json::Value]| {
+        world.publish(partition, records);
+        world.settle(job.as_ref(), &shape, crate::world::TOPIC);
+    };
+    publish(0, &[access(10, "a", "/"), access(600, "z", "/"), access(11, "a", "/held")]);
+    publish(1, &[access(12, "a", "/"), access(600, "z", "/")]);
+    world.pass(4 * 24 * HOUR);
+    publish(0, &[access(601, "z", "/")]);
+    publish(1, &[access(13, "a", "/held-after-sealing")]);
+    running.stop();
+    let ledgers = world.runtime.block_on(tidemark_views::ViewStore::ledger(world.views.as_ref(), &shape.view, DAY, DAY + 1));
+    let ledgers = ledgers.unwrap();
+    assert!(ledgers.iter().all(|ledger| ledger.sealed) && ledgers.iter().map(|ledger| ledger.held).sum::<i64>() == 2);
+    let report = world.recompute(&job, only(DAY));
+    assert_eq!((report.verdict(), report.windows[0].left_out), (Verdict::Equal, 2), "{report:#?}");
+    assert_eq!(report.counts.left_out, 2, "both are found");
+    let with_late = world.recompute(&job, Request { include_late: true, ..only(DAY) });
+    assert_eq!((with_late.counts.folded, with_late.counts.late_folded), (4, 2));
+}

@@ -88,6 +88,7 @@ fn lists_of_most_frequent_values_are_held_to_their_stated_error() {
     world.run(&job);
     let report = world.recompute(&job, Request::default());
     assert_eq!(report.verdict(), Verdict::Equal, "{report:#?}");
+    assert_eq!(report.windows[0].compared.within_error, 1, "the lists are not the same");
     let top = job.columns().view.values.iter().position(|column| column.name == "top").unwrap();
     let wrong = against(&world, &job, |rows| {
         rows[0].values[top] = Value::Json(r#"[{"value":"/nowhere","count":9000,"error":5}]"#.into());

@@ -24,7 +24,14 @@ fn publish_some(world: &World, seed: u64) {
                 access(minute, &format!("c{}", roll(5)), &format!("/{}", roll(20)))
             })
             .collect();
-        records.chunks(70).for_each(|chunk| world.publish(partition, chunk));
+        // Halfway something from the future and something that is no record: they are in no figure.
+        for (at, chunk) in records.chunks(70).enumerate() {
+            world.publish(partition, chunk);
+            if at == 2 {
+                world.publish(partition, &[access(13 * 60, "c0", "/"), access(26 * 60, "c1", "/")]);
+                world.append(TOPIC, partition, &[b"nonsense".to_vec()]);
+            }
+        }
     }
 }
 
@@ -47,6 +54,7 @@ fn every_kind_of_window_is_equal_all_at_once_and_one_by_one() {
         let rows: u64 = all.windows.iter().map(|window| window.compared.equal).sum();
         let ledger_rows = world.rows(&platform::shape(&job), 4).iter().filter(|row| !is_retracted(&job, row)).count();
         assert_eq!(rows, ledger_rows as u64, "{window} {late}: every row of the view is compared");
+        assert_eq!(all.counts.dead_lettered, 6, "{window} {late}");
         let streamed: i64 = all.windows.iter().map(|window| window.records).sum();
         assert_eq!(streamed, all.counts.folded, "{window} {late}: records");
         for one in &all.windows {
@@ -79,6 +87,31 @@ fn a_long_session_reaches_over_buckets() {
     assert_eq!(first.windows[0].end, DAY + (50 + 11 * 25 + 30) * MINUTE, "the end of its last session");
     assert_eq!(first.windows[0].records, 13);
     assert!(first.margin.contains("30m before each bucket"), "{}", first.margin);
+}
+
+/// A visit goes on over hours in which others' were sealed at offsets before its own.
+#[test]
+fn a_session_holds_what_is_past_the_last_offset_of_the_hours_that_it_crosses() {
+    let (world, job) = (World::new(None), job("{session: 30m}", "amend for 1h"));
+    let others = |minute: i64| (0..12).map(move |n| access(minute, &format!("o{n}"), "/"));
+    let visit = (0..5).map(|n| access(50 + n * 25, "long", "/"));
+    let mut records: Vec<_> = others(60).chain(others(120)).chain(visit).collect();
+    records.sort_by_key(|record| std::cmp::Reverse(record["client"].to_string().contains("o")));
+    let shape = platform::shape(&job);
+    let running = world.start(&job, &shape);
+    world.publish(0, &records);
+    world.publish(1, &[access(600, "end", "/")]);
+    world.publish(0, &[access(600, "end", "/")]);
+    world.settle(job.as_ref(), &shape, TOPIC);
+    world.pass(2 * HOUR);
+    world.publish(0, &[access(601, "end", "/")]);
+    world.settle(job.as_ref(), &shape, TOPIC);
+    running.stop();
+    let ledgers = world.runtime.block_on(world.views.ledger(&shape.view, DAY, DAY + 3 * HOUR)).unwrap();
+    assert!(ledgers.iter().all(|ledger| ledger.sealed), "{ledgers:?}");
+    let report = world.recompute(&job, only(DAY));
+    assert_eq!((report.verdict(), report.windows[0].records), (Verdict::Equal, 5), "{report:#?}");
+    assert_eq!(world.recompute(&job, Request::default()).verdict(), Verdict::Equal);
 }
 
 #[test]

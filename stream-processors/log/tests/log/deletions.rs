@@ -32,7 +32,8 @@ fn offset(topic: &str, partition: u32, offset: i64) -> GroupOffset {
 
 /// Two topics with many batches each, and a group that has read both.
 fn fill(log: &EmbeddedLog) {
-    [GONE, KEPT].iter().for_each(|name| make(log, name, 2));
+    // The last topic goes: the one that is made next after a restart may get its number.
+    [KEPT, GONE].iter().for_each(|name| make(log, name, 2));
     let mut producer = log.producer("p").unwrap();
     let mut send = |sink: &mut dyn Sink| {
         [(GONE, 0), (GONE, 1), (KEPT, 0), (KEPT, 1)].iter().try_for_each(|(topic, p)| sink.send(plain(topic, *p, b"v")))
@@ -62,9 +63,9 @@ fn check(dir: &Path) {
     make(&log, GONE, 2);
     assert_eq!(log.offsets(&[at(GONE, 0), at(GONE, 1)], At::End).unwrap(), [0, 0]);
     assert_eq!(log.committed("g", &[at(GONE, 1)]).unwrap(), [None]);
+    log.producer("p").unwrap().commit(&mut |sink| sink.send(plain(GONE, 0, b"new"))).unwrap();
     log.maintain().unwrap();
     let mut reader = log.reader(&[(at(GONE, 0), 0)]).unwrap();
-    log.producer("p").unwrap().commit(&mut |sink| sink.send(plain(GONE, 0, b"new"))).unwrap();
     let mut read = Vec::new();
     let mut keep = |batch: tidemark_log::Batch<'_>| {
         read.extend(batch.records.iter().map(|record| (record.offset, record.value.map(<[u8]>::to_vec))));
@@ -77,7 +78,9 @@ fn check(dir: &Path) {
     assert!(!meta.contains(&b'd'), "the note of the deletion is left");
     assert_eq!(topics.len(), 2, "batches of {topics:?} are left");
     // Topics that were made since outlive another opening.
-    assert_eq!(open(dir).offsets(&[at(GONE, 0), at(KEPT, 0)], At::End).unwrap(), [1, 1_200]);
+    let log = open(dir);
+    assert_eq!(log.offsets(&[at(GONE, 0), at(GONE, 1), at(KEPT, 0)], At::End).unwrap(), [1, 0, 1_200]);
+    assert_eq!(log.committed("g", &[at(GONE, 1)]).unwrap(), [None]);
 }
 
 #[test]

@@ -363,6 +363,40 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
+fn a_commit_under_way_when_its_topic_is_deleted_writes_nothing() {
+    let fixture = Embedded::new();
+    let (topic, other) = (fixture.make("gone", Cleanup::Delete, None), fixture.make("other", Cleanup::Delete, None));
+    let mut producer = fixture.log.producer("p").unwrap();
+    let failed = producer.commit(&mut |sink| {
+        sink.send(plain(&other, 0, b"v"))?;
+        sink.send(plain(&topic, 0, b"old"))?;
+        fixture.log.delete_topics(std::slice::from_ref(&topic))?;
+        let (name, cleanup) = (topic.clone(), Cleanup::Delete);
+        fixture.log.create_topics(&[TopicSpec { name, partitions: 1, cleanup, retention_ms: None }])
+    });
+    assert!(matches!(&failed, Err(Error::Invalid(why)) if why.contains(&topic)), "{failed:?}");
+    assert_eq!(fixture.log.offsets(&[at(&topic, 0), at(&other, 0)], At::End).unwrap(), [0, 0]);
+}
+
+/// It would move the group on a topic that it has never read.
+#[test]
+fn a_member_of_a_deleted_topic_commits_nothing_to_one_of_its_name() {
+    let fixture = Embedded::new();
+    let (topic, group) = (fixture.make("gone", Cleanup::Delete, None), fixture.name("group"));
+    fixture.put(&topic, &[("k", Some("a"))]);
+    let mut member = Consumer::join(&fixture, &group, &[&topic], "m");
+    drive(&fixture, "all is read", &mut [&mut member], |m| m[0].count() == 1);
+    fixture.log.delete_topics(std::slice::from_ref(&topic)).unwrap();
+    let (name, cleanup) = (topic.clone(), Cleanup::Delete);
+    fixture.log.create_topics(&[TopicSpec { name, partitions: 1, cleanup, retention_ms: None }]).unwrap();
+    let offset = GroupOffset { partition: at(&topic, 0), offset: 1, metadata: String::new() };
+    let failed = member.member.commit(&mut |_| Ok(()), &[offset]);
+    assert!(matches!(&failed, Err(Error::Invalid(why)) if why.contains("deleted")), "{failed:?}");
+    assert!(matches!(member.poll(), Err(Error::Invalid(_))));
+    assert_eq!(committed(&fixture, &group, &at(&topic, 0)), None);
+}
+
+#[test]
 fn waiting_costs_no_cpu() {
     let fixture = Embedded::new();
     let topic = topic(&fixture, "idle", 4);

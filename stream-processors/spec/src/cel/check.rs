@@ -121,7 +121,7 @@ pub fn check(parsed: &Parsed<'_>, scope: &Scope) -> Result<Checked, Problem> {
 pub fn part(parsed: &Parsed<'_>, root: &IdedExpr, scope: &Scope, text: &str) -> Result<Checked, Problem> {
     let mut checker = Checker { parsed, scope, present: Vec::new(), names: BTreeSet::new() };
     let (node, kind) = checker.expr(root)?;
-    Ok(Checked { node, kind, text: text.to_owned(), names: checker.names })
+    Ok(Checked { node: node.simplified(), kind, text: text.to_owned(), names: checker.names })
 }
 
 struct Checker<'c> {
@@ -255,13 +255,19 @@ impl Checker<'_> {
                 let left = self.condition(a, "`&&`")?;
                 let (right, kind) = self.given(facts(a, true), b)?;
                 let right = self.one(b, (right, kind), &[Type::Boolean], "`&&`")?.0;
-                Ok((Node::And(Box::new([left, right])), Kind::of(Type::Boolean)))
+                Ok((Node::And(flat(left, right, |node| match node {
+                    Node::And(all) => Ok(all),
+                    other => Err(other),
+                })), Kind::of(Type::Boolean)))
             }
             (operators::LOGICAL_OR, None, [a, b]) => {
                 let left = self.condition(a, "`||`")?;
                 let (right, kind) = self.given(facts(a, false), b)?;
                 let right = self.one(b, (right, kind), &[Type::Boolean], "`||`")?.0;
-                Ok((Node::Or(Box::new([left, right])), Kind::of(Type::Boolean)))
+                Ok((Node::Or(flat(left, right, |node| match node {
+                    Node::Or(all) => Ok(all),
+                    other => Err(other),
+                })), Kind::of(Type::Boolean)))
             }
             (operators::LOGICAL_NOT, None, [a]) => {
                 Ok((Node::Not(Box::new(self.condition(a, "`!`")?)), Kind::of(Type::Boolean)))
@@ -448,6 +454,13 @@ impl Checker<'_> {
             None => problem.fix("see the functions in docs/jobs.md"),
         }
     }
+}
+
+/// The operands of a chain of one operator, which the parser gives as a tree.
+fn flat(left: Node, right: Node, parts: fn(Node) -> Result<Vec<Node>, Node>) -> Vec<Node> {
+    let mut all = parts(left).unwrap_or_else(|one| vec![one]);
+    all.extend(parts(right).unwrap_or_else(|one| vec![one]));
+    all
 }
 
 /// Numbers of all kinds are compared with each other.

@@ -88,8 +88,10 @@ pub enum Node {
     /// `let`, by number.
     Let(usize),
     Not(Box<Node>),
-    And(Box<[Node; 2]>),
-    Or(Box<[Node; 2]>),
+    /// All of them, from the left.
+    And(Vec<Node>),
+    /// One of them, from the left.
+    Or(Vec<Node>),
     If(Box<[Node; 3]>),
     Equal(Box<[Node; 2]>, bool),
     Order(Order, Box<[Node; 2]>),
@@ -97,6 +99,12 @@ pub enum Node {
     Negate(Box<Node>),
     In(Box<Node>, Vec<Node>),
     Call(Call, Vec<Node>),
+    /// A field against a number that is written out: what most conditions are made of.
+    FieldOrder(usize, Order, i64),
+    /// The size of a field that is a text, likewise.
+    SizeOrder(usize, Order, i64),
+    /// A field that is a text, or is not this one.
+    FieldText(usize, String, bool),
 }
 
 /// Comparisons of order.
@@ -186,8 +194,8 @@ impl Node {
             Self::Field(slot) => plain(frame.fields.get(*slot).copied().unwrap_or(Value::Null)),
             Self::Let(number) => Ok(frame.lets.get(*number).cloned().unwrap_or(Val::NULL)),
             Self::Not(operand) => plain(Value::Boolean(!operand.truth(frame)?)),
-            Self::And(both) => plain(Value::Boolean(decided(both, frame, false)?)),
-            Self::Or(both) => plain(Value::Boolean(decided(both, frame, true)?)),
+            Self::And(all) => plain(Value::Boolean(decided(all, frame, false)?)),
+            Self::Or(all) => plain(Value::Boolean(decided(all, frame, true)?)),
             Self::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
                 if condition.truth(frame)? { then.eval(frame) } else { otherwise.eval(frame) }
@@ -220,6 +228,7 @@ impl Node {
                 }
                 plain(Value::Boolean(false))
             }
+            Self::FieldOrder(..) | Self::SizeOrder(..) | Self::FieldText(..) => plain(Value::Boolean(self.truth(frame)?)),
             Self::Call(Call::Coalesce, args) => {
                 for arg in args {
                     let value = arg.eval(frame)?;
@@ -238,21 +247,108 @@ impl Node {
     /// # Errors
     /// As [`Node::eval`]; null is no condition.
     pub fn truth(&self, frame: Frame<'_, '_>) -> Result<bool, EvalError> {
+        match self {
+            Self::FieldOrder(slot, order, number) => match frame.fields.get(*slot) {
+                Some(Value::Long(value)) => return Ok(order.holds(Some(value.cmp(number)))),
+                Some(other) => return Ok(order.holds(compare(other, &Value::Long(*number))?)),
+                None => return Err(EvalError::unfit("a number", &Value::Null)),
+            },
+            Self::SizeOrder(slot, order, number) => match frame.fields.get(*slot) {
+                Some(Value::Text(text)) => return Ok(order.holds(Some(characters(text).cmp(number)))),
+                Some(Value::Bytes(bytes)) => return Ok(order.holds(Some((bytes.len() as i64).cmp(number)))),
+                Some(other) => return Err(EvalError::unfit("a string", other)),
+                None => return Err(EvalError::unfit("a string", &Value::Null)),
+            },
+            Self::FieldText(slot, text, wanted) => match frame.fields.get(*slot) {
+                Some(Value::Text(value)) => return Ok((*value == text.as_str()) == *wanted),
+                Some(_) | None => return Ok(!*wanted),
+            },
+            Self::Boolean(value) => return Ok(*value),
+            Self::Not(operand) => return operand.truth(frame).map(|truth| !truth),
+            Self::And(all) => return decided(all, frame, false),
+            Self::Or(all) => return decided(all, frame, true),
+            Self::Order(order, both) => {
+                let [a, b] = &**both;
+                if let (Some(a), Some(b)) = (a.leaf(frame), b.leaf(frame)) {
+                    return match (a, b) {
+                        (Value::Long(a), Value::Long(b)) => Ok(order.holds(Some(a.cmp(&b)))),
+                        _ => Ok(order.holds(compare(&a, &b)?)),
+                    };
+                }
+            }
+            Self::Equal(both, wanted) => {
+                let [a, b] = &**both;
+                if let (Some(a), Some(b)) = (a.leaf(frame), b.leaf(frame)) {
+                    return Ok(match (a, b) {
+                        (Value::Text(a), Value::Text(b)) => a == b,
+                        (Value::Long(a), Value::Long(b)) => a == b,
+                        _ => equal(&a, &b),
+                    } == *wanted);
+                }
+            }
+            _ => {}
+        }
         match self.eval(frame)?.value() {
             Value::Boolean(value) => Ok(value),
             other => Err(EvalError::unfit("true or false", &other)),
         }
     }
 
+    /// The same, in its fastest form.
+    #[must_use]
+    pub fn simplified(self) -> Self {
+        match self {
+            Self::Order(order, both) => match *both {
+                [Self::Field(slot), Self::Long(number)] => Self::FieldOrder(slot, order, number),
+                [Self::Long(number), Self::Field(slot)] => Self::FieldOrder(slot, order.turned(), number),
+                [Self::Call(Call::Size, args), Self::Long(number)] => match args.as_slice() {
+                    [Self::Field(slot)] => Self::SizeOrder(*slot, order, number),
+                    _ => Self::Order(order, Box::new([Self::Call(Call::Size, args), Self::Long(number)])),
+                },
+                [a, b] => Self::Order(order, Box::new([a.simplified(), b.simplified()])),
+            },
+            Self::Equal(both, wanted) => match *both {
+                [Self::Field(slot), Self::Text(text)] | [Self::Text(text), Self::Field(slot)] => {
+                    Self::FieldText(slot, text, wanted)
+                }
+                [a, b] => Self::Equal(Box::new([a.simplified(), b.simplified()]), wanted),
+            },
+            Self::And(all) => Self::And(all.into_iter().map(Self::simplified).collect()),
+            Self::Or(all) => Self::Or(all.into_iter().map(Self::simplified).collect()),
+            Self::Not(node) => Self::Not(Box::new(node.simplified())),
+            Self::If(parts) => Self::If(Box::new(parts.map(Self::simplified))),
+            other => other,
+        }
+    }
+
+    /// The value of what cannot fail and is at hand: fields, literals, the size of a text. Most of what conditions and aggregates
+    /// are made of; the general way costs several times as much.
+    #[inline]
+    pub fn leaf<'a>(&'a self, frame: Frame<'_, 'a>) -> Option<Value<'a>> {
+        match self {
+            Self::Field(slot) => frame.fields.get(*slot).copied(),
+            Self::Long(value) => Some(Value::Long(*value)),
+            Self::Text(text) => Some(Value::Text(text)),
+            Self::Double(value) => Some(Value::Double(*value)),
+            Self::Call(Call::Size, args) => match args.first()?.leaf(frame)? {
+                Value::Text(text) => Some(Value::Long(characters(text))),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Gives every field that it reads another slot, and every `let` another number.
     pub fn renumber(&mut self, slot: &dyn Fn(usize) -> usize, number: &dyn Fn(usize) -> usize) {
         match self {
-            Self::Field(field) => *field = slot(*field),
+            Self::Field(field)
+            | Self::FieldOrder(field, ..)
+            | Self::SizeOrder(field, ..)
+            | Self::FieldText(field, ..) => *field = slot(*field),
             Self::Let(at) => *at = number(*at),
             Self::Not(node) | Self::Negate(node) => node.renumber(slot, number),
-            Self::And(nodes)
-            | Self::Or(nodes)
-            | Self::Equal(nodes, _)
+            Self::And(nodes) | Self::Or(nodes) => nodes.iter_mut().for_each(|node| node.renumber(slot, number)),
+            Self::Equal(nodes, _)
             | Self::Order(_, nodes)
             | Self::Arith(_, nodes) => {
                 nodes.iter_mut().for_each(|node| node.renumber(slot, number));
@@ -275,16 +371,22 @@ impl Node {
 }
 
 /// `&&` (`decisive` is false) and `||` (true): one decisive side decides, even when the other fails, as CEL has it.
-fn decided(both: &[Node; 2], frame: Frame<'_, '_>, decisive: bool) -> Result<bool, EvalError> {
-    let [a, b] = both;
-    match a.truth(frame) {
-        Ok(a) if a == decisive => Ok(decisive),
-        Ok(_) => b.truth(frame),
-        Err(error) => match b.truth(frame) {
-            Ok(b) if b == decisive => Ok(decisive),
-            _ => Err(error),
-        },
+fn decided(all: &[Node], frame: Frame<'_, '_>, decisive: bool) -> Result<bool, EvalError> {
+    let mut failed = None;
+    for node in all {
+        match node.truth(frame) {
+            Ok(truth) if truth == decisive => return Ok(decisive),
+            Ok(_) => {}
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
+    failed.map_or(Ok(!decisive), Err)
+}
+
+/// Characters of a text.
+#[inline]
+fn characters(text: &str) -> i64 {
+    if text.is_ascii() { text.len() as i64 } else { text.chars().count() as i64 }
 }
 
 fn overflow() -> EvalError {
@@ -292,7 +394,18 @@ fn overflow() -> EvalError {
 }
 
 impl Order {
+    /// With its sides changed.
+    fn turned(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+        }
+    }
+
     /// NaN is in no order with anything.
+    #[inline]
     fn holds(self, ordering: Option<Ordering>) -> bool {
         match self {
             Self::Less => ordering == Some(Ordering::Less),
@@ -405,7 +518,7 @@ impl Call {
         let first = arg(0)?;
         match self {
             Self::Size => match first.value() {
-                Value::Text(text) => plain(Value::Long(text.chars().count() as i64)),
+                Value::Text(text) => plain(Value::Long(characters(text))),
                 Value::Bytes(bytes) => plain(Value::Long(bytes.len() as i64)),
                 other => Err(EvalError::unfit("a string", &other)),
             },

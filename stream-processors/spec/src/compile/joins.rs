@@ -38,7 +38,8 @@ impl<'c> Compiler<'c> {
                 let what = format!("`{}` is a field of the source already", join.name);
                 self.problems.push(Problem::new(join.at, what).fix("give the join another name"));
             }
-            let key = self.table_field(compiled, &join.key, &format!("join.{}.key", join.name), &[Type::Text, Type::Long]);
+            let key =
+                self.table_field(compiled, &join.key, &format!("join.{}.key", join.name), &[Type::Text, Type::Long]);
             if let Some(time) = &join.time {
                 self.table_field(compiled, time, &format!("join.{}.time", join.name), &[Type::Time]);
             }
@@ -48,8 +49,14 @@ impl<'c> Compiler<'c> {
             let (Some(key), Some(on)) = (key, on) else { continue };
             if on.kind.kind != Some(key) {
                 let (name, key) = (&join.key.value, key.name());
-                let what = format!("`join.{}.on` is {}, and the key `{name}` of {} is {key}", join.name, on.kind.name(), compiled.topic);
-                let fix = format!("write an expression that is {key}: {}", if key == "int" { "int(x)" } else { "string(x)" });
+                let what = format!(
+                    "`join.{}.on` is {}, and the key `{name}` of {} is {key}",
+                    join.name,
+                    on.kind.name(),
+                    compiled.topic
+                );
+                let fix =
+                    format!("write an expression that is {key}: {}", if key == "int" { "int(x)" } else { "string(x)" });
                 self.problems.push(Problem::new(join.on.place(0), what).fix(fix));
             }
             begun.push(Begun { file: join, compiled, on });
@@ -63,11 +70,19 @@ impl<'c> Compiler<'c> {
     }
 
     /// Type of a field of a table, which must be one of these.
-    fn table_field(&mut self, table: &Compiled, placed: &file::Placed<String>, what: &str, kinds: &[Type]) -> Option<Type> {
+    fn table_field(
+        &mut self,
+        table: &Compiled,
+        placed: &file::Placed<String>,
+        what: &str,
+        kinds: &[Type],
+    ) -> Option<Type> {
         let name = &placed.value;
         let Some(field) = table.source.field(name) else {
-            let fix = near::advice(name, table.source.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>());
-            let problem = Problem::new(placed.at, format!("`{what}` names `{name}`, which is no field of {}", table.topic));
+            let fix =
+                near::advice(name, table.source.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>());
+            let problem =
+                Problem::new(placed.at, format!("`{what}` names `{name}`, which is no field of {}", table.topic));
             self.problems.push(problem.fix(fix));
             return None;
         };
@@ -104,7 +119,8 @@ impl<'c> Compiler<'c> {
             let wanted: Vec<String> = all.into_iter().collect();
             let slot = |name: &String| wanted.iter().position(|known| known == name).unwrap_or(usize::MAX);
             let (row, walk) = (fields.iter().map(slot).collect(), compiled.source.walk(&wanted));
-            let table = Table::new(&compiled.topic, schema_of(compiled), walk, slot(&key), time.as_ref().map(slot), row);
+            let table =
+                Table::new(&compiled.topic, schema_of(compiled), walk, slot(&key), time.as_ref().map(slot), row);
             Join { name: file.name.clone(), on, table: Arc::new(table), key, time, fields }
         };
         (begun.into_iter().map(join).collect(), numbers.collect())

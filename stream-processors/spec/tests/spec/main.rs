@@ -3,6 +3,7 @@
 
 mod cel;
 mod examples;
+mod joins;
 mod refused;
 mod replay;
 mod support;
