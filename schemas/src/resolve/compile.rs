@@ -18,7 +18,7 @@ pub(super) struct Compiler<'s> {
     records: HashMap<(String, String, bool), usize>,
     skipping: bool,
     identity: bool,
-    /// How many unions of the writer the walk is in.
+    /// How many unions, arrays and maps of the writer the walk is in.
     in_branches: usize,
     depth: usize,
     path: String,
@@ -112,15 +112,23 @@ impl<'s> Compiler<'s> {
                 self.symbols(w, r)
             }
             (Schema::Array(w), Schema::Array(r)) => {
-                let items = self.under("[]", |c| c.node(&w.items, &r.items));
+                let items = self.under("[]", |c| c.part_of(&w.items, &r.items));
                 self.push(Node::Array(items))
             }
             (Schema::Map(w), Schema::Map(r)) => {
-                let values = self.under("{}", |c| c.node(&w.types, &r.types));
+                let values = self.under("{}", |c| c.part_of(&w.types, &r.types));
                 self.push(Node::Map(values))
             }
             _ => self.leaf(writer, reader),
         }
+    }
+
+    /// Items of arrays and values of maps: what cannot be read of them keeps only those data from being read that have any.
+    fn part_of(&mut self, writer: &'s Schema, reader: &'s Schema) -> usize {
+        self.in_branches += 1;
+        let node = self.node(writer, reader);
+        self.in_branches -= 1;
+        node
     }
 
     fn leaf(&mut self, writer: &Schema, reader: &Schema) -> usize {

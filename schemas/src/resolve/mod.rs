@@ -64,7 +64,7 @@ pub struct Problem {
     pub field: String,
     /// What does not fit.
     pub reason: String,
-    /// No datum can be read. Otherwise only data that take this union branch or enum symbol cannot.
+    /// No datum can be read. Otherwise only data that take this union branch or enum symbol, or have items here, cannot.
     pub always: bool,
 }
 

@@ -43,6 +43,9 @@ pub enum State {
     Failed(String),
 }
 
+/// What is known of a version in this process: its job, once it could be started.
+pub type Here = (State, Option<Arc<SpecJob>>, Arc<Metrics>);
+
 struct Work {
     text: String,
     created_at: i64,
@@ -376,7 +379,7 @@ impl Jobs {
     }
 
     /// The jobs that were applied, with what their versions do in this process.
-    pub fn list(&self) -> Vec<(JobEntry, Vec<(State, Option<Arc<SpecJob>>, Arc<Metrics>)>)> {
+    pub fn list(&self) -> Vec<(JobEntry, Vec<Here>)> {
         let set = self.set();
         let versions = |entry: &JobEntry| {
             let state = |version: &JobVersion| {

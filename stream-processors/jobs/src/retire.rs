@@ -160,10 +160,11 @@ pub(crate) fn sweep(state: &StateConfig, wanted: &[Id]) {
     let wanted: BTreeSet<PathBuf> = wanted.iter().map(|id| dir_of(state, id)).collect();
     let Ok(entries) = fs::read_dir(&state.path) else { return };
     for dir in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        if dir.join(LIFE).is_file() && !wanted.contains(&dir) {
-            if let Err(error) = remove_dir(&dir) {
-                tracing::warn!(dir = %dir.display(), %error, "the state of a retired version is not removed; it is at the next start");
-            }
+        if dir.join(LIFE).is_file()
+            && !wanted.contains(&dir)
+            && let Err(error) = remove_dir(&dir)
+        {
+            tracing::warn!(dir = %dir.display(), %error, "the state of a retired version is not removed; it is at the next start");
         }
     }
 }

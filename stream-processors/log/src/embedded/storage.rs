@@ -3,14 +3,20 @@
 //!
 //! [`layout`]: super::layout
 
+mod entries;
+mod write;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Slice};
 
+use self::entries::{Entries, Keys};
+pub(crate) use self::write::Write;
+use self::write::WriteBatch;
 use super::batch::Corrupt;
 use super::layout::*;
-use super::memory::{Change, Memory, Space};
+use super::memory::{Memory, Space};
 use crate::{Error, TopicPartition, TopicSpec};
 
 /// Written to the directory so that whoever finds it in use learns by whom.
@@ -42,60 +48,6 @@ impl Disk {
             Space::Meta => &self.meta,
         }
     }
-}
-
-/// Entries in the order of their keys, as they were when they were asked for.
-enum Entries {
-    Disk(fjall::Iter),
-    Memory(std::vec::IntoIter<(Slice, Slice)>),
-}
-
-impl Iterator for Entries {
-    type Item = Result<(Slice, Slice), fjall::Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Disk(entries) => entries.next().map(fjall::Guard::into_inner),
-            Self::Memory(entries) => entries.next().map(Ok),
-        }
-    }
-}
-
-impl DoubleEndedIterator for Entries {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Disk(entries) => entries.next_back().map(fjall::Guard::into_inner),
-            Self::Memory(entries) => entries.next_back().map(Ok),
-        }
-    }
-}
-
-/// As [`Entries`], without the values, which are not read.
-enum Keys {
-    Disk(fjall::Iter),
-    Memory(std::vec::IntoIter<(Slice, Slice)>),
-}
-
-impl Iterator for Keys {
-    type Item = Result<Slice, fjall::Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Disk(entries) => entries.next().map(fjall::Guard::key),
-            Self::Memory(entries) => entries.next().map(|(key, _)| Ok(key)),
-        }
-    }
-}
-
-/// Puts and removals that happen together.
-pub(crate) struct Write<'s> {
-    storage: &'s Storage,
-    batch: WriteBatch<'s>,
-}
-
-enum WriteBatch<'s> {
-    Disk(&'s Disk, fjall::OwnedWriteBatch),
-    Memory(&'s Memory, Vec<Change>),
 }
 
 impl Storage {
@@ -318,87 +270,6 @@ impl Storage {
     fn write_error(&self, e: &fjall::Error) -> String {
         let dir = self.dir.display();
         format!("cannot write to the log under {dir}: {e}; free space or mend the disk, then start again")
-    }
-}
-
-impl Write<'_> {
-    fn put_meta(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        match &mut self.batch {
-            WriteBatch::Disk(disk, batch) => batch.insert(&disk.meta, key, value),
-            WriteBatch::Memory(_, changes) => {
-                changes.push(Change { space: Space::Meta, key, value: Some(Slice::from(value)) });
-            }
-        }
-    }
-
-    pub(crate) fn put_batch(&mut self, topic: u32, partition: u32, last: i64, stored: Vec<u8>) {
-        let key = batch_key(topic, partition, last);
-        match &mut self.batch {
-            WriteBatch::Disk(disk, batch) => batch.insert(&disk.records, key, stored),
-            WriteBatch::Memory(_, changes) => {
-                let (space, value) = (Space::Records, Some(Slice::from(stored)));
-                changes.push(Change { space, key: key.to_vec(), value });
-            }
-        }
-    }
-
-    pub(crate) fn remove_batch(&mut self, topic: u32, partition: u32, last: i64) {
-        self.remove(Space::Records, &batch_key(topic, partition, last));
-    }
-
-    fn remove(&mut self, space: Space, key: &[u8]) {
-        match &mut self.batch {
-            WriteBatch::Disk(disk, batch) => batch.remove(disk.keyspace(space), key),
-            WriteBatch::Memory(_, changes) => changes.push(Change { space, key: key.to_vec(), value: None }),
-        }
-    }
-
-    /// Removes a batch by its key.
-    pub(crate) fn remove_batch_key(&mut self, key: &[u8]) {
-        self.remove(Space::Records, key);
-    }
-
-    /// Removes a mark by its key.
-    pub(crate) fn remove_mark_key(&mut self, key: &[u8]) {
-        self.remove(Space::Meta, key);
-    }
-
-    pub(crate) fn remove_offset(&mut self, offset: &StoredOffset) {
-        self.remove(Space::Meta, &offset_key(offset));
-    }
-
-    /// Takes a topic out of the list and notes that what it holds is to be removed.
-    pub(crate) fn delete_topic(&mut self, topic: u32) {
-        self.remove(Space::Meta, &topic_key(topic));
-        self.put_meta(deleted_key(topic), Vec::new());
-    }
-
-    /// Nothing of a deleted topic is left.
-    pub(crate) fn forget_topic(&mut self, topic: u32) {
-        self.remove(Space::Meta, &deleted_key(topic));
-    }
-
-    pub(crate) fn put_topic(&mut self, topic: u32, spec: &TopicSpec) {
-        self.put_meta(topic_key(topic), topic_value(spec));
-    }
-
-    pub(crate) fn put_mark(&mut self, topic: u32, partition: u32, mark: &Mark) {
-        self.put_meta(mark_key(topic, partition), mark_value(mark));
-    }
-
-    pub(crate) fn put_offset(&mut self, offset: &StoredOffset) {
-        self.put_meta(offset_key(offset), offset_value(offset));
-    }
-
-    /// Writes it, whole or not at all. Not durable before [`Storage::sync`].
-    pub(crate) fn apply(self) -> Result<(), String> {
-        match self.batch {
-            WriteBatch::Disk(_, batch) => batch.commit().map_err(|e| self.storage.write_error(&e)),
-            WriteBatch::Memory(memory, changes) => {
-                memory.write(changes);
-                Ok(())
-            }
-        }
     }
 }
 
