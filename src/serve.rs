@@ -192,7 +192,9 @@ impl Jobs {
         self.applied.stop();
         self.running.stop();
         if self.thread.join().is_err() {
-            tracing::error!("the thread of the applied jobs panicked; what was not committed is read again at the next start");
+            tracing::error!(
+                "the thread of the applied jobs panicked; what was not committed is read again at the next start"
+            );
         }
     }
 }
@@ -358,11 +360,7 @@ async fn wait_for_signal() {
 
 /// First what takes records in, then what folds them: what was accepted is published, what was read is committed. Their last
 /// spans are exported after that.
-async fn stop_in_order(
-    gateway: Option<Arc<Gateway>>,
-    jobs: Option<Jobs>,
-    telemetry: Telemetry,
-) -> anyhow::Result<()> {
+async fn stop_in_order(gateway: Option<Arc<Gateway>>, jobs: Option<Jobs>, telemetry: Telemetry) -> anyhow::Result<()> {
     let stop = move || {
         if let Some(gateway) = gateway {
             gateway.stop();

@@ -43,7 +43,8 @@ fn print_text(job: &Value, version: &Value) {
     }
     println!("  window {}, grace {}, late: {}", text(version, "window"), text(version, "grace"), text(version, "late"));
     for stage in list(version, "stages") {
-        let lag = stage.get("lag").and_then(Value::as_i64).map_or("not known yet".to_owned(), |lag| format!("{lag} records"));
+        let lag =
+            stage.get("lag").and_then(Value::as_i64).map_or("not known yet".to_owned(), |lag| format!("{lag} records"));
         println!("\n  {}", text(stage, "stage"));
         println!("    does     {}", text(stage, "does"));
         for topic in list(stage, "reads") {
@@ -86,12 +87,19 @@ pub fn why(view: &str, window: &str, remote: &Remote) -> anyhow::Result<()> {
     let answer = remote.get(&format!("/v1/views/{}/why?window={}", escaped(view), escaped(window)))?;
     let empty = Value::Null;
     let bounds = answer.get("window").unwrap_or(&empty);
-    println!("{view} version {}, window {} to {}", number(&answer, "version"), text(bounds, "start"), text(bounds, "end"));
+    println!(
+        "{view} version {}, window {} to {}",
+        number(&answer, "version"),
+        text(bounds, "start"),
+        text(bounds, "end")
+    );
     println!("{}\n", text(&answer, "why"));
     println!("records   {} in {} rows", number(&answer, "records"), number(&answer, "rows"));
     let [folded, held, sealed] = ["late_folded", "late_held", "sealed_out"].map(|reason| number(&answer, reason));
     println!("late      {folded} folded in, {held} held out, {sealed} after it was sealed");
-    for (name, key) in [("opened", "opened_at"), ("changed", "updated_at"), ("closed", "closed_at"), ("seals", "seals_at")] {
+    for (name, key) in
+        [("opened", "opened_at"), ("changed", "updated_at"), ("closed", "closed_at"), ("seals", "seals_at")]
+    {
         if !text(&answer, key).is_empty() {
             println!("{name:<9} {}", text(&answer, key));
         }

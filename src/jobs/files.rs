@@ -23,7 +23,13 @@ pub struct Schemas {
     #[arg(long = "schema", value_name = "TOPIC=FILE")]
     given: Vec<String>,
     /// A running platform that is asked for schemas that are not here.
-    #[arg(long, env = "TIDEMARK_URL", hide_env_values = true, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "TIDEMARK_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     url: String,
 }
 
@@ -37,13 +43,16 @@ struct Found<'s> {
 
 impl<'s> Found<'s> {
     fn new(config: &Config, schemas: &'s Schemas, file: &Path) -> Self {
-        let registry = config.registry.url.clone().unwrap_or_else(|| format!("{}/registry", schemas.url.trim_end_matches('/')));
+        let registry =
+            config.registry.url.clone().unwrap_or_else(|| format!("{}/registry", schemas.url.trim_end_matches('/')));
         let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
         Self { schemas, dir, registry, read: RefCell::default() }
     }
 
     fn find(&self, topic: &str) -> Result<Option<String>, String> {
-        let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+        };
         let named = self.schemas.given.iter().filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == topic);
         if let Some((_, file)) = named {
             return read(Path::new(file)).map(Some);
@@ -118,7 +127,8 @@ pub fn try_out(config: &Config, file: &Path, input: &Path, csv: bool, schemas: &
     if input == Path::new("-") {
         std::io::stdin().read_to_string(&mut sample).context("standard input")?;
     } else {
-        sample = std::fs::read_to_string(input).with_context(|| format!("cannot read the sample {}", input.display()))?;
+        sample =
+            std::fs::read_to_string(input).with_context(|| format!("cannot read the sample {}", input.display()))?;
     }
     let avsc = job.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
     let maker = Maker::new(&avsc, job.fields()).map_err(anyhow::Error::msg)?;
@@ -223,13 +233,19 @@ pub fn new(config: &Config, name: &str, topic: &str, schemas: &Schemas) -> anyho
     anyhow::ensure!(!path.exists(), "{} is there already: take another name, or remove it", path.display());
     let found = Found::new(config, schemas, &path);
     let avsc = found.schema(topic).map_err(anyhow::Error::msg)?.with_context(|| {
-        format!("the schema of {topic} is not known: give --schema {topic}=FILE.avsc, or start the platform that has it")
+        format!(
+            "the schema of {topic} is not known: give --schema {topic}=FILE.avsc, or start the platform that has it"
+        )
     })?;
     let text = tidemark_spec::starter::starter(name, topic, &avsc).map_err(anyhow::Error::msg)?;
     // What is written works: it is compiled and its test run before anybody else does.
     let job = Arc::new(tidemark_spec::compile(&path.display().to_string(), &text, &found)?);
     let failed = inline::run(name, &job)?.into_iter().find(|outcome| !outcome.failures.is_empty());
-    anyhow::ensure!(failed.is_none(), "the file that would be written fails its test: {}", failed.map(|o| o.to_string()).unwrap_or_default());
+    anyhow::ensure!(
+        failed.is_none(),
+        "the file that would be written fails its test: {}",
+        failed.map(|o| o.to_string()).unwrap_or_default()
+    );
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     println!("wrote {0}\n\n  tidemark job test {0}\n  tidemark job apply {0}", path.display());
     Ok(())

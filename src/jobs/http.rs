@@ -77,7 +77,9 @@ impl IntoResponse for Problem {
 impl From<Error<Refusal>> for Problem {
     fn from(error: Error<Refusal>) -> Self {
         match error {
-            Error::Refused(Refusal::Unknown(why)) => Self::new(StatusCode::NOT_FOUND, "no_such_job", "no such job", why),
+            Error::Refused(Refusal::Unknown(why)) => {
+                Self::new(StatusCode::NOT_FOUND, "no_such_job", "no such job", why)
+            }
             Error::Refused(Refusal::Conflict(why)) => {
                 Self::new(StatusCode::CONFLICT, "job_conflict", "it contradicts what is there", why)
             }
@@ -93,7 +95,9 @@ impl Problem {
 }
 
 /// A blocking call, off the executor.
-pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     let called = tokio::task::spawn_blocking(call).await;
     called.unwrap_or_else(|error| Err(Problem::unavailable(error.to_string())))
 }
@@ -112,7 +116,10 @@ struct Apply {
     schemas: BTreeMap<String, String>,
 }
 
-async fn apply(State(context): State<Context>, body: Result<Json<Apply>, axum::extract::rejection::JsonRejection>) -> Result<Response, Problem> {
+async fn apply(
+    State(context): State<Context>,
+    body: Result<Json<Apply>, axum::extract::rejection::JsonRejection>,
+) -> Result<Response, Problem> {
     let Json(apply) = body.map_err(|error| {
         let detail = format!("{}; send {{\"spec\": \"the job file's text\"}}", error.body_text());
         Problem::new(StatusCode::BAD_REQUEST, "bad_request", "the request cannot be read", detail)
@@ -141,7 +148,9 @@ fn apply_blocking(context: &Context, apply: &Apply) -> Result<(StatusCode, Json<
     let name = &entry.job;
     did.push(match applied {
         Applied::Created => format!("job {name} version {version} is new, and current"),
-        Applied::Version => format!("job {name} version {version} runs beside version {}", entry.current.unwrap_or_default()),
+        Applied::Version => {
+            format!("job {name} version {version} runs beside version {}", entry.current.unwrap_or_default())
+        }
         Applied::Settings => format!("job {name} version {version} has new settings"),
         Applied::Unchanged => format!("job {name} version {version} is unchanged"),
     });
@@ -157,7 +166,8 @@ fn wait(context: &Context, entry: &JobEntry) -> Vec<String> {
         if context.jobs.is_published(entry) {
             return vec![format!("view {} is served", entry.job)];
         }
-        let failed = context.jobs.list().into_iter().filter(|(known, _)| known.job == entry.job).flat_map(|(_, states)| states);
+        let failed =
+            context.jobs.list().into_iter().filter(|(known, _)| known.job == entry.job).flat_map(|(_, states)| states);
         let failed: Vec<String> = failed
             .filter_map(|(state, ..)| match state {
                 platform::State::Failed(why) => Some(format!("it cannot be started yet, and is tried again: {why}")),
@@ -185,7 +195,12 @@ fn make_topics(context: &Context, apply: &Apply) -> Result<Vec<String>, Problem>
         let subject = format!("{topic}-value");
         if context.registry.latest_of(&subject).map_err(|e| unavailable(&e))?.is_none() {
             tidemark_spec::source::Source::new(schema).map_err(|why| {
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "schema", "the schema is wrong", format!("{topic}.avsc: {why}"))
+                Problem::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "schema",
+                    "the schema is wrong",
+                    format!("{topic}.avsc: {why}"),
+                )
             })?;
             context.registry.register(&subject, schema).map_err(|e| unavailable(&e))?;
             did.push(format!("schema of {topic} is registered as {subject}"));
@@ -242,7 +257,8 @@ async fn change(
 type Version<'v> = (&'v JobVersion, &'v platform::State, Option<&'v Arc<SpecJob>>, &'v Arc<Metrics>);
 
 async fn list(State(context): State<Context>) -> Json<Value> {
-    let jobs: Vec<Value> = context.jobs.list().iter().map(|(entry, states)| told(entry, states, |version| summary(&version))).collect();
+    let jobs: Vec<Value> =
+        context.jobs.list().iter().map(|(entry, states)| told(entry, states, |version| summary(&version))).collect();
     Json(json!({ "jobs": jobs }))
 }
 
@@ -259,11 +275,7 @@ async fn describe(State(context): State<Context>, Path(job): Path<String>) -> Re
     .await
 }
 
-fn told(
-    entry: &JobEntry,
-    states: &[(platform::State, Option<Arc<SpecJob>>, Arc<Metrics>)],
-    tell: impl Fn(Version<'_>) -> Value,
-) -> Value {
+fn told(entry: &JobEntry, states: &[platform::Here], tell: impl Fn(Version<'_>) -> Value) -> Value {
     let versions = entry.versions.iter().zip(states);
     let versions: Vec<Value> =
         versions.map(|(version, (state, job, metrics))| tell((version, state, job.as_ref(), metrics))).collect();
@@ -309,10 +321,13 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
     let own = |topic: &String| reads(std::slice::from_ref(topic));
     let tables: BTreeSet<String> = job.tables().iter().map(|table| table.topic().to_owned()).collect();
     let joins = if tables.is_empty() { "" } else { "joins each record with the tables' rows of its time; " };
-    let read: Vec<String> = spec.sources.iter().chain(tables.iter().filter(|t| !spec.sources.contains(t))).cloned().collect();
+    let read: Vec<String> =
+        spec.sources.iter().chain(tables.iter().filter(|t| !spec.sources.contains(t))).cloned().collect();
     let window = match spec.window {
         tidemark_core::Windowing::Tumbling { size_ms } => format!("tumbling {}", duration(size_ms)),
-        tidemark_core::Windowing::Hopping { size_ms, hop_ms } => format!("hopping {} every {}", duration(size_ms), duration(hop_ms)),
+        tidemark_core::Windowing::Hopping { size_ms, hop_ms } => {
+            format!("hopping {} every {}", duration(size_ms), duration(hop_ms))
+        }
         tidemark_core::Windowing::Session { gap_ms } => format!("session, gap {}", duration(gap_ms)),
     };
     let stages = json!([
@@ -336,7 +351,10 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
     if let Some(told) = told.as_object_mut() {
         told.insert("window".into(), window.into());
         told.insert("grace".into(), duration(spec.grace_ms).into());
-        told.insert("late".into(), format!("{:?} for {}", spec.late, duration(spec.amend_for_ms)).to_lowercase().into());
+        told.insert(
+            "late".into(),
+            format!("{:?} for {}", spec.late, duration(spec.amend_for_ms)).to_lowercase().into(),
+        );
         told.insert("stages".into(), stages);
         told.insert("spec".into(), row.spec.clone().into());
     }
@@ -346,6 +364,8 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
 fn rows(metrics: &Metrics) -> String {
     let mut text = String::new();
     metrics.render(&mut text);
-    let rows = text.lines().filter_map(|line| line.strip_prefix("tidemark_state_rows{")?.split(' ').nth(1)?.parse::<i64>().ok());
+    let rows = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("tidemark_state_rows{")?.split(' ').nth(1)?.parse::<i64>().ok());
     format!("{} rows of open windows", rows.sum::<i64>())
 }

@@ -53,8 +53,7 @@ fn changed(dir: &Path, name: &str, replaced: &[(&str, &str)]) -> String {
 }
 
 fn python(script: &str, input: &[u8]) -> Vec<u8> {
-    let mut child =
-        Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&input).unwrap());
@@ -82,8 +81,17 @@ fn access_log() -> Vec<u8> {
         let bytes = if status == 304 { "-".to_owned() } else { random.u32(0..300_000).to_string() };
         let time = time::OffsetDateTime::from_unix_timestamp(happened).unwrap();
         let month = ["May", "Jun"][usize::from(u8::from(time.month()) - 5)];
-        let stamp = format!("{:02}/{month}/{}:{:02}:{:02}:{:02} +0000", time.day(), time.year(), time.hour(), time.minute(), time.second());
-        log += &format!("{client} - - [{stamp}] \"GET {path} HTTP/1.1\" {status} {bytes} \"-\" \"Mozilla/5.0 (\\\"quoted\\\")\"\n");
+        let stamp = format!(
+            "{:02}/{month}/{}:{:02}:{:02}:{:02} +0000",
+            time.day(),
+            time.year(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        );
+        log += &format!(
+            "{client} - - [{stamp}] \"GET {path} HTTP/1.1\" {status} {bytes} \"-\" \"Mozilla/5.0 (\\\"quoted\\\")\"\n"
+        );
     }
     log.into_bytes()
 }
@@ -217,9 +225,11 @@ fn assert_hourly(rows: &[Value], wanted: &[Value]) {
         for path in top {
             // Of a long value its start is shown, and a hash.
             let start = path["value"].as_str().unwrap().split("…#").next().unwrap();
-            let mut counts = wanted["paths"].as_object().unwrap().iter().filter(|(path, _)| {
-                **path == *start || (start.len() > 200 && path.starts_with(start))
-            });
+            let mut counts = wanted["paths"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(path, _)| **path == *start || (start.len() > 200 && path.starts_with(start)));
             assert!(counts.any(|(_, count)| *count == path["count"]), "{path}");
         }
     }
@@ -230,7 +240,15 @@ fn assert_hourly(rows: &[Value], wanted: &[Value]) {
 fn assert_visits(rows: &[Value], wanted: &[Value]) {
     let mut got: Vec<Value> = rows
         .iter()
-        .map(|row| json!([row["client"], row["session_start"], row["session_end"], row["requests"], row["bytes"].as_i64().unwrap_or(0)]))
+        .map(|row| {
+            json!([
+                row["client"],
+                row["session_start"],
+                row["session_end"],
+                row["requests"],
+                row["bytes"].as_i64().unwrap_or(0)
+            ])
+        })
         .collect();
     let mut wanted = wanted.to_vec();
     let order = |row: &Value| (row[0].as_str().unwrap().to_owned(), row[1].as_str().unwrap().to_owned());
@@ -249,7 +267,11 @@ fn bad_files_and_bad_records_do_no_harm() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let platform = Tidemark::start(&data, &["up"]);
-    let failing = changed(dir.path(), "access.hourly.yaml", &[("string(status / 100)", "string(10000 / (status - 200))"), NO_TESTS]);
+    let failing = changed(
+        dir.path(),
+        "access.hourly.yaml",
+        &[("string(status / 100)", "string(10000 / (status - 200))"), NO_TESTS],
+    );
     applied(&platform, &failing);
     let before = get(&format!("{}/v1/jobs/access.hourly", platform.url)).unwrap().body;
     let files: PathBuf = dir.path().join("bad");
@@ -265,7 +287,8 @@ fn bad_files_and_bad_records_do_no_harm() {
         let (done, told) = job(&platform, &["apply", &file]);
         assert!(!done && told.contains(said), "{said}: {told}");
     }
-    let now: Value = serde_json::from_str(&get(&format!("{}/v1/jobs/access.hourly", platform.url)).unwrap().body).unwrap();
+    let now: Value =
+        serde_json::from_str(&get(&format!("{}/v1/jobs/access.hourly", platform.url)).unwrap().body).unwrap();
     let before: Value = serde_json::from_str(&before).unwrap();
     assert_eq!(now["changed_at"], before["changed_at"]);
 
@@ -284,13 +307,18 @@ fn bad_files_and_bad_records_do_no_harm() {
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].0, "expression");
     let said = &letters[0].1;
-    assert!(said.contains("`string(10000 / (status - 200)) + \"xx\"`") && said.contains("10000 is divided by zero, with status = 200"), "{said}");
+    assert!(
+        said.contains("`string(10000 / (status - 200)) + \"xx\"`")
+            && said.contains("10000 is divided by zero, with status = 200"),
+        "{said}"
+    );
 }
 
 fn dead_letters(data: &Path) -> Vec<(String, String)> {
     let log = EmbeddedLog::open(&data.join("log"), tidemark_log::system_clock()).unwrap();
     let topic = "tidemark.access.hourly.v1.dead-letter";
-    let partitions: Vec<_> = (0..log.partitions(topic).unwrap().unwrap()).map(|p| TopicPartition::new(topic, p)).collect();
+    let partitions: Vec<_> =
+        (0..log.partitions(topic).unwrap().unwrap()).map(|p| TopicPartition::new(topic, p)).collect();
     let ends = log.offsets(&partitions, At::End).unwrap();
     let mut reader = log.reader(&partitions.iter().map(|p| (p.clone(), 0)).collect::<Vec<_>>()).unwrap();
     let mut letters = Vec::new();
@@ -315,7 +343,11 @@ fn versions_run_side_by_side_and_switch_at_once() {
     applied(&platform, &example("access.hourly.yaml"));
     let count = publish(&platform, &access_log());
     let first = wait_for(&platform, "access.hourly", count);
-    let file = changed(dir.path(), "access.hourly.yaml", &[("version: 1", "version: 2"), ("sum(bytes)", "sum(coalesce(bytes, 0) * 2)"), NO_TESTS]);
+    let file = changed(
+        dir.path(),
+        "access.hourly.yaml",
+        &[("version: 1", "version: 2"), ("sum(bytes)", "sum(coalesce(bytes, 0) * 2)"), NO_TESTS],
+    );
     assert!(applied(&platform, &file).contains("version 2 runs beside version 1"));
     eventually("version 2 has read everything", || {
         let found = records(&rows(&platform, "access.hourly", "&version=2"));
@@ -358,6 +390,9 @@ fn versions_run_side_by_side_and_switch_at_once() {
     let (done, told) = job(&platform, &["why", "access.hourly", start]);
     assert!(done && told.contains("partition") && told.contains("offsets"), "{told}");
     let (done, told) = job(&platform, &["describe", "access.hourly"]);
-    assert!(done && told.contains("tidemark.access.hourly.v1.partials") && told.contains("lag      0 records"), "{told}");
+    assert!(
+        done && told.contains("tidemark.access.hourly.v1.partials") && told.contains("lag      0 records"),
+        "{told}"
+    );
     platform.stop();
 }

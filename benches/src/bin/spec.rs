@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let mut ratios: Vec<f64> = of_rust.iter().zip(&of_file).map(|(rust, file)| rust / file).collect();
-    let rate = |seconds: &mut Vec<f64>| args.records as f64 / median(seconds);
+    let rate = |seconds: &mut [f64]| args.records as f64 / median(seconds);
     println!(
         "spec records={} keys={} rounds={} rust_records_per_s={:.0} file_records_per_s={:.0} ratio_median={:.2} ratio_min={:.2}",
         args.records,
@@ -93,7 +93,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Sorts.
-fn median(values: &mut Vec<f64>) -> f64 {
+fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

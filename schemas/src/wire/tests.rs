@@ -174,7 +174,7 @@ fn another_record_is_refused_by_name_where_there_is_a_choice() {
 #[test]
 fn other_time_units_are_not_taken_for_ours() {
     let micros = &catalog::FLOW_OBSERVED.avsc.replace("timestamp-millis", "timestamp-micros");
-    let (_, mut decoder) = decoder(ONE, &micros);
+    let (_, mut decoder) = decoder(ONE, micros);
     let error = decoder.datum(&value(1), &mut vec![]).unwrap_err().to_string();
     assert!(error.contains("field observed_at: reader type timestamp-millis cannot read timestamp-micros"), "{error}");
 }

@@ -1,13 +1,11 @@
 //! `flows.hourly`: bytes and records by (tenant, src_app, dest_app, vpc_id) and hour, from `flows.observed`.
 
-use tidemark_core::{
-    Accumulator, Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, Windowing, dedupe,
-};
+use std::sync::Arc;
+use tidemark_core::{Accumulator, Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, Windowing, dedupe};
 use tidemark_runtime::run::Shape;
 use tidemark_runtime::writer::ViewSource;
 use tidemark_schemas::avro::{self, Avro, Reader, put_long};
 use tidemark_schemas::catalog;
-use std::sync::Arc;
 use tidemark_schemas::flows::FlowHourly;
 use tidemark_views::{
     CatalogEntry, Column, ColumnNote, Kind, Revision, Row, RowPartition, Value, ViewSpec, ViewVersion,
@@ -274,7 +272,9 @@ mod tests {
     fn read(flow: &FlowObserved<'_>) -> Result<(i64, FlowSums), Reject> {
         let mut datum = vec![];
         flow.put(&mut datum);
-        FlowsHourly::new(&Settings::default()).read(Input::of(&datum), &mut Vec::new()).map(|sample| (sample.event_time, sample.add))
+        FlowsHourly::new(&Settings::default())
+            .read(Input::of(&datum), &mut Vec::new())
+            .map(|sample| (sample.event_time, sample.add))
     }
 
     #[test]
@@ -299,7 +299,11 @@ mod tests {
         flow().put(&mut datum);
         let job = FlowsHourly::new(&Settings::default());
         for cut in 0..datum.len() {
-            assert_eq!(job.read(Input::of(&datum[..cut]), &mut Vec::new()).unwrap_err().rule, "malformed", "cut at {cut}");
+            assert_eq!(
+                job.read(Input::of(&datum[..cut]), &mut Vec::new()).unwrap_err().rule,
+                "malformed",
+                "cut at {cut}"
+            );
         }
     }
 

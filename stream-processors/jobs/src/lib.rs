@@ -4,5 +4,5 @@ pub mod decide;
 pub mod directory;
 pub mod flows;
 pub mod platform;
-mod retire;
 pub mod recompute;
+mod retire;

@@ -115,3 +115,6 @@ impl Tables {
         locked(&self.needs).remove(&stage);
     }
 }
+
+#[cfg(test)]
+mod tests;

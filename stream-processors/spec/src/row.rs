@@ -24,6 +24,9 @@ struct Cell {
     nullable: bool,
 }
 
+/// A row from its datum.
+pub type ReadRow = dyn Fn(&[u8]) -> Result<Row, avro::Error> + Send + Sync;
+
 /// What the rows of a view look like.
 #[derive(Debug, Clone)]
 pub struct Columns {
@@ -205,7 +208,7 @@ impl Columns {
     }
 
     /// [`Columns::row`], for the view writer.
-    pub fn reader(&self) -> Arc<dyn Fn(&[u8]) -> Result<Row, avro::Error> + Send + Sync> {
+    pub fn reader(&self) -> Arc<ReadRow> {
         let columns = self.clone();
         Arc::new(move |datum| columns.row(datum))
     }
@@ -247,7 +250,10 @@ fn put_cell(cell: &Cell, answer: &Answer<'_>, out: &mut Vec<u8>) {
         put_long(out, 1);
     }
     let done = match (answer, cell.column.kind) {
-        (Answer::Json(text), Kind::Json) => Some(put_bytes(out, text.as_bytes())),
+        (Answer::Json(text), Kind::Json) => {
+            put_bytes(out, text.as_bytes());
+            Some(())
+        }
         (Answer::Value(value), kind) => put_value(kind, value, out),
         _ => None,
     };

@@ -4,7 +4,7 @@
 //! record is late. How records came together is not: here they come in the order of their offsets, all of a partition at once.
 
 use super::scope::{Limits, Scope};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidemark_core::session::{self, Session, Span};
 use tidemark_core::window::{self, Hopping, Window};
 use tidemark_core::{Accumulator, Job, JobSpec, LatePolicy, Reject, Sample, Windowing, table};
@@ -87,6 +87,8 @@ pub struct Fold<'s, A> {
     sessions: HashMap<Box<[u8]>, Vec<Session<A>>>,
     /// Late records under `hold`, by window and merge partition.
     held: BTreeMap<(i64, u32), i64>,
+    /// Sealed buckets beside which records came later: see [`Limits::doubt`].
+    doubtful: BTreeSet<i64>,
     /// What became of the records.
     pub counts: Counts,
 }
@@ -104,7 +106,17 @@ impl<'s, A: Accumulator> Fold<'s, A> {
     /// Of the windows of a scope.
     pub fn new(spec: &'s JobSpec, scope: &'s Scope<'s>, include_late: bool) -> Self {
         let (times, rows, sessions) = (scope.times(), BTreeMap::new(), HashMap::new());
-        Self { spec, scope, times, include_late, rows, sessions, held: BTreeMap::new(), counts: Counts::default() }
+        Self {
+            spec,
+            scope,
+            times,
+            include_late,
+            rows,
+            sessions,
+            held: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            counts: Counts::default(),
+        }
     }
 
     /// Takes the next record of a partition in.
@@ -193,6 +205,7 @@ impl<'s, A: Accumulator> Fold<'s, A> {
         if !self.is_folded(held, within) {
             return;
         }
+        self.doubtful.extend(limits.doubt(time, merge_partition, at.offset, gap_ms));
         if !self.sessions.contains_key(sample.key) {
             self.sessions.insert(sample.key.into(), Vec::new());
         }
@@ -204,6 +217,11 @@ impl<'s, A: Accumulator> Fold<'s, A> {
         let place = near.start;
         sessions.drain(near).for_each(|session| joined.join(&session));
         sessions.insert(place, joined);
+    }
+
+    /// Sealed buckets whose sessions were perhaps cut by when commits came. With late records all are cut anew.
+    pub fn doubtful(&self) -> BTreeSet<i64> {
+        if self.include_late { BTreeSet::new() } else { self.doubtful.clone() }
     }
 
     /// Windows of which fewer late records were found than their ledger holds out: the watermark before the first record was

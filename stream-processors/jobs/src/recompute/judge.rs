@@ -97,22 +97,16 @@ impl<J: Job> Recompute<'_, J> {
     }
 }
 
-/// A difference proves nothing where something that decides it is not known.
-pub(super) fn doubt(window: &mut WindowReport, scope: &Scope<'_>, short: &[i64], cut: Option<&str>, sessions: bool) {
-    let mut why = Vec::new();
-    if short.contains(&window.start) || (sessions && !short.is_empty()) {
-        why.push(
-            "which of its records were late depends on records that are no longer kept: fewer are found late than were held"
-                .to_owned(),
-        );
-    }
-    why.extend(cut.map(str::to_owned));
-    let turned_away = scope.turned_away(window.start);
-    if sessions && turned_away > 0 {
-        why.push(format!(
-            "{turned_away} records were turned away here after sealing; sessions beside them were cut by when commits came"
-        ));
-    }
+/// A difference proves nothing where something that decides it is not known: which records were late, which were repeats, or
+/// how sessions were cut beside a sealed bucket.
+pub(super) fn doubt(window: &mut WindowReport, late: bool, repeats: Option<&str>, cuts: bool) {
+    let late = late.then_some(
+        "which of its records were late depends on records that are no longer kept: fewer are found late than were held",
+    );
+    let cuts = cuts.then_some(
+        "records came after sealing beside its sessions; whether they are one with them depends on when commits came",
+    );
+    let why: Vec<String> = late.into_iter().chain(repeats).chain(cuts).map(str::to_owned).collect();
     if !why.is_empty() {
         window.verdict = Verdict::NotProvable;
         window.notes.extend(why);

@@ -18,6 +18,7 @@
 //! - where repeats count once, reading begins two times `dedupe.for` earlier in append time.
 //! - sessions of a bucket need the records of the gap before it, and those up to the end of its last session: the ledgers
 //!   of all buckets that reach there say which offsets these are.
+//!   The engine joins nothing with a sealed session; where a record came beside one after that, a difference is not called one.
 //!
 //! Bounds: [`PASS_ROWS_MAX`] rows in memory, twice (recomputed and of the view), or those of one window; more windows are read in
 //! further passes.
@@ -199,7 +200,9 @@ impl<J: Job> Recompute<'_, J> {
             (false, LatePolicy::Amend) => {
                 "every record, late ones too, but what came after its window was sealed: as in the streamed figure"
             }
-            (false, LatePolicy::Hold) => "every record that was on time by its own partition's watermark: as in the streamed figure",
+            (false, LatePolicy::Hold) => {
+                "every record that was on time by its own partition's watermark: as in the streamed figure"
+            }
         };
         late.to_owned()
     }

@@ -52,6 +52,8 @@ struct Folded {
     short: Vec<i64>,
     /// A partition's repeats could not be told for sure: which, and why.
     cut: Option<String>,
+    /// Sealed buckets beside whose sessions records came later.
+    doubtful: BTreeSet<i64>,
     margin: String,
 }
 
@@ -161,7 +163,9 @@ impl<J: Job> Recompute<'_, J> {
             let Some(window) = windows.get_mut(&start) else { continue };
             self.judge(window, &scope, compared, found, newer);
             if window.verdict == Verdict::Differs {
-                doubt(window, &scope, &folded.short, folded.cut.as_deref(), spec.window.gap_ms().is_some());
+                let sessions = spec.window.gap_ms().is_some();
+                let short = folded.short.contains(&start) || (sessions && !folded.short.is_empty());
+                doubt(window, short, folded.cut.as_deref(), scope.is_near(start, &folded.doubtful));
             }
         }
         let windows = windows.into_values().collect();
@@ -241,7 +245,14 @@ impl<J: Job> Recompute<'_, J> {
         });
         match unread {
             Some(error) => Err(Error::Row(error)),
-            None => Ok(Folded { rows, counts: fold.counts, short, cut, margin: self.say_margin(earlier) }),
+            None => Ok(Folded {
+                rows,
+                counts: fold.counts,
+                short,
+                cut,
+                doubtful: fold.doubtful(),
+                margin: self.say_margin(earlier),
+            }),
         }
     }
 

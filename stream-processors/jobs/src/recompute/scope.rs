@@ -109,9 +109,9 @@ impl<'l> Scope<'l> {
         gone.into_values().collect()
     }
 
-    /// Whether records of a window were turned away; next to such a bucket, sessions were cut by when commits came.
-    pub fn turned_away(&self, start: i64) -> i64 {
-        self.around(start).map(|ledger| ledger.sealed_out).sum()
+    /// Whether one of `starts` is a window that this one's figure depends on.
+    pub fn is_near(&self, start: i64, starts: &BTreeSet<i64>) -> bool {
+        self.around(start).any(|ledger| starts.contains(&ledger.window_start))
     }
 
     /// Late records that the windows do not hold, by window and merge partition.
@@ -198,6 +198,17 @@ impl Limits {
             || self.windows.range(..bucket).any(|(_, window)| {
                 window.get(&merge_partition).is_some_and(|limit| limit.end > time && limit.last >= Some(offset))
             })
+    }
+
+    /// The sealed bucket beside whose sessions a record may stand that came past the last offset there: the engine joins
+    /// nothing with sealed sessions, so whether it is one of them or by itself depends on when commits came. A record that is
+    /// in an earlier bucket is in no doubt because of a later one.
+    pub fn doubt(&self, time: i64, merge_partition: u32, offset: i64, gap_ms: i64) -> Option<i64> {
+        let reaching = self.windows.range(..time.saturating_add(gap_ms));
+        let mut beside = reaching.filter_map(|(start, window)| Some((*start, window.get(&merge_partition)?)));
+        let covers = |limit: &Limit| limit.end > time.saturating_sub(gap_ms);
+        let first = beside.find(|(_, limit)| covers(limit))?;
+        (first.1.sealed && first.1.last < Some(offset)).then_some(first.0)
     }
 
     fn is_read(&self, merge_partition: u32, offset: i64) -> bool {

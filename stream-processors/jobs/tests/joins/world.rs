@@ -2,7 +2,7 @@
 
 use crate::registry::MemoryRegistry;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -12,8 +12,8 @@ use tidemark_jobs::platform::Jobs;
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::span::NoSpans;
 use tidemark_log::{
-    At, Cleanup, Error, GroupOffset, Log, Member, MemberConfig, Outgoing, Producer, Reader, TopicPartition, TopicSpec,
-    system_clock,
+    At, Batch, Cleanup, Error, GroupOffset, Headers, Log, Member, MemberConfig, OnBatch, Outgoing, Producer, Reader,
+    Record, TopicPartition, TopicSpec, system_clock,
 };
 use tidemark_runtime::run::Parts;
 use tidemark_runtime::{Metrics, Settings};
@@ -100,10 +100,45 @@ impl Log for Faulty {
     }
     fn reader(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>, Error> {
         from.iter().try_for_each(|(partition, _)| self.reach(&partition.topic))?;
-        self.log.reader(from)
+        let reader = self.log.reader(from)?;
+        let slow = from.iter().any(|(partition, _)| *partition.topic == *TABLE);
+        Ok(if slow { Box::new(Trickle { reader, pending: VecDeque::new() }) } else { reader })
     }
     fn producer(&self, id: &str) -> Result<Box<dyn Producer>, Error> {
         self.log.producer(id)
+    }
+}
+
+/// Hands over one record at a time, so that a table is read in part for a while.
+struct Trickle {
+    reader: Box<dyn Reader>,
+    pending: VecDeque<(TopicPartition, Kept)>,
+}
+
+/// Offset, append time, key and value.
+type Kept = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+impl Reader for Trickle {
+    fn poll(&mut self, timeout: Duration, on_batch: OnBatch<'_>) -> Result<(), Error> {
+        let Self { reader, pending } = self;
+        if pending.is_empty() {
+            let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+            reader.poll(timeout, &mut |batch| {
+                let partition = TopicPartition::new(batch.topic, batch.partition);
+                let kept = |r: &Record<'_>| (r.offset, r.timestamp, owned(r.key), owned(r.value));
+                pending.extend(batch.records.iter().map(|record| (partition.clone(), kept(record))));
+            })?;
+        }
+        let Some((partition, (offset, timestamp, key, value))) = pending.pop_front() else { return Ok(()) };
+        std::thread::sleep(Duration::from_millis(3));
+        let (key, value, headers) = (key.as_deref(), value.as_deref(), Headers::default());
+        let records = &[Record { offset, timestamp, key, value, headers }];
+        on_batch(Batch { topic: &partition.topic, partition: partition.partition, records });
+        Ok(())
+    }
+    fn position(&self, partition: &TopicPartition) -> Result<i64, Error> {
+        let next = self.pending.iter().find(|(at, _)| at == partition);
+        next.map_or_else(|| self.reader.position(partition), |(_, (offset, ..))| Ok(*offset))
     }
 }
 

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
-mod late;
 mod gone;
+mod late;
 #[path = "../support/registry.rs"]
 mod registry;
 mod tampered;

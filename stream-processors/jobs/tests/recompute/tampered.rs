@@ -7,20 +7,27 @@ use tidemark_jobs::platform;
 use tidemark_jobs::recompute::compare::What;
 use tidemark_jobs::recompute::report::{Report, Verdict};
 use tidemark_jobs::recompute::{self, Request};
+use tidemark_schemas::engine::Ledger;
 use tidemark_spec::SpecJob;
 use tidemark_views::local::LocalViews;
 use tidemark_views::{Row, Value, ViewStore};
 
 /// The view again, its rows changed on the way.
 fn against(world: &World, job: &Arc<SpecJob>, tamper: impl Fn(&mut Vec<Row>)) -> Report {
+    against_both(world, job, |rows, _| tamper(rows))
+}
+
+/// The view again, its rows and its ledger changed on the way.
+fn against_both(world: &World, job: &Arc<SpecJob>, tamper: impl Fn(&mut Vec<Row>, &mut Vec<Ledger>)) -> Report {
     let (dir, shape) = (TempDir::new().unwrap(), platform::shape(job));
     let copy = LocalViews::open(dir.path(), Arc::clone(&world.clock)).unwrap();
     let mut rows = world.rows(&shape, 4);
-    tamper(&mut rows);
+    let mut ledgers = world.runtime.block_on(world.views.ledger(&shape.view, 0, i64::MAX)).unwrap();
+    tamper(&mut rows, &mut ledgers);
     world.runtime.block_on(async {
         copy.create(&shape.view).await.unwrap();
         copy.put_rows(&shape.view, &rows).await.unwrap();
-        copy.put_ledger(&shape.view, &world.views.ledger(&shape.view, 0, i64::MAX).await.unwrap()).await.unwrap();
+        copy.put_ledger(&shape.view, &ledgers).await.unwrap();
         for progress in world.views.progress(&shape.view).await.unwrap() {
             copy.put_progress(&shape.view, &progress).await.unwrap();
         }
@@ -65,12 +72,41 @@ fn every_kind_of_difference_is_told() {
         let elsewhere = against(&world, &job, |rows| rows[0].partition.tenant = "elsewhere".into());
         assert_eq!((elsewhere.verdict(), counts(&elsewhere)), (Verdict::Differs, (2, 0, 0, 1)), "{window}");
 
+        let counted = against_both(&world, &job, |rows, ledgers| {
+            let mut more = rows[0].clone();
+            more.partition.tenant = "elsewhere".into();
+            let of_more = |ledger: &&mut Ledger| ledger.merge_partition == more.partition.merge_partition;
+            ledgers.iter_mut().find(of_more).unwrap().rows += 1;
+            rows.push(more);
+        });
+        assert_eq!((counted.verdict(), counts(&counted)), (Verdict::Differs, (3, 0, 1, 0)), "{window}");
+        assert!(counted.windows[0].notes[0].contains("the ledger counts 4 rows, and 3 were found"), "{counted:#?}");
+
         let newer = against(&world, &job, |rows| {
             rows[0].values[bytes] = Value::Integer(99);
             rows[0].revision.offset += 1_000;
         });
         assert_eq!(newer.verdict(), Verdict::NotProvable, "{window}: it changes while it is compared");
         assert!(newer.windows[0].notes[0].contains("changed while it was compared"), "{newer:#?}");
+    }
+}
+
+/// A merge partition that has lost a window altogether, row and ledger: what was read of it is missed all the same.
+#[test]
+fn what_neither_rows_nor_ledger_speak_of_is_missed() {
+    for window in ["{tumbling: 1h}", "{session: 30m}"] {
+        let (world, job) = (World::new(None), job(window, "amend for 7d"));
+        let round = |minute| (0..8).map(move |n| access(minute, &format!("c{n}"), "/"));
+        world.publish(0, &round(10).chain(round(11)).chain(round(12)).collect::<Vec<_>>());
+        world.publish(1, &[access(13, "c0", "/")]);
+        world.run(&job);
+        let report = against_both(&world, &job, |rows, ledgers| {
+            let lost = rows[0].partition.merge_partition;
+            rows.retain(|row| row.partition.merge_partition != lost);
+            ledgers.retain(|ledger| ledger.merge_partition != lost);
+        });
+        assert_eq!(report.verdict(), Verdict::Differs, "{window}: {report:#?}");
+        assert!(report.windows[0].compared.only_recomputed >= 1, "{window}");
     }
 }
 

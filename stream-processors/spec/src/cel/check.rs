@@ -255,19 +255,25 @@ impl Checker<'_> {
                 let left = self.condition(a, "`&&`")?;
                 let (right, kind) = self.given(facts(a, true), b)?;
                 let right = self.one(b, (right, kind), &[Type::Boolean], "`&&`")?.0;
-                Ok((Node::And(flat(left, right, |node| match node {
-                    Node::And(all) => Ok(all),
-                    other => Err(other),
-                })), Kind::of(Type::Boolean)))
+                Ok((
+                    Node::And(flat(left, right, |node| match node {
+                        Node::And(all) => Ok(all),
+                        other => Err(other),
+                    })),
+                    Kind::of(Type::Boolean),
+                ))
             }
             (operators::LOGICAL_OR, None, [a, b]) => {
                 let left = self.condition(a, "`||`")?;
                 let (right, kind) = self.given(facts(a, false), b)?;
                 let right = self.one(b, (right, kind), &[Type::Boolean], "`||`")?.0;
-                Ok((Node::Or(flat(left, right, |node| match node {
-                    Node::Or(all) => Ok(all),
-                    other => Err(other),
-                })), Kind::of(Type::Boolean)))
+                Ok((
+                    Node::Or(flat(left, right, |node| match node {
+                        Node::Or(all) => Ok(all),
+                        other => Err(other),
+                    })),
+                    Kind::of(Type::Boolean),
+                ))
             }
             (operators::LOGICAL_NOT, None, [a]) => {
                 Ok((Node::Not(Box::new(self.condition(a, "`!`")?)), Kind::of(Type::Boolean)))

@@ -228,7 +228,9 @@ impl Node {
                 }
                 plain(Value::Boolean(false))
             }
-            Self::FieldOrder(..) | Self::SizeOrder(..) | Self::FieldText(..) => plain(Value::Boolean(self.truth(frame)?)),
+            Self::FieldOrder(..) | Self::SizeOrder(..) | Self::FieldText(..) => {
+                plain(Value::Boolean(self.truth(frame)?))
+            }
             Self::Call(Call::Coalesce, args) => {
                 for arg in args {
                     let value = arg.eval(frame)?;
@@ -348,9 +350,7 @@ impl Node {
             Self::Let(at) => *at = number(*at),
             Self::Not(node) | Self::Negate(node) => node.renumber(slot, number),
             Self::And(nodes) | Self::Or(nodes) => nodes.iter_mut().for_each(|node| node.renumber(slot, number)),
-            Self::Equal(nodes, _)
-            | Self::Order(_, nodes)
-            | Self::Arith(_, nodes) => {
+            Self::Equal(nodes, _) | Self::Order(_, nodes) | Self::Arith(_, nodes) => {
                 nodes.iter_mut().for_each(|node| node.renumber(slot, number));
             }
             Self::If(nodes) => nodes.iter_mut().for_each(|node| node.renumber(slot, number)),
