@@ -311,7 +311,7 @@ impl Process {
             checks: ops.checks,
             metrics: ops.metrics,
             status: ops.status,
-            docs: vec![tidemark_gateway::openapi(), auth::openapi()],
+            docs: vec![tidemark_gateway::openapi(), auth::openapi(), jobs::openapi::openapi()],
         };
         query_api(&self.config, self.views()?, Arc::clone(&self.clock), parts)
     }

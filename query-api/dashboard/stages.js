@@ -1,6 +1,6 @@
 // The job behind a view, as it stands: sources, stages, topics, lag. Asked of the process that runs jobs; a process that only
 // serves queries has no answer, and the picture is left out.
-import { count, element } from "./units.js";
+import { ask, count, element } from "./units.js";
 
 const EVERY_MS = 2000;
 const byId = (id) => document.getElementById(id);
@@ -30,14 +30,21 @@ export class Stages {
     const asked = this.name;
     let job = null;
     try {
-      const answer = await fetch(`/v1/jobs/${encodeURIComponent(asked)}`, { headers: { accept: "application/json" } });
-      if (answer.ok) job = await answer.json();
+      job = await described(asked);
     } catch { /* The page says already that nothing can be reached. */ }
     if (asked !== this.name) return;
     const version = job?.versions.find((v) => v.version === this.version);
     byId("stages-card").hidden = !version?.stages;
     if (version?.stages) draw(version);
   }
+}
+
+/** What is known of a job; null where no jobs run, and for one that is built in. */
+async function described(name) {
+  const { parts } = await ask("/v1/status");
+  if (!parts.jobs) return null;
+  const { jobs } = await ask("/v1/jobs");
+  return jobs.some((job) => job.job === name) ? ask(`/v1/jobs/${encodeURIComponent(name)}`) : null;
 }
 
 function draw(version) {

@@ -103,9 +103,9 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// A file to apply.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Apply {
+pub(super) struct Apply {
     /// Its name, for messages.
     #[serde(default)]
     file: Option<String>,
@@ -217,9 +217,9 @@ fn make_topics(context: &Context, apply: &Apply) -> Result<Vec<String>, Problem>
 }
 
 /// Which version is meant.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Change {
+pub(super) struct Change {
     #[serde(default)]
     version: Option<i32>,
 }

@@ -5,6 +5,7 @@ pub mod diff;
 pub mod files;
 pub mod http;
 pub mod manage;
+pub mod openapi;
 pub mod recompute;
 pub mod recompute_http;
 pub mod replay;
