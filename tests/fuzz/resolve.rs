@@ -22,7 +22,13 @@ fn check(input: &[u8]) -> Result<(), String> {
     if plan.refusal().is_some() {
         return Err("data were read that the plan refuses".into());
     }
-    let read = again(&out).map_err(|error| format!("what was resolved is no {}: {error}", ours.name))?;
+    let read = match again(&out) {
+        Ok(read) => read,
+        // Longer than the precision of its schema allows: no value of the writer's either. Our records refuse it; the resolver,
+        // which copies bytes, and Apache's library do not look.
+        Err(error) if error.starts_with("decimal has ") => return Ok(()),
+        Err(error) => return Err(format!("what was resolved is no {}: {error}", ours.name)),
+    };
     let value = |bytes: &[u8]| {
         apache(&apaches()[kind], None, bytes).map_err(|error| format!("{bytes:02x?} is not read: {error}"))
     };
