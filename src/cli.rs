@@ -2,6 +2,7 @@
 
 use crate::auth::{self, Role};
 use crate::config::{Config, Overrides};
+use crate::remote::Remote;
 use crate::serve::Part;
 use crate::{doctor, jobs, logging, schemas, serve, topics};
 use anyhow::Context;
@@ -95,7 +96,7 @@ enum TopicsCommand {
     /// Make a topic for events of your own, with their schema, at a running gateway; the same again changes nothing.
     Create(topics::remote::Create),
     /// Show the topics that take events, as a running gateway sees them.
-    List(topics::remote::Gateway),
+    List(Remote),
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,7 +129,7 @@ pub fn main() -> ExitCode {
             Command::Topics { command } => match command {
                 TopicsCommand::Apply => topics::apply(&config),
                 TopicsCommand::Create(options) => topics::remote::create(&options),
-                TopicsCommand::List(gateway) => topics::remote::list(&gateway),
+                TopicsCommand::List(remote) => topics::remote::list(&remote),
             }
             .map(|()| ExitCode::SUCCESS),
             Command::Job { command } => jobs::run(&config, command),

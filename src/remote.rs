@@ -4,7 +4,7 @@ use anyhow::Context;
 use serde_json::Value;
 use std::time::Duration;
 
-/// A job may have to wait for its topics' leaders.
+/// A topic or a job may have to wait for leaders.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Which platform, and as whom.

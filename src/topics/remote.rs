@@ -1,29 +1,9 @@
 //! `tidemark topics create` and `tidemark topics list`: asks a running gateway, which has the log and the registry, embedded or not.
 
+use crate::remote::{Remote, escaped};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
-
-/// A topic may have to wait for its leaders.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Which gateway, and as whom.
-#[derive(Debug, clap::Args)]
-pub struct Gateway {
-    /// Where the gateway is.
-    #[arg(
-        long,
-        env = "TIDEMARK_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    url: String,
-    /// A token for it, if it asks for one: with the role admin to make topics.
-    #[arg(long, env = "TIDEMARK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: Option<String>,
-}
 
 /// A topic as it should be.
 #[derive(Debug, clap::Args)]
@@ -43,7 +23,7 @@ pub struct Create {
     #[arg(long)]
     compact: bool,
     #[command(flatten)]
-    gateway: Gateway,
+    remote: Remote,
 }
 
 /// Makes a topic with the schema of its events, and prints what was done. The same again changes nothing.
@@ -62,17 +42,15 @@ pub fn create(options: &Create) -> anyhow::Result<()> {
     set("partitions", options.partitions.map(Value::from));
     set("retention_ms", options.retention.map(Value::from));
     set("compact", options.compact.then_some(Value::Bool(true)));
-    let gateway = &options.gateway;
-    let request = agent().put(gateway.at(&format!("/v1/topics/{}", escaped(&options.name))));
-    let request = request.header("content-type", "application/json");
-    let answer = gateway.read(gateway.authorized(request).send(wanted.to_string()))?;
+    let remote = &options.remote;
+    let answer = remote.send("PUT", &format!("/v1/topics/{}", escaped(&options.name)), &wanted)?;
     for key in ["did", "notes"] {
         let lines = answer.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         lines.for_each(|line| println!("{}{line}", if key == "notes" { "note: " } else { "" }));
     }
     println!(
         "\npublish to it with:\n  curl {}/v1/events/{} -H 'content-type: application/json' -d '{{…}}'",
-        gateway.base(),
+        remote.base(),
         options.name
     );
     Ok(())
@@ -82,8 +60,8 @@ pub fn create(options: &Create) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The gateway cannot be reached, or refuses.
-pub fn list(gateway: &Gateway) -> anyhow::Result<()> {
-    let answer = gateway.read(gateway.authorized(agent().get(gateway.at("/v1/topics"))).call())?;
+pub fn list(remote: &Remote) -> anyhow::Result<()> {
+    let answer = remote.get("/v1/topics")?;
     println!("{:<40} {:>10}  {:>9}  schema", "topic", "partitions", "schema id");
     for topic in answer.get("topics").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| topic.get(key).and_then(Value::as_str).unwrap_or("-");
@@ -95,56 +73,6 @@ pub fn list(gateway: &Gateway) -> anyhow::Result<()> {
         println!("… and more");
     }
     Ok(())
-}
-
-fn agent() -> ureq::Agent {
-    // No proxy: a gateway on this machine is not to be asked for through one.
-    ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).proxy(None).build().into()
-}
-
-impl Gateway {
-    fn base(&self) -> &str {
-        self.url.trim_end_matches('/')
-    }
-
-    fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.base())
-    }
-
-    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
-        match &self.token {
-            Some(token) => request.header("authorization", format!("Bearer {token}")),
-            None => request,
-        }
-    }
-
-    /// The answer's body; an answer that says no is an error in its own words.
-    fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
-        let base = self.base();
-        let mut answer = answer.map_err(|error| {
-            anyhow::anyhow!("cannot reach a gateway at {base}: {error}; start one with `tidemark up`, or give its address with --url")
-        })?;
-        let status = answer.status();
-        let body = answer.body_mut().read_to_string().with_context(|| format!("the answer of {base} broke off"))?;
-        let body: Value = serde_json::from_str(&body).unwrap_or_default();
-        if status.is_success() && body.is_object() {
-            return Ok(body);
-        }
-        let told = |key: &str| body.get(key).and_then(Value::as_str);
-        match (told("title"), told("detail")) {
-            (Some(title), Some(detail)) => anyhow::bail!("{title}: {detail}"),
-            _ => anyhow::bail!("{base} answered {status}, which is not the answer of a gateway; check --url"),
-        }
-    }
-}
-
-/// A path segment: everything but unreserved characters (RFC 3986) is percent-encoded.
-fn escaped(segment: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    segment.bytes().map(escape).collect()
 }
 
 /// Milliseconds; -1 for ever.

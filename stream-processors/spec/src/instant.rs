@@ -1,6 +1,6 @@
 //! Instants as text, and their parts.
 
-use crate::cel::eval::Part;
+use crate::cel::call::Part;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 

@@ -1,6 +1,7 @@
 //! Checking: every name is known, every type fits, and nothing that may be null goes where null is an error.
 
-use super::eval::{Arith, Call, Node, Order};
+use super::call::Call;
+use super::eval::{Arith, Node, Order};
 use super::functions::{FUNCTIONS, Signature, described, function_name, signature};
 use super::parse::Parsed;
 use crate::near;

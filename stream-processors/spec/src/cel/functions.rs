@@ -1,6 +1,6 @@
 //! The functions of the language.
 
-use super::eval::{Call, Part};
+use super::call::{Call, Part};
 use tidemark_core::value::Type;
 
 /// The functions, as people write them, and what they do: for messages and the reference.

@@ -6,6 +6,7 @@
 //! Where the specification leaves a type error to run time, the checker refuses: a name that may be null must be tested
 //! (`x != null ? … : …`, `x != null && …`) or given a value (`coalesce(x, 0)`) before it is used in sums or calls.
 
+pub mod call;
 pub mod check;
 pub mod eval;
 pub mod functions;
