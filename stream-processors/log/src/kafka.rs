@@ -51,6 +51,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one question for committed offsets waits for an open transaction: a member has to poll in between.
 const UNSTABLE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request about a group waits for its coordinator, which may have to be made or to read what it keeps.
+const COORDINATOR_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at something that is about to change.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Offset metadata that fits under the broker's limit of 4,096 bytes.
@@ -138,8 +140,20 @@ impl KafkaLog {
         Ok(Arc::new(Self { cluster, admin, silence: Mutex::default() }))
     }
 
-    /// Makes a request about a group, or about the cluster (an empty name).
-    fn ask<T>(&self, of: &str, request: impl FnOnce(&Admin) -> Result<T, Fault>) -> Result<T, Fault> {
+    /// Makes a request about a group, or about the cluster (an empty name); makes it again while the group's coordinator changes.
+    fn ask<T>(&self, of: &str, request: impl Fn(&Admin) -> Result<T, Fault>) -> Result<T, Fault> {
+        let deadline = Instant::now() + COORDINATOR_PATIENCE;
+        loop {
+            match self.ask_once(of, &request) {
+                Err(fault) if verdict::is_coordinator_changing(fault.code) && Instant::now() < deadline => {
+                    std::thread::sleep(PAUSE);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn ask_once<T>(&self, of: &str, request: impl Fn(&Admin) -> Result<T, Fault>) -> Result<T, Fault> {
         let admin = Arc::clone(&self.admin.read().unwrap_or_else(PoisonError::into_inner));
         let answer = request(&admin);
         let is_silent = answer.as_ref().is_err_and(|fault| verdict::is_silence(fault.code));

@@ -113,6 +113,11 @@ pub(super) fn is_silence(code: i32) -> bool {
     matches!(code, code::LOCAL_ALL_BROKERS_DOWN | code::LOCAL_TIMED_OUT | code::LOCAL_TRANSPORT)
 }
 
+/// Whether the broker that keeps a group is being found: it has just been made, has moved, or reads what it has to know.
+pub(super) fn is_coordinator_changing(code: i32) -> bool {
+    matches!(code, code::COORDINATOR_LOAD_IN_PROGRESS | code::COORDINATOR_NOT_AVAILABLE | code::NOT_COORDINATOR)
+}
+
 /// What a failed request means, with the address in it.
 pub(super) fn of_request(bootstrap: &str, doing: &str, fault: &Fault) -> Error {
     match kind(fault.code) {
