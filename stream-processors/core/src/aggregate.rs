@@ -11,6 +11,7 @@ mod distinct;
 mod exact;
 mod function;
 mod json;
+mod latest;
 mod quantile;
 mod rounding;
 mod scalar;
@@ -23,6 +24,7 @@ mod whole;
 pub use distinct::{PRECISION_DEFAULT, PRECISION_MAX, PRECISION_MIN, Registers};
 pub use exact::Exact;
 pub use function::{Function, Output};
+pub use latest::{Contribution, Latest};
 pub use quantile::{BUCKETS_MAX, ERROR_DEFAULT, ERROR_MAX, ERROR_MIN, Sketch};
 pub use scalar::{Pick, Scalar, Wide};
 pub use state::{Answer, State};
@@ -63,6 +65,14 @@ impl Accumulators {
     pub fn results<'a>(&'a self, functions: &'a [Function]) -> impl Iterator<Item = Answer<'a>> {
         let states = self.0.iter().chain(std::iter::repeat(&State::Empty));
         functions.iter().zip(states).map(|(function, state)| state.result(function))
+    }
+
+    /// Of a job that reads views: how many of their rows count, and the sum of what they add.
+    pub fn latest(&self) -> (i64, Self) {
+        match self.0.first() {
+            Some(State::Latest(rows)) => rows.sum(),
+            _ => (0, Self::default()),
+        }
     }
 
     fn grow(&mut self, states: usize) {

@@ -17,6 +17,8 @@ use tidemark_schemas::engine::{Ledger, Marker, Partial, SourceMark, TopicPartiti
 pub struct SourceRecord {
     /// Append time.
     pub appended_at: i64,
+    /// Which of the job's source schemas the datum is of.
+    pub schema: usize,
     /// Avro datum of the source schema.
     pub datum: Vec<u8>,
 }
@@ -60,7 +62,8 @@ impl<J: Job> Driver<J> {
     /// With empty source partitions.
     pub fn new(job: Arc<J>, partitions: usize) -> Self {
         let spec = job.spec();
-        let folds = (0..partitions).map(|p| PartialFold::new(spec, "source", p as u32, Position::default())).collect();
+        let fold = |p| PartialFold::new(spec, "source", p as u32, Position::default()).punctuated(job.is_punctuated());
+        let folds = (0..partitions).map(fold).collect();
         let merges = (0..spec.merge_partitions).map(|m| Merge {
             log: Vec::new(),
             next: 0,
@@ -84,10 +87,15 @@ impl<J: Job> Driver<J> {
         }
     }
 
-    /// Appends a record to a source partition.
+    /// Appends a record of the first schema to a source partition.
     pub fn push(&mut self, partition: usize, appended_at: i64, datum: Vec<u8>) {
+        self.push_of(partition, appended_at, 0, datum);
+    }
+
+    /// Appends a record of any schema to a source partition.
+    pub fn push_of(&mut self, partition: usize, appended_at: i64, schema: usize, datum: Vec<u8>) {
         if let Some(source) = self.sources.get_mut(partition) {
-            source.push(SourceRecord { appended_at, datum });
+            source.push(SourceRecord { appended_at, schema, datum });
         }
     }
 
@@ -99,8 +107,9 @@ impl<J: Job> Driver<J> {
         for (at, record) in source.iter().enumerate().skip(from).take(records) {
             let offset = at as i64;
             scratch.clear();
-            let (partition_id, appended_at) = (partition as u32, record.appended_at);
-            let input = Input { partition: partition_id, offset, appended_at, ..Input::of(&record.datum) };
+            let SourceRecord { appended_at, schema, .. } = *record;
+            let partition_id = partition as u32;
+            let input = Input { schema, partition: partition_id, offset, appended_at, ..Input::of(&record.datum) };
             match self.job.read(input, &mut scratch) {
                 Ok(sample) => {
                     let verdict = fold.fold(offset, record.appended_at, &sample);
@@ -155,7 +164,8 @@ impl<J: Job> Driver<J> {
     /// The member that owns a partition dies: what it folded since the last commit is gone.
     pub fn crash(&mut self, partition: usize) {
         if let (Some(fold), Some(&position)) = (self.folds.get_mut(partition), self.committed.get(partition)) {
-            *fold = PartialFold::new(self.job.spec(), "source", partition as u32, position);
+            *fold = PartialFold::new(self.job.spec(), "source", partition as u32, position)
+                .punctuated(self.job.is_punctuated());
         }
     }
 

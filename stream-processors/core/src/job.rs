@@ -59,6 +59,22 @@ pub struct Sample<'a, A: Accumulator> {
     pub wanted: bool,
 }
 
+/// Event time of a record that has none: it moves no watermark.
+pub const UNTIMED: i64 = i64::MIN;
+
+/// Longer than any platform runs, 100 years in milliseconds: of what is never to happen, such as that a source falls silent
+/// which says by itself how far it is.
+pub const NEVER_MS: i64 = 36_500 * 86_400_000;
+
+impl<A: Accumulator> Sample<'_, A> {
+    /// Whether the record moves the watermark of its source partition. Where a source says how far it is, nothing else does: of
+    /// its records those that are not wanted and have a time.
+    #[inline]
+    pub fn moves(&self, punctuated: bool) -> bool {
+        !punctuated || (!self.wanted && self.event_time != UNTIMED)
+    }
+}
+
 /// Why a record cannot be counted: it goes to the dead-letter topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
@@ -99,6 +115,11 @@ pub trait Job: Send + Sync + 'static {
 
     /// Reads a record. `scratch` is empty; a key that does not stand in the datum is put together there.
     fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, Self::Accumulator>, Reject>;
+
+    /// Whether the sources say how far they are: [`Sample::moves`].
+    fn is_punctuated(&self) -> bool {
+        false
+    }
 
     /// The tables that [`Job::read`] looks things up in: whoever reads records keeps them read up to where those were appended.
     fn tables(&self) -> &[Arc<dyn KeyedTable>] {

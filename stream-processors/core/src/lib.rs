@@ -19,5 +19,5 @@ pub mod versions;
 pub mod watermark;
 pub mod window;
 
-pub use job::{Accumulator, Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow};
+pub use job::{Accumulator, Dedupe, Input, Job, JobSpec, LatePolicy, NEVER_MS, Reject, Sample, UNTIMED, ViewRow};
 pub use window::Windowing;

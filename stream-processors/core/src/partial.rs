@@ -90,6 +90,7 @@ pub struct PartialFold<A> {
     grace_ms: i64,
     max_future_ms: i64,
     late: LatePolicy,
+    punctuated: bool,
     merge_partitions: u32,
     fingerprint: i64,
     position: Position,
@@ -123,6 +124,7 @@ impl<A: Accumulator> PartialFold<A> {
             grace_ms: spec.grace_ms,
             max_future_ms: spec.max_future_ms,
             late: spec.late,
+            punctuated: false,
             merge_partitions: spec.merge_partitions,
             fingerprint: spec.fingerprint(),
             position,
@@ -134,6 +136,12 @@ impl<A: Accumulator> PartialFold<A> {
             spare: Vec::new(),
             sessions: LocalSessions::default(),
         }
+    }
+
+    /// Of a source that says how far it is: [`Sample::moves`].
+    #[must_use]
+    pub fn punctuated(self, punctuated: bool) -> Self {
+        Self { punctuated, ..self }
     }
 
     /// Where it stands.
@@ -183,7 +191,9 @@ impl<A: Accumulator> PartialFold<A> {
             return Verdict::FarFuture;
         }
         let before = self.position.watermark;
-        self.position.watermark = before.max(Some(sample.event_time));
+        if sample.moves(self.punctuated) {
+            self.position.watermark = before.max(Some(sample.event_time));
+        }
         if !sample.wanted {
             self.counts.filtered += 1;
             return Verdict::Filtered;

@@ -42,6 +42,9 @@ pub enum Function {
     First,
     /// The value of the last record by [`crate::value::Place`].
     Last,
+    /// What a row of a view adds, by its latest revision: all aggregates of a job that reads views, as [`super::Latest`] has
+    /// them. No file names it.
+    Latest,
 }
 
 /// The type of an answer; every answer but those of count and distinct may also be null.
@@ -87,6 +90,7 @@ impl Function {
             Self::TopK { .. } => "top_k",
             Self::First => "first",
             Self::Last => "last",
+            Self::Latest => "latest",
         }
     }
 
@@ -111,6 +115,7 @@ impl Function {
                 other.name()
             )),
             (Self::Min | Self::Max | Self::First | Self::Last, other) => Ok(other.into()),
+            (Self::Latest, _) => Err("latest is what the engine keeps of rows of views, and no aggregate".to_owned()),
             (Self::Distinct { .. } | Self::Count, _) => Ok(Output::Long),
             (Self::TopK { .. }, _) => Ok(Output::Json),
         }
@@ -146,7 +151,9 @@ impl Function {
             Self::Quantile { error, .. } => Some(error),
             Self::Distinct { precision } => Some(1.04 / f64::from(1u32 << precision.min(31)).sqrt()),
             Self::TopK { capacity, .. } => Some(1.0 / (top::kept(capacity) as f64 + 1.0)),
-            Self::Count | Self::Sum | Self::Min | Self::Max | Self::Mean | Self::First | Self::Last => None,
+            Self::Count | Self::Sum | Self::Min | Self::Max | Self::Mean | Self::First | Self::Last | Self::Latest => {
+                None
+            },
         }
     }
 
@@ -165,7 +172,7 @@ impl fmt::Display for Function {
             Self::Quantile { q, error } => write!(f, "{name}({q}, error {error}) #1"),
             Self::Distinct { precision } => write!(f, "{name}(precision {precision}) #1"),
             Self::TopK { k, capacity } => write!(f, "{name}({k}, capacity {capacity}) #1"),
-            Self::Count | Self::Sum | Self::Min | Self::Max | Self::Mean | Self::First | Self::Last => {
+            Self::Count | Self::Sum | Self::Min | Self::Max | Self::Mean | Self::First | Self::Last | Self::Latest => {
                 write!(f, "{name} #1")
             }
         }
@@ -189,6 +196,7 @@ mod tests {
             (Function::TopK { k: 10, capacity: 1000 }, "top_k(10, capacity 1000) #1"),
             (Function::First, "first #1"),
             (Function::Last, "last #1"),
+            (Function::Latest, "latest #1"),
         ];
         for (function, form) in forms {
             assert_eq!(function.to_string(), form);

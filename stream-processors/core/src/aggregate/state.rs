@@ -1,6 +1,6 @@
 //! The state of one aggregate: what of each function it holds, how two of them merge, and what it answers.
 
-use super::{Exact, Function, Pick, Registers, Scalar, Sketch, Top, Whole, quantile, scalar};
+use super::{Exact, Function, Latest, Pick, Registers, Scalar, Sketch, Top, Whole, quantile, scalar};
 use crate::value::{Place, Value};
 use std::cmp::Ordering;
 use tidemark_schemas::avro::{self, Reader, put_long};
@@ -34,6 +34,8 @@ pub enum State {
     Distinct(Box<Registers>),
     /// Values with counts.
     Top(Box<Top>),
+    /// What rows of views add, as of their latest revisions.
+    Latest(Box<Latest>),
 }
 
 /// What an aggregate came to.
@@ -88,6 +90,11 @@ impl State {
                 if let Self::Top(top) = self {
                     top.add(scalar::canonical(value));
                 }
+            }
+            Function::Latest => {
+                let Value::Bytes(bytes) = value else { return };
+                let Ok(latest) = Latest::get(&mut Reader::new(bytes)) else { return };
+                self.merge(&Self::Latest(Box::new(latest)));
             }
         }
     }
@@ -172,6 +179,7 @@ impl State {
             (Ordering::Equal, Self::Quantile(sketch), Self::Quantile(more)) => sketch.merge(more),
             (Ordering::Equal, Self::Distinct(registers), Self::Distinct(more)) => registers.merge(more),
             (Ordering::Equal, Self::Top(top), Self::Top(more)) => top.merge(more),
+            (Ordering::Equal, Self::Latest(rows), Self::Latest(more)) => rows.merge(more),
             (Ordering::Greater | Ordering::Equal, ..) => {}
         }
     }
@@ -190,6 +198,7 @@ impl State {
             Self::Quantile(_) => 10,
             Self::Distinct(_) => 11,
             Self::Top(_) => 12,
+            Self::Latest(_) => 13,
         }
     }
 
@@ -206,12 +215,26 @@ impl State {
             Self::Quantile(sketch) => sketch.put(out),
             Self::Distinct(registers) => registers.put(out),
             Self::Top(top) => top.put(out),
+            Self::Latest(rows) => rows.put(out),
         }
     }
 
     /// Reads the Avro form. What is not in canonical form is refused or brought into it.
     pub fn get(reader: &mut Reader<'_>) -> Result<Self, avro::Error> {
-        Ok(match reader.long()? {
+        match reader.long()? {
+            13 => Ok(Self::Latest(Box::new(Latest::get(reader)?))),
+            branch => Self::get_branch(branch, reader),
+        }
+    }
+
+    /// Reads what holds no contributors: those have no others inside.
+    pub(super) fn get_plain(reader: &mut Reader<'_>) -> Result<Self, avro::Error> {
+        let branch = reader.long()?;
+        Self::get_branch(branch, reader)
+    }
+
+    fn get_branch(branch: i64, reader: &mut Reader<'_>) -> Result<Self, avro::Error> {
+        Ok(match branch {
             0 => Self::Empty,
             1 => match reader.long()? {
                 count @ 1.. => Self::Count(count),
@@ -262,6 +285,7 @@ impl State {
             Self::Quantile(sketch) => sketch.bytes(),
             Self::Distinct(registers) => registers.bytes(),
             Self::Top(top) => top.bytes(),
+            Self::Latest(rows) => size_of::<Latest>() + rows.bytes(),
         }
     }
 }

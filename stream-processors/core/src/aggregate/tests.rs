@@ -3,6 +3,7 @@
 mod distinct;
 mod extremes;
 mod forged;
+mod latest;
 mod laws;
 mod numbers;
 mod quantile;
