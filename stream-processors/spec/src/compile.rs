@@ -1,33 +1,30 @@
 //! From a file and the schemas of its sources to a job.
 
+mod aggregates;
 mod joins;
+mod sources;
+mod views;
 
 use crate::cel::check::{self, Checked, Place, Scope};
 use crate::cel::parse::{Parsed, parse};
-use crate::file::{self, AGGREGATES, File, Named, Placed};
+use crate::file::{self, File, Named, Placed};
+use crate::job::rows::{self, Rows};
 use crate::job::{Added, Part, SpecJob};
 use crate::near;
-use crate::problem::{At, Problem, Problems};
+use crate::problem::{Problem, Problems};
 use crate::row::Columns;
-use crate::source::Source;
+use crate::view::{Asked, View};
 use crate::yaml;
-use ::cel::common::ast::{Expr, LiteralValue};
+use sources::{Compiled, all, find, schema_of, sources};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tidemark_core::aggregate::{Function, Output};
+use tidemark_core::aggregate::Output;
 use tidemark_core::join::KeyedTable;
 use tidemark_core::value::Type;
 use tidemark_core::{Dedupe, JobSpec};
-use tidemark_schemas::catalog::Schema;
 
 /// Said of the use of a name whose own expression is wrong: that is told already.
 const FOLLOWS: &str = "its own expression is wrong";
-/// Exact counts of so many different values for [`Function::TopK`].
-const TOP_CAPACITY: u32 = 1_000;
-/// Of [`Function::Distinct`] unless another is given.
-const PRECISION: u8 = 14;
-/// Of [`Function::Quantile`] unless another is given.
-const ERROR: f64 = 0.01;
 
 /// Where the schemas of source topics are found.
 pub trait Topics {
@@ -39,6 +36,20 @@ pub trait Topics {
 
     /// Names of topics that there are, for "did you mean".
     fn names(&self) -> Vec<String>;
+
+    /// The view that a file asks for; none when there is no such view.
+    ///
+    /// # Errors
+    /// Whoever knows does not answer; or the view has no such version: which it has.
+    fn view(&self, asked: &Asked<'_>) -> Result<Option<View>, String> {
+        let _ = asked;
+        Ok(None)
+    }
+
+    /// Names of views that there are, for "did you mean".
+    fn view_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Checks a file and makes a job of it.
@@ -48,71 +59,14 @@ pub trait Topics {
 pub fn compile(name: &str, text: &str, topics: &dyn Topics) -> Result<SpecJob, Problems> {
     let told = |problems| Problems::new(name, text, problems);
     let root = yaml::parse(text).map_err(|problem| told(vec![problem]))?;
-    let file = file::read(&root).map_err(told)?;
+    let mut file = file::read(&root).map_err(told)?;
     let sources = sources(&file, topics).and_then(|sources| {
         let tables = file.joins.iter().map(|join| find(&join.table, topics));
         Ok((sources, all(tables)?))
     });
     let (sources, tables) = sources.map_err(told)?;
+    views::settle_grace(&mut file, &sources);
     Compiler::new(&file, &sources, &tables).compile(text).map_err(told)
-}
-
-/// A topic's schema, compiled.
-pub(crate) struct Compiled {
-    pub(crate) topic: String,
-    pub(crate) avsc: String,
-    pub(crate) source: Source,
-}
-
-fn schema_of(compiled: &Compiled) -> Schema {
-    Schema { name: compiled.source.name.clone().into(), avsc: compiled.avsc.clone().into() }
-}
-
-/// The schema of a topic that the file names.
-fn find(topic: &Placed<String>, topics: &dyn Topics) -> Result<Compiled, Problem> {
-    let Placed { at, value: topic } = topic;
-    match topics.schema(topic) {
-        Err(why) => Err(Problem::new(*at, format!("the schema of `{topic}` cannot be asked for: {why}"))),
-        Ok(None) => {
-            let names = topics.names();
-            let what = format!("there is no topic `{topic}` with a schema");
-            Err(Problem::new(*at, what).fix(match near::near(topic, names.iter().map(String::as_str)) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("make it: tidemark topics create {topic} --schema FILE.avsc"),
-            }))
-        }
-        Ok(Some(avsc)) => match Source::new(&avsc) {
-            Ok(source) => Ok(Compiled { topic: topic.clone(), avsc, source }),
-            Err(why) => Err(Problem::new(*at, format!("the schema of `{topic}` cannot be used: {why}"))),
-        },
-    }
-}
-
-/// All that were found, or all that is wrong.
-fn all(found: impl Iterator<Item = Result<Compiled, Problem>>) -> Result<Vec<Compiled>, Vec<Problem>> {
-    let (mut all, mut problems) = (Vec::new(), Vec::new());
-    found.for_each(|found| match found {
-        Ok(compiled) => all.push(compiled),
-        Err(problem) => problems.push(problem),
-    });
-    if problems.is_empty() { Ok(all) } else { Err(problems) }
-}
-
-fn sources(file: &File, topics: &dyn Topics) -> Result<Vec<Compiled>, Vec<Problem>> {
-    let sources = all(file.topics.iter().map(|topic| find(topic, topics)))?;
-    let mut problems = Vec::new();
-    for (at, compiled) in sources.iter().enumerate() {
-        let before: &[Compiled] = sources.get(..at).unwrap_or_default();
-        let same_name = |other: &&Compiled| other.source.name == compiled.source.name && other.avsc != compiled.avsc;
-        if let (Some(other), Some(topic)) = (before.iter().find(same_name), file.topics.get(at)) {
-            let what = format!(
-                "`{}` and `{}` have different schemas under one name, {}",
-                other.topic, compiled.topic, compiled.source.name
-            );
-            problems.push(Problem::new(topic.at, what).fix("give the records different names"));
-        }
-    }
-    if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
 struct Compiler<'c> {
@@ -144,30 +98,6 @@ impl<'c> Compiler<'c> {
         };
         compiler.add_fields();
         compiler
-    }
-
-    /// The fields that every source has, with one type.
-    fn add_fields(&mut self) {
-        let Some((first, others)) = self.sources.split_first() else { return };
-        for field in &first.source.fields {
-            let (mut kind, mut nullable) = (field.kind.clone(), field.nullable);
-            for other in others {
-                match other.source.field(&field.name) {
-                    None => kind = Err(format!("{} has no such field", other.topic)),
-                    Some(theirs) => {
-                        nullable |= theirs.nullable;
-                        if let (Ok(ours), Ok(found)) = (&kind, &theirs.kind)
-                            && ours != found
-                        {
-                            let (ours, found) = (ours.name(), found.name());
-                            kind = Err(format!("it is {ours} in {} and {found} in {}", first.topic, other.topic));
-                        }
-                    }
-                }
-            }
-            self.scope.add(&field.name, kind, nullable, Place::Field(self.fields.len()));
-            self.fields.push(field.name.clone());
-        }
     }
 
     fn fail<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
@@ -238,6 +168,7 @@ impl<'c> Compiler<'c> {
         let key = self.key(tenant);
         let added: Vec<Added> = file.aggregates.iter().filter_map(|named| self.added(named)).collect();
         let emit = self.emit(&key, &added);
+        let rows = self.rows(&lets, filter.as_ref(), &key);
         if !self.problems.is_empty() {
             self.problems.retain(|problem| !problem.what.ends_with(FOLLOWS));
             return Err(self.problems);
@@ -253,10 +184,12 @@ impl<'c> Compiler<'c> {
             let of_let = || old.checked_sub(numbers.len()).map(|number| number + self.used_joined.len());
             numbers.get(old).copied().or_else(of_let).unwrap_or(usize::MAX)
         };
+        let rows = rows.map(|rows| Rows { joined: self.used_joined.len(), ..rows });
+        let others = rows.iter().flat_map(|_| rows::others());
         let topics = self.sources.iter().map(|compiled| (compiled.topic.clone(), compiled.avsc.clone()));
         let mut job = SpecJob {
             topics: topics.collect(),
-            schemas: self.distinct().map(schema_of).collect(),
+            schemas: self.distinct().map(schema_of).chain(others).collect(),
             walks: self.distinct().map(|compiled| compiled.source.walk(&wanted)).collect(),
             fields: wanted,
             time: time.map_or(usize::MAX, slot),
@@ -272,6 +205,7 @@ impl<'c> Compiler<'c> {
             added,
             emit,
             columns,
+            rows,
             spec,
             file: file.clone(),
             text: text.to_owned(),
@@ -279,15 +213,6 @@ impl<'c> Compiler<'c> {
         job.renumber(&slot, &number);
         job.order_lets();
         Ok(job)
-    }
-
-    /// The schemas that differ: the decoder tells them apart by the record's name.
-    fn distinct(&self) -> impl Iterator<Item = &'c Compiled> {
-        let sources = self.sources;
-        sources.iter().enumerate().filter_map(|(at, compiled)| {
-            let before = sources.get(..at).unwrap_or_default();
-            before.iter().all(|other| other.source.name != compiled.source.name).then_some(compiled)
-        })
     }
 
     fn lets(&mut self) -> Vec<(String, Checked)> {
@@ -350,129 +275,6 @@ impl<'c> Compiler<'c> {
         parts
     }
 
-    /// `function(expression, parameters)`.
-    fn added(&mut self, named: &Named) -> Option<Added> {
-        let parsed = self.parse(&named.expression)?;
-        let forms = || AGGREGATES.iter().map(|(form, _)| crate::cel::functions::function_name(form));
-        let Expr::Call(call) = &parsed.root.expr else {
-            let what = format!("`{}` is no aggregate", parsed.text());
-            let fix = "write a function of an expression, for example sum(bytes); compute with aggregates under `emit`";
-            self.problems.push(Problem::new(parsed.at(&parsed.root), what).fix(fix));
-            return None;
-        };
-        let at = parsed.at(&parsed.root);
-        if call.target.is_some() || !forms().any(|name| name == call.func_name) {
-            let shown = call.func_name.trim_matches('_');
-            let what = format!("there is no aggregate `{shown}`");
-            let fix = match near::near(&call.func_name, forms()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!(
-                    "there is {}; compute with aggregates under `emit`",
-                    forms().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
-                ),
-            };
-            self.problems.push(Problem::new(at, what).fix(fix));
-            return None;
-        }
-        let (first, parameters) = call.args.split_first().map_or((None, call.args.as_slice()), |(f, r)| (Some(f), r));
-        let function = self.function(&call.func_name, parameters, at)?;
-        let value = match first {
-            None => None,
-            Some(first) => {
-                let checked = check::part(&parsed, first, &self.scope, parsed.text());
-                Some(self.fail(checked)?)
-            }
-        };
-        value.iter().for_each(|checked| self.note(checked));
-        let input = value.as_ref().and_then(|checked| checked.kind.kind);
-        let conditional = call.func_name == "count_if";
-        if value.is_some() && (input.is_none() || (conditional && input != Some(Type::Boolean))) {
-            let what = format!(
-                "{} takes {}",
-                call.func_name,
-                if conditional { "a condition" } else { "a value, and this is null" }
-            );
-            self.problems.push(Problem::new(at, what));
-            return None;
-        }
-        if value.is_none() && call.func_name != "count" {
-            let what = format!("{} takes an expression", call.func_name);
-            self.problems.push(Problem::new(at, what).fix(format!("name a field: {}(x)", call.func_name)));
-            return None;
-        }
-        let output = self.fail(function.output(input).map_err(|rule| Problem::new(at, rule)))?;
-        if output == Output::Bytes {
-            let what = format!("{} of bytes is no column of a view", call.func_name);
-            self.problems.push(Problem::new(at, what).fix("string(x) makes a string of them"));
-            return None;
-        }
-        let nullable = !matches!(function, Function::Count | Function::Distinct { .. })
-            && (value.as_ref().is_some_and(|checked| checked.kind.nullable)
-                || matches!(self.file.window, tidemark_core::Windowing::Session { .. }));
-        Some(Added {
-            name: named.name.clone(),
-            function,
-            value,
-            conditional,
-            output,
-            nullable,
-            text: parsed.text().to_owned(),
-        })
-    }
-
-    fn function(&mut self, name: &str, parameters: &[::cel::IdedExpr], at: At) -> Option<Function> {
-        let number = |n: usize| match parameters.get(n).map(|parameter| &parameter.expr) {
-            None => Ok(None),
-            Some(Expr::Literal(LiteralValue::Int(value))) => Ok(Some(*value.inner() as f64)),
-            Some(Expr::Literal(LiteralValue::Double(value))) => Ok(Some(*value.inner())),
-            Some(_) => Err(Problem::new(at, format!("the parameters of {name} are numbers that are written out"))),
-        };
-        let whole = |n: usize| {
-            let whole = |value: f64| u32::try_from(value as i64).ok().filter(|whole| f64::from(*whole) == value);
-            match number(n)? {
-                None => Ok(None),
-                Some(value) => whole(value)
-                    .map(Some)
-                    .ok_or_else(|| Problem::new(at, format!("a parameter of {name} is a whole number, not {value}"))),
-            }
-        };
-        let most = match name {
-            "quantile" => 2,
-            "distinct" | "top_k" => 1,
-            _ => 0,
-        };
-        let form = AGGREGATES.iter().rev().find(|(form, _)| crate::cel::functions::function_name(form) == name);
-        let form = form.map_or(name, |(form, _)| *form);
-        if parameters.len() > most {
-            self.problems.push(Problem::new(at, format!("{form} is given {} values", parameters.len() + 1)));
-            return None;
-        }
-        let function = (|| {
-            Ok(match name {
-                "count" | "count_if" => Function::Count,
-                "sum" => Function::Sum,
-                "min" => Function::Min,
-                "max" => Function::Max,
-                "mean" => Function::Mean,
-                "first" => Function::First,
-                "last" => Function::Last,
-                "quantile" => Function::Quantile {
-                    q: number(0)?
-                        .ok_or_else(|| Problem::new(at, format!("{form}: which quantile? 0.5 is the median")))?,
-                    error: number(1)?.unwrap_or(ERROR),
-                },
-                "distinct" => Function::Distinct {
-                    precision: whole(0)?.map_or(PRECISION, |precision| u8::try_from(precision).unwrap_or(u8::MAX)),
-                },
-                _ => Function::TopK {
-                    k: whole(0)?.ok_or_else(|| Problem::new(at, format!("{form}: how many?")))?,
-                    capacity: TOP_CAPACITY,
-                },
-            })
-        })();
-        self.fail(function)
-    }
-
     fn emit(&mut self, key: &[Part], added: &[Added]) -> Vec<(String, Checked)> {
         let mut scope = Scope::new("aggregate or key");
         let names = key.iter().map(|part| (part.name.as_str(), Ok(part.kind), false));
@@ -524,7 +326,7 @@ impl<'c> Compiler<'c> {
         emit: &[(String, Checked)],
     ) -> JobSpec {
         let file = self.file;
-        let mut expressions: Vec<String> = self.join_texts().collect();
+        let mut expressions: Vec<String> = self.view_texts().chain(self.join_texts()).collect();
         expressions.extend(filter.iter().map(|checked| format!("where {}", checked.text)));
         expressions.extend(lets.iter().map(|(name, checked)| format!("let {name} = {}", checked.text)));
         expressions.extend(key.iter().filter_map(|part| {
@@ -539,7 +341,7 @@ impl<'c> Compiler<'c> {
         JobSpec {
             name: file.job.value.clone(),
             version: file.version.value,
-            sources: file.topics.iter().map(|topic| topic.value.clone()).collect(),
+            sources: self.sources.iter().map(|compiled| compiled.topic.clone()).collect(),
             time: file.time.value.clone(),
             dedupe: file.dedupe.as_ref().map(|(by, for_ms)| Dedupe { by: by.value.clone(), for_ms: *for_ms }),
             key: key.iter().map(|part| part.name.clone()).collect(),

@@ -1,5 +1,7 @@
 //! A job that was compiled from a file.
 
+pub(crate) mod rows;
+
 use crate::cel::check::Checked;
 use crate::cel::eval::{EvalError, Frame, Node, Val, shown};
 use crate::file::File;
@@ -76,6 +78,8 @@ pub struct SpecJob {
     pub(crate) added: Vec<Added>,
     pub(crate) emit: Vec<(String, Checked)>,
     pub(crate) columns: Columns,
+    /// Of a job that reads views.
+    pub(crate) rows: Option<rows::Rows>,
     pub(crate) spec: JobSpec,
     pub(crate) file: File,
     pub(crate) text: String,
@@ -260,7 +264,45 @@ impl Job for SpecJob {
         &self.spec
     }
 
+    #[inline]
     fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, Accumulators>, Reject> {
+        match &self.rows {
+            None => self.read_record(input, scratch),
+            Some(rows) => self.read_view(rows, input, scratch),
+        }
+    }
+
+    fn is_punctuated(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    fn tables(&self) -> &[Arc<dyn KeyedTable>] {
+        &self.tables
+    }
+
+    fn put_row(&self, row: &ViewRow<'_, Accumulators>, out: &mut Vec<u8>) {
+        match &self.rows {
+            None => self.columns.put(self, row, None, out),
+            Some(_) => {
+                let (records, sum) = Self::of_latest(row);
+                self.columns.put(self, &ViewRow { records, accumulator: &sum, ..*row }, None, out);
+            }
+        }
+    }
+
+    fn put_session(&self, row: &ViewRow<'_, Accumulators>, last: i64, out: &mut Vec<u8>) {
+        self.columns.put(self, row, Some(last), out);
+    }
+}
+
+impl SpecJob {
+    /// Of topics: every record is one.
+    #[inline]
+    fn read_record<'a>(
+        &'a self,
+        input: Input<'a>,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<Sample<'a, Accumulators>, Reject> {
         let malformed = |error: tidemark_schemas::avro::Error| Reject { rule: "malformed", detail: error.to_string() };
         let (mut fields, mut spans) = (SmallVec::new(), SmallVec::new());
         let walk = self
@@ -352,17 +394,5 @@ impl Job for SpecJob {
             return Err(Reject { rule: "long_key", detail });
         }
         Ok(Sample { event_time, key, add: items, id, wanted: true })
-    }
-
-    fn tables(&self) -> &[Arc<dyn KeyedTable>] {
-        &self.tables
-    }
-
-    fn put_row(&self, row: &ViewRow<'_, Accumulators>, out: &mut Vec<u8>) {
-        self.columns.put(self, row, None, out);
-    }
-
-    fn put_session(&self, row: &ViewRow<'_, Accumulators>, last: i64, out: &mut Vec<u8>) {
-        self.columns.put(self, row, Some(last), out);
     }
 }

@@ -23,8 +23,10 @@ pub mod row;
 pub mod source;
 pub mod starter;
 pub mod trial;
+pub mod view;
 pub mod yaml;
 
 pub use compile::{Topics, compile};
 pub use job::SpecJob;
 pub use problem::Problems;
+pub use view::View;

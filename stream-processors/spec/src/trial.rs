@@ -6,6 +6,7 @@
 use crate::datum::{Maker, instant};
 use crate::job::SpecJob;
 use crate::join::Join;
+use crate::view::completed;
 use serde_json::Value as Json;
 use std::sync::Arc;
 use tidemark_core::driver::Driver;
@@ -66,6 +67,8 @@ pub struct Trial {
     now: i64,
     partitions: usize,
     offsets: Vec<i64>,
+    /// Of the records, those that say how far a view is.
+    told: i64,
 }
 
 /// Records by what became of them.
@@ -98,7 +101,8 @@ impl Trial {
         job.tables().iter().for_each(|table| table.clear());
         job.settle();
         let driver = Driver::new(Arc::clone(&job), partitions);
-        Ok(Self { job, driver, maker, tables, changes: 0, now: 0, partitions, offsets: vec![0; partitions] })
+        let offsets = vec![0; partitions];
+        Ok(Self { job, driver, maker, tables, changes: 0, now: 0, partitions, offsets, told: 0 })
     }
 
     fn join(&self, name: &str) -> Result<(&Join, &Maker), String> {
@@ -146,7 +150,10 @@ impl Trial {
     pub fn push(&mut self, partition: usize, record: &Json, arrives: Option<i64>) -> Result<(), String> {
         let happens = record.get(&self.job.spec().time).and_then(instant);
         self.now = self.now.max(arrives.or(happens).unwrap_or(self.now));
-        let datum = self.maker.datum(record)?;
+        let datum = match self.job.reads_views() {
+            true => self.maker.datum(&completed(record, self.offsets.iter().sum()))?,
+            false => self.maker.datum(record)?,
+        };
         self.take(partition, datum)
     }
 
@@ -162,6 +169,10 @@ impl Trial {
     /// Takes a datum in; it is committed with a later one, or by [`Trial::commit`].
     pub fn add(&mut self, partition: usize, datum: Vec<u8>) {
         self.driver.push(partition, self.now, datum);
+        self.read(partition);
+    }
+
+    fn read(&mut self, partition: usize) {
         if let Some(offset) = self.offsets.get_mut(partition) {
             *offset += 1;
         }
@@ -183,12 +194,20 @@ impl Trial {
         self.driver.merge().map_err(|error| error.to_string())
     }
 
-    /// Lets time go by: partitions that stay silent for `idle_after` no longer hold windows open.
+    /// Lets time go by: partitions that stay silent for `idle_after` no longer hold windows open. Views say that they are complete
+    /// up to where it stops.
     ///
     /// # Errors
     /// What stops a stage.
     pub fn advance(&mut self, ms: i64) -> Result<(), String> {
         self.now = self.now.saturating_add(ms);
+        if let Some((schema, datum)) = self.job.progress_to(self.now) {
+            for partition in 0..self.partitions {
+                self.driver.push_of(partition, self.now, schema, datum.clone());
+                self.read(partition);
+                self.told += 1;
+            }
+        }
         if ms >= self.job.spec().idle_after_ms {
             (0..self.partitions).for_each(|partition| self.driver.idle(partition, self.now));
         }
@@ -198,7 +217,8 @@ impl Trial {
     /// What became of the records.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts { dead_letters: self.driver.rejects().len() as i64, ..Counts::default() };
-        counts.records = self.offsets.iter().sum();
+        counts.records = self.offsets.iter().sum::<i64>() - self.told;
+        counts.filtered = -self.told;
         for verdict in self.driver.verdicts().values() {
             match verdict {
                 Verdict::OnTime => {}
@@ -235,7 +255,7 @@ impl Trial {
         })
     }
 
-    /// The rows, by window and key in the view's order; those of sessions that were retracted are left out.
+    /// The rows, by window and key in the view's order; those without records were retracted and are left out.
     pub fn rows(&self) -> Vec<(i64, Shown)> {
         let spec = self.job.spec();
         let mut rows = Vec::new();
@@ -278,6 +298,10 @@ impl Trial {
     fn shown(&self, window_start: i64, datum: &[u8]) -> Option<Shown> {
         let columns = self.job.columns();
         let row = columns.row(datum).ok()?;
+        let records = columns.view.values.iter().position(|column| column.name == "records")?;
+        if row.values.get(records) == Some(&tidemark_views::Value::Long(0)) {
+            return None;
+        }
         let mut shown = Vec::new();
         let end = window_start + self.job.spec().window.size_ms();
         if !columns.view.clustering.iter().any(|column| column.name == "session_start") {

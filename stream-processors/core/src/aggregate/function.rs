@@ -153,7 +153,7 @@ impl Function {
             Self::TopK { capacity, .. } => Some(1.0 / (top::kept(capacity) as f64 + 1.0)),
             Self::Count | Self::Sum | Self::Min | Self::Max | Self::Mean | Self::First | Self::Last | Self::Latest => {
                 None
-            },
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! `join`: tables found, their keys and times checked, their fields made names.
 
-use super::{Compiled, Compiler, schema_of};
+use super::Compiler;
+use super::sources::{Compiled, schema_of};
 use crate::cel::check::{self, Checked, Place, Scope};
 use crate::file;
 use crate::join::{Join, Table};
@@ -128,7 +129,7 @@ impl<'c> Compiler<'c> {
 
     /// What expressions are told that names are.
     pub(super) fn scope_of(sources: &[Compiled], joins: &[file::Join]) -> Scope {
-        let topics: Vec<&str> = sources.iter().map(|compiled| compiled.topic.as_str()).collect();
+        let topics: Vec<&str> = sources.iter().map(Compiled::name).collect();
         let besides = if joins.is_empty() { "nor `let`" } else { "nor of a table, nor `let`" };
         check::Scope::new(format!("field of {} ({besides})", topics.join(", ")))
     }

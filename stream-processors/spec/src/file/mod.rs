@@ -3,10 +3,12 @@
 mod join;
 mod keys;
 mod read;
+mod source;
 
 pub use join::Join;
 pub use keys::{AGGREGATES, KEYS, KeyDoc, json_schema, reference};
 pub use read::read;
+pub use source::ViewName;
 
 use crate::problem::At;
 use crate::yaml::{Node, Scalar};
@@ -41,12 +43,16 @@ pub struct File {
     pub version: Placed<u32>,
     /// For people.
     pub description: String,
-    /// Source topics.
+    /// Source topics; none of a job that reads views.
     pub topics: Vec<Placed<String>>,
+    /// Views that are read.
+    pub views: Vec<Placed<ViewName>>,
     /// Field that is the event time.
     pub time: Placed<String>,
-    /// Milliseconds.
+    /// Milliseconds; of views it follows from them unless it is given.
     pub grace: Placed<i64>,
+    /// It stands in the file.
+    pub grace_given: bool,
     /// Milliseconds.
     pub idle_after_ms: i64,
     /// Milliseconds.

@@ -46,14 +46,14 @@ pub(super) struct Reader {
 }
 
 /// The keys of a map that is read.
-struct Keys<'n> {
-    at: At,
+pub(super) struct Keys<'n> {
+    pub(super) at: At,
     path: &'static str,
     entries: &'n [(Key, Node)],
 }
 
 impl<'n> Keys<'n> {
-    fn get(&self, name: &str) -> Option<&'n Node> {
+    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
 
@@ -68,7 +68,7 @@ impl Reader {
     }
 
     /// The map at `path`, its keys all known.
-    fn keys<'n>(&mut self, node: &'n Node, path: &'static str) -> Option<Keys<'n>> {
+    pub(super) fn keys<'n>(&mut self, node: &'n Node, path: &'static str) -> Option<Keys<'n>> {
         let Data::Map(entries) = &node.data else {
             let what = if path.is_empty() { "a job file".to_owned() } else { format!("`{path}`") };
             let fix = format!("write {} under it, each as `key: value`", under(path).join(", "));
@@ -84,7 +84,7 @@ impl Reader {
         Some(Keys { at: node.at, path, entries })
     }
 
-    fn missing(&mut self, keys: &Keys<'_>, name: &str, fix: &str) {
+    pub(super) fn missing(&mut self, keys: &Keys<'_>, name: &str, fix: &str) {
         let path = keys.path(name);
         self.fail(Problem::new(keys.at, format!("`{path}` is missing")).fix(fix));
     }
@@ -101,7 +101,7 @@ impl Reader {
         }
     }
 
-    fn required(&mut self, keys: &Keys<'_>, name: &str, fix: &str) -> Option<Placed<String>> {
+    pub(super) fn required(&mut self, keys: &Keys<'_>, name: &str, fix: &str) -> Option<Placed<String>> {
         match keys.get(name) {
             Some(node) => self.text(node, &keys.path(name)),
             None => {
@@ -134,7 +134,7 @@ impl Reader {
         parsed.map(|value| Placed { at: node.at, value })
     }
 
-    fn duration(&mut self, keys: &Keys<'_>, name: &str) -> Option<Placed<i64>> {
+    pub(super) fn duration(&mut self, keys: &Keys<'_>, name: &str) -> Option<Placed<i64>> {
         let path = keys.path(name);
         match keys.get(name) {
             Some(node) => self.duration_of(node, &path),
@@ -151,7 +151,7 @@ impl Reader {
         let source = match top.get("source") {
             Some(node) => self.keys(node, "source").and_then(|keys| self.source(&keys)),
             None => {
-                self.missing(&top, "source", "write `source:` with `topics` and `time` under it");
+                self.missing(&top, "source", "write `source:` with `topics` and `time` under it, or with `views`");
                 None
             }
         };
@@ -185,17 +185,19 @@ impl Reader {
             None => Vec::new(),
         };
         let (late, amend_for) = late?;
-        let (topics, time, grace, idle_after_ms, max_future_ms, dedupe) = source?;
+        let source = source?;
         let file = File {
             job: job?,
             version: version?,
             description: description.map(|text| text.value).unwrap_or_default(),
-            topics,
-            time,
-            grace,
-            idle_after_ms,
-            max_future_ms,
-            dedupe,
+            topics: source.topics,
+            views: source.views,
+            time: source.time,
+            grace: source.grace,
+            grace_given: source.grace_given,
+            idle_after_ms: source.idle_after_ms,
+            max_future_ms: source.max_future_ms,
+            dedupe: source.dedupe,
             filter,
             joins,
             lets,
@@ -228,35 +230,8 @@ impl Reader {
         sound.then_some(job)
     }
 
-    #[allow(clippy::type_complexity, reason = "the parts of `source`, taken apart by the one caller")]
-    fn source(
-        &mut self,
-        keys: &Keys<'_>,
-    ) -> Option<(Vec<Placed<String>>, Placed<String>, Placed<i64>, i64, i64, Option<(Placed<String>, i64)>)> {
-        let topics = match keys.get("topics") {
-            Some(node) => self.texts(node, "source.topics"),
-            None => {
-                self.missing(keys, "topics", "name the topic that is read: `topics: flows.observed`");
-                Vec::new()
-            }
-        };
-        let time = self.required(keys, "time", "name the field of the schema that is the event time");
-        let (grace, idle, future) =
-            (self.duration(keys, "grace"), self.duration(keys, "idle_after"), self.duration(keys, "max_future"));
-        let dedupe = match keys.get("dedupe") {
-            None => None,
-            Some(node) => {
-                let keys = self.keys(node, "source.dedupe")?;
-                let by = self.required(&keys, "by", "name the field that is unique to a record");
-                let for_ms = self.duration(&keys, "for");
-                Some((by?, for_ms?.value))
-            }
-        };
-        Some((topics, time?, grace?, idle?.value, future?.value, dedupe))
-    }
-
     /// One text, or a list of them, each once.
-    fn texts(&mut self, node: &Node, path: &str) -> Vec<Placed<String>> {
+    pub(super) fn texts(&mut self, node: &Node, path: &str) -> Vec<Placed<String>> {
         let one = std::slice::from_ref(node);
         let nodes = if let Data::List(items) = &node.data { items.as_slice() } else { one };
         let mut texts: Vec<Placed<String>> = Vec::new();
@@ -414,8 +389,10 @@ impl Reader {
             );
             self.fail(Problem::new(file.amend_for.at, what).fix("make `view.retention` as long, or amend for less"));
         }
+        // Of views it is known once those are found.
         let delay = file.grace.value.saturating_add(file.idle_after_ms);
-        if let Some(freshness) = file.freshness.as_ref().filter(|freshness| freshness.value < delay) {
+        let freshness = file.freshness.as_ref().filter(|_| file.views.is_empty());
+        if let Some(freshness) = freshness.filter(|freshness| freshness.value < delay) {
             let what = format!(
                 "a window cannot be final {} after its end: it waits {} for stragglers (`source.grace`) and up to {} for a \
                  partition that falls silent (`source.idle_after`)",

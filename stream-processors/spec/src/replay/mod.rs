@@ -31,11 +31,14 @@ pub struct Arrival {
     pub partition: usize,
     /// When it was appended, milliseconds; does not fall within a partition.
     pub appended_at: i64,
-    /// Avro datum of the job's first source schema.
+    /// Which of the job's source schemas the datum is of.
+    pub schema: usize,
+    /// Avro datum.
     pub datum: Vec<u8>,
 }
 
-/// Data as they would arrive: dealt out to partitions in turn, each when it happens or, if that is earlier, with the one before.
+/// Data of the first source schema as they would arrive: dealt out to partitions in turn, each when it happens or, if that is
+/// earlier, with the one before. A view says after each that it is complete up to then.
 pub fn arrivals(job: &SpecJob, data: impl IntoIterator<Item = Vec<u8>>, partitions: usize) -> Vec<Arrival> {
     job.settle();
     let mut now = 0;
@@ -43,9 +46,12 @@ pub fn arrivals(job: &SpecJob, data: impl IntoIterator<Item = Vec<u8>>, partitio
         let mut scratch = Vec::new();
         let time = job.read(Input::of(&datum), &mut scratch).map_or(now, |sample| sample.event_time);
         now = now.max(time);
-        Arrival { partition: at % partitions.max(1), appended_at: now, datum }
+        let (partition, appended_at) = (at % partitions.max(1), now);
+        let told = job.progress_to(now);
+        let told = told.map(|(schema, datum)| Arrival { partition, appended_at, schema, datum });
+        std::iter::once(Arrival { partition, appended_at, schema: 0, datum }).chain(told)
     };
-    data.into_iter().enumerate().map(arrive).collect()
+    data.into_iter().enumerate().flat_map(arrive).collect()
 }
 
 /// How records come.
@@ -136,7 +142,8 @@ pub fn check(job: &Arc<SpecJob>, records: &[Arrival], rounds: u64, seed: u64) ->
         }
     }
     let late = first.windows.values().map(|(_, late, held)| late + held).sum();
-    Ok(Checked { ways: ways.len() + 1, records: records.len(), rows: first.rows.len(), late })
+    let of_sample = records.iter().filter(|record| job.row_schemas().is_none_or(|rows| record.schema < rows)).count();
+    Ok(Checked { ways: ways.len() + 1, records: of_sample, rows: first.rows.len(), late })
 }
 
 fn run(job: &Arc<SpecJob>, records: &[Arrival], partitions: usize, way: Way) -> Result<AtRest, Error> {

@@ -27,7 +27,7 @@ impl Running {
 
     fn push(&mut self, records: &[Arrival]) {
         for record in records {
-            self.driver.push(record.partition, record.appended_at, record.datum.clone());
+            self.driver.push_of(record.partition, record.appended_at, record.schema, record.datum.clone());
         }
     }
 

@@ -7,3 +7,4 @@ mod joins;
 mod refused;
 mod replay;
 mod support;
+mod views;

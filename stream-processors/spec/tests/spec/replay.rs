@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tidemark_core::Job;
 use tidemark_spec::datum::Maker;
 use tidemark_spec::replay::{self, Arrival, Dice};
-use tidemark_spec::{SpecJob, Topics, compile};
+use tidemark_spec::view::Asked;
+use tidemark_spec::{SpecJob, Topics, View, compile};
 
 /// 2026-01-01.
 const BASE_MS: i64 = 1_767_225_600_000;
@@ -24,6 +25,11 @@ impl Topics for Folder {
     }
     fn names(&self) -> Vec<String> {
         vec![]
+    }
+    /// Of the job file beside.
+    fn view(&self, asked: &Asked<'_>) -> Result<Option<View>, String> {
+        let text = std::fs::read_to_string(self.0.join(format!("{}.yaml", asked.view))).map_err(|e| e.to_string())?;
+        compile("view.yaml", &text, self).map(|job| Some(View::of(&job))).map_err(|problems| problems.to_string())
     }
 }
 
@@ -66,6 +72,7 @@ fn value(schema: &Json, dice: &mut Dice) -> Json {
     let kind = schema.as_str().or(schema["type"].as_str()).unwrap_or_default();
     match kind {
         "null" => Json::Null,
+        "bytes" if schema["logicalType"] == "decimal" => json!(dice.below(1_000)),
         "string" | "bytes" => json!(["a", "b", "c", "d", "e"][pick(dice, 5)]),
         "int" | "long" => json!([0, 1, 200, 204, 404, 500, 1_000][pick(dice, 7)]),
         "float" | "double" => json!(dice.below(1_000) as f64 / 7.0),
