@@ -25,6 +25,11 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// With the token of the environment, if there is one.
+    pub fn to(url: &str) -> Self {
+        Self { url: url.to_owned(), token: std::env::var("TIDEMARK_TOKEN").ok() }
+    }
+
     /// Without a slash at the end.
     pub fn base(&self) -> &str {
         self.url.trim_end_matches('/')

@@ -258,13 +258,14 @@ impl Process {
         let shape = flows::shape(job.spec());
         let own = format!("job=\"{}\",version=\"{}\"", job.spec().name, job.spec().version);
         let listed = flows::catalog_entry(job.spec(), (self.clock)());
+        let view = flows::view(job.spec());
         let (running, applied, thread) = tokio::task::block_in_place(|| -> anyhow::Result<_> {
             let running = tidemark_runtime::run::start(job, &shape, &parts, &settings)?;
             parts.handle.block_on(async {
                 parts.views.create(&shape.view).await?;
                 parts.views.put_catalog(&listed).await
             })?;
-            let (applied, thread) = platform::Jobs::start(parts.clone(), settings, vec![listed.view.clone()])?;
+            let (applied, thread) = platform::Jobs::start(parts.clone(), settings, vec![view])?;
             Ok((running, applied, thread))
         })?;
         let (ready, told) = (Arc::clone(&metrics), Arc::clone(&metrics));

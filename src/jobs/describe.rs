@@ -41,6 +41,9 @@ fn print_text(job: &Value, version: &Value) {
     if !text(version, "description").is_empty() {
         println!("  {}", text(version, "description"));
     }
+    for view in list(version, "views") {
+        println!("  reads view {} version {}", text(view, "view"), number(view, "version"));
+    }
     println!("  window {}, grace {}, late: {}", text(version, "window"), text(version, "grace"), text(version, "late"));
     for stage in list(version, "stages") {
         let lag =

@@ -1,6 +1,7 @@
 //! Job files without a platform: written, tested, tried out.
 
 use crate::config::Config;
+use crate::remote::{Remote, escaped};
 use anyhow::Context;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -11,10 +12,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 use tidemark_core::Job;
+use tidemark_jobs::flows::{self, FlowsHourly};
 use tidemark_schemas::registry::HttpRegistry;
 use tidemark_spec::datum::Maker;
 use tidemark_spec::trial::{Shown, Trial};
-use tidemark_spec::{SpecJob, Topics, inline};
+use tidemark_spec::view::{Asked, completed};
+use tidemark_spec::{SpecJob, Topics, View, inline};
+
+/// So many job files may read each other's views, one after the other.
+const VIEWS_DEEP_MAX: usize = 8;
 
 /// Where the schemas of topics are found.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,7 +44,11 @@ struct Found<'s> {
     schemas: &'s Schemas,
     dir: PathBuf,
     registry: String,
+    /// The view of the built-in job.
+    flows: View,
     read: RefCell<BTreeMap<String, Option<String>>>,
+    /// Views whose files are being read, each by the one before.
+    reading: RefCell<usize>,
 }
 
 impl<'s> Found<'s> {
@@ -46,7 +56,8 @@ impl<'s> Found<'s> {
         let registry =
             config.registry.url.clone().unwrap_or_else(|| format!("{}/registry", schemas.url.trim_end_matches('/')));
         let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
-        Self { schemas, dir, registry, read: RefCell::default() }
+        let flows = flows::view(FlowsHourly::new(&config.flows.job()).spec());
+        Self { schemas, dir, registry, flows, read: RefCell::default(), reading: RefCell::default() }
     }
 
     fn find(&self, topic: &str) -> Result<Option<String>, String> {
@@ -85,6 +96,48 @@ impl Topics for Found<'_> {
         let topic = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".avsc").map(str::to_owned);
         beside.filter_map(topic).chain([tidemark_jobs::flows::TOPIC.to_owned()]).collect()
     }
+
+    /// Of the job file beside, `VIEW.yaml`; the built-in one; or that of the running platform.
+    fn view(&self, asked: &Asked<'_>) -> Result<Option<View>, String> {
+        let beside = self.dir.join(format!("{}.yaml", asked.view));
+        let found = if beside.exists() {
+            let text = read(&beside).map_err(|error| format!("{error:#}"))?;
+            Some((beside.display().to_string(), text))
+        } else if asked.view == self.flows.name {
+            return version_of(self.flows.clone(), asked).map(Some);
+        } else {
+            let job = Remote::to(&self.schemas.url).get(&format!("/v1/jobs/{}", escaped(asked.view)));
+            // Nobody there is no error here, as with topics.
+            job.ok().and_then(|job| text_of(&job, asked.version)).map(|text| (asked.view.to_owned(), text))
+        };
+        let Some((name, text)) = found else { return Ok(None) };
+        let read_by = self.reading.replace_with(|depth| *depth + 1);
+        let job = (read_by < VIEWS_DEEP_MAX).then(|| tidemark_spec::compile(&name, &text, self));
+        self.reading.replace(read_by);
+        let job = job.ok_or_else(|| format!("views read views more than {VIEWS_DEEP_MAX} deep: is there a circle?"))?;
+        version_of(View::of(&job.map_err(|problems| problems.to_string())?), asked).map(Some)
+    }
+
+    fn view_names(&self) -> Vec<String> {
+        let beside = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let view = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".yaml").map(str::to_owned);
+        beside.filter_map(view).chain([self.flows.name.clone()]).collect()
+    }
+}
+
+fn version_of(view: View, asked: &Asked<'_>) -> Result<View, String> {
+    match asked.version.is_none_or(|version| version == view.version) {
+        true => Ok(view),
+        false => Err(format!("{} is version {} here, and no other is known", view.name, view.version)),
+    }
+}
+
+/// The file of a version, the current one unless it is given, as a platform describes the job.
+fn text_of(job: &Value, version: Option<u32>) -> Option<String> {
+    let wanted = version.map(i64::from).or_else(|| job.get("current")?.as_i64());
+    let versions = job.get("versions")?.as_array()?;
+    let found = versions.iter().find(|known| known.get("version").and_then(Value::as_i64) == wanted)?;
+    Some(found.get("spec")?.as_str()?.to_owned())
 }
 
 /// A file's job.
@@ -136,7 +189,7 @@ pub fn try_out(config: &Config, file: &Path, input: &Path, csv: bool, schemas: &
     let mut unread = 0;
     for (number, line) in sample.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let record: Result<Value, String> = serde_json::from_str(line).map_err(|error| error.to_string());
-        match record.and_then(|record| maker.datum(&record)) {
+        match record.and_then(|record| datum(&job, &maker, &record, number)) {
             Ok(datum) => {
                 // A sample is history: it all arrives after it happened.
                 trial.set_clock(i64::MAX / 4);
@@ -168,6 +221,14 @@ pub fn try_out(config: &Config, file: &Path, input: &Path, csv: bool, schemas: &
         eprintln!("record {offset} would be dead-lettered: {why}");
     }
     Ok(())
+}
+
+/// A line of a sample; of the rows of a view a later line is a later revision.
+pub(super) fn datum(job: &SpecJob, maker: &Maker, record: &Value, line: usize) -> Result<Vec<u8>, String> {
+    match job.reads_views() {
+        true => maker.datum(&completed(record, i64::try_from(line).unwrap_or(i64::MAX))),
+        false => maker.datum(record),
+    }
 }
 
 fn cell(value: Option<&Value>) -> String {

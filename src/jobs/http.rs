@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemark_core::Job;
+use tidemark_jobs::decide::views::Reader;
 use tidemark_jobs::decide::{self, Applied, Refusal};
 use tidemark_jobs::directory::Error;
 use tidemark_jobs::platform::{self, ApplyError, Jobs};
@@ -234,24 +235,38 @@ async fn change(
         let entry = match change.as_str() {
             "promote" => context.jobs.change(&job, |known, now| decide::promote(known, version, now))?,
             "rollback" => context.jobs.change(&job, decide::rollback)?,
-            "retire" => context.jobs.change(&job, |known, now| decide::retire(known, version, now))?,
+            "retire" => context.jobs.retire(&job, version)?,
             other => {
                 let detail = format!("a job is not changed by `{other}`; there is promote, rollback and retire");
                 return Err(Problem::new(StatusCode::NOT_FOUND, "no_such_change", "no such change", detail));
             }
         };
-        let did = match (change.as_str(), version) {
+        let mut did = vec![match (change.as_str(), version) {
             ("retire", Some(version)) => format!("version {version} of {job} is retired"),
             ("retire", None) => format!("{job} is retired"),
             _ => format!("{job} is served from version {}", entry.current.unwrap_or_default()),
-        };
+        }];
+        if change != "retire" {
+            did.extend(who_stays(&context, &entry)?);
+        }
         let began = Instant::now();
         while !context.jobs.is_published(&entry) && began.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(Json(json!({"job": job, "current": entry.current, "previous": entry.previous, "did": [did]})))
+        Ok(Json(json!({"job": job, "current": entry.current, "previous": entry.previous, "did": did})))
     })
     .await
+}
+
+/// Readers of versions that are not current: they go on with what they read.
+fn who_stays(context: &Context, entry: &JobEntry) -> Result<Vec<String>, Problem> {
+    let readers = context.jobs.readers(&entry.job).map_err(|error| Problem::unavailable(error.to_string()))?;
+    let current = entry.current.map(i64::from);
+    let others = readers.into_iter().filter(|reader| Some(i64::from(reader.reads)) != current);
+    let told = others.map(|Reader { job, version, reads }| {
+        format!("{job} version {version} goes on reading version {reads}: a new version of it reads the current one")
+    });
+    Ok(told.collect())
 }
 
 type Version<'v> = (&'v JobVersion, &'v platform::State, Option<&'v Arc<SpecJob>>, &'v Arc<Metrics>);
@@ -304,6 +319,7 @@ fn summary((version, state, job, metrics): &Version<'_>) -> Value {
         "applied_at": rfc3339(version.applied_at),
         "description": job.map(|job| job.file().description.clone()),
         "sources": job.map(|job| job.spec().sources.clone()),
+        "views": job.map(|job| job.views().map(|view| json!({"view": view.name, "version": view.version})).collect::<Vec<_>>()),
     })
 }
 
@@ -320,6 +336,7 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
     };
     let own = |topic: &String| reads(std::slice::from_ref(topic));
     let tables: BTreeSet<String> = job.tables().iter().map(|table| table.topic().to_owned()).collect();
+    let what = if job.reads_views() { "the latest revision of each row" } else { "records" };
     let joins = if tables.is_empty() { "" } else { "joins each record with the tables' rows of its time; " };
     let read: Vec<String> =
         spec.sources.iter().chain(tables.iter().filter(|t| !spec.sources.contains(t))).cloned().collect();
@@ -333,7 +350,7 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
     let stages = json!([
         {
             "stage": "partial", "group": plan.group("partial"), "lag": lag("partial"),
-            "does": format!("{joins}folds records by {} within a partition; decides what is late", spec.key.join(", ")),
+            "does": format!("{joins}folds {what} by {} within a partition; decides what is late", spec.key.join(", ")),
             "reads": reads(&read), "writes": [plan.partials, plan.late, plan.dead_letter],
         },
         {
@@ -350,7 +367,8 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
     ]);
     if let Some(told) = told.as_object_mut() {
         told.insert("window".into(), window.into());
-        told.insert("grace".into(), duration(spec.grace_ms).into());
+        let views = if job.reads_views() && !job.file().grace_given { ", until the windows of the view are final" } else { "" };
+        told.insert("grace".into(), format!("{}{views}", duration(spec.grace_ms)).into());
         told.insert(
             "late".into(),
             format!("{:?} for {}", spec.late, duration(spec.amend_for_ms)).to_lowercase().into(),

@@ -1,7 +1,7 @@
 //! `tidemark job replay`: whether a job gives the same figures however a sample comes.
 
 use crate::config::Config;
-use crate::jobs::files::{Schemas, compile};
+use crate::jobs::files::{self, Schemas, compile};
 use anyhow::Context;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ pub fn replay(config: &Config, sample: &Sample, schemas: &Schemas) -> anyhow::Re
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let datum = |(number, line): (usize, &str)| {
         let record = serde_json::from_str(line).map_err(|error| error.to_string());
-        let datum = record.and_then(|record| maker.datum(&record));
+        let datum = record.and_then(|record| files::datum(&job, &maker, &record, number));
         datum.map_err(|why| anyhow::anyhow!("{}:{}: {why}", sample.input.display(), number + 1))
     };
     let data = lines.map(datum).collect::<anyhow::Result<Vec<_>>>()?;

@@ -4,6 +4,8 @@
 use crate::process::Tidemark;
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use tidemark_spec::View;
+use tidemark_spec::view::Asked;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -66,6 +68,13 @@ impl tidemark_spec::Topics for Examples {
     }
     fn names(&self) -> Vec<String> {
         vec![]
+    }
+    fn view(&self, asked: &Asked<'_>) -> Result<Option<View>, String> {
+        let folders = std::fs::read_dir(format!("{ROOT}/examples")).unwrap();
+        let files = folders.map(|folder| folder.unwrap().path().join(format!("{}.yaml", asked.view)));
+        let text = files.filter_map(|file| std::fs::read_to_string(file).ok()).next();
+        let job = text.map(|text| tidemark_spec::compile("view.yaml", &text, self)).transpose();
+        Ok(job.map_err(|problems| problems.to_string())?.as_ref().map(View::of))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What may be done to a job: pure decisions on what is known of it.
 
+pub mod views;
+
 use tidemark_core::{Job, JobSpec};
 use tidemark_runtime::Plan;
 use tidemark_schemas::jobs::{JobEntry, JobRetiring, JobSource, JobVersion};

@@ -180,6 +180,11 @@ fn bytes(field: &str, value: i64) -> Result<i128, Reject> {
     Err(Reject { rule: "out_of_range", detail: format!("{field} is {value}; it must be 0 to {BYTES_MAX}") })
 }
 
+/// The view as jobs read it.
+pub fn view(spec: &JobSpec) -> tidemark_spec::View {
+    tidemark_spec::View::new(spec, &catalog::FLOW_HOURLY.avsc)
+}
+
 /// The view of the job.
 pub fn view_spec(spec: &JobSpec) -> ViewSpec {
     let column = |name: &str, kind| Column { name: name.into(), kind };

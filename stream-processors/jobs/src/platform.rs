@@ -6,20 +6,19 @@
 use crate::decide::{self, Applied, Refusal};
 use crate::directory::{Directory, Entries, Error};
 use crate::retire::{self, Remover};
+use crate::sources::{Sources, compiled};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidemark_core::{Job, JobSpec, Windowing};
-use tidemark_log::Log;
 use tidemark_runtime::run::{Parts, Shape};
 use tidemark_runtime::writer::ViewSource;
 use tidemark_runtime::{Metrics, Plan, Running, Settings};
 use tidemark_schemas::catalog;
 use tidemark_schemas::jobs::{JobEntry, JobVersion};
-use tidemark_schemas::registry::Registry;
-use tidemark_spec::{Problems, SpecJob, Topics, inline};
+use tidemark_spec::{Problems, SpecJob, View, inline};
 use tidemark_views::{CatalogEntry, ColumnNote, ViewStore, ViewVersion};
 
 /// How long the follower waits for changes before it looks at what failed.
@@ -75,8 +74,8 @@ pub struct Jobs {
     directory: Directory,
     parts: Parts,
     settings: Settings,
-    /// Names of jobs that are not in the directory.
-    built_in: Vec<String>,
+    /// Views of jobs that are not in the directory.
+    built_in: Vec<View>,
     set: Mutex<Set>,
     stop: AtomicBool,
 }
@@ -96,14 +95,14 @@ pub enum ApplyError {
 }
 
 impl Jobs {
-    /// Follows the directory on a thread of its own; `built_in` names cannot be taken.
+    /// Follows the directory on a thread of its own; views of jobs that are `built_in` can be read, and their names not be taken.
     ///
     /// # Errors
     /// The directory's topic cannot be made, or no thread be started.
     pub fn start(
         parts: Parts,
         settings: Settings,
-        built_in: Vec<String>,
+        built_in: Vec<View>,
     ) -> Result<(Arc<Self>, JoinHandle<()>), tidemark_log::Error> {
         let directory = Directory::open(Arc::clone(&parts.log), Arc::clone(&parts.registry))?;
         let set = Mutex::new(Set::default());
@@ -331,8 +330,9 @@ impl Jobs {
     /// # Errors
     /// The file is wrong, its tests fail, or it contradicts what is there.
     pub fn apply(&self, name: &str, text: &str) -> Result<(JobEntry, Applied, u32), ApplyError> {
-        let topics = Registered { log: self.parts.log.as_ref(), registry: self.parts.registry.as_ref() };
-        let job = Arc::new(tidemark_spec::compile(name, text, &topics)?);
+        let entries = self.directory.entries().map_err(Error::from)?;
+        let sources = Sources::new(self.parts.log.as_ref(), self.parts.registry.as_ref(), &entries, &self.built_in);
+        let job = Arc::new(tidemark_spec::compile(name, text, &sources)?);
         let failed: Vec<String> = inline::run(name, &job)?
             .into_iter()
             .filter(|outcome| !outcome.failures.is_empty())
@@ -342,7 +342,7 @@ impl Jobs {
             return Err(ApplyError::Tests(failed.join("\n")));
         }
         let spec = job.spec();
-        if self.built_in.contains(&spec.name) {
+        if self.built_in.iter().any(|view| view.name == spec.name) {
             let why = format!("{} is a job of the platform itself; give yours another name", spec.name);
             return Err(Error::Refused(Refusal::Conflict(why)).into());
         }
@@ -351,10 +351,30 @@ impl Jobs {
             // One that is being removed still has its tables.
             let there = |entry: &&JobEntry| !entry.versions.is_empty() || !entry.retiring.is_empty();
             let others: Vec<JobEntry> = entries.values().map(|(_, entry)| entry).filter(there).cloned().collect();
+            decide::views::readable(entries, &self.built_in, &spec.name, &job.views().collect::<Vec<_>>())?;
             let old = |version: &JobVersion| compiled(version).ok().map(|job| job.spec().clone());
             decide::apply(known, &others, &job, old, self.now())
         })?;
         Ok((entry, applied, spec.version))
+    }
+
+    /// Takes a version of a job away that nobody reads, or with none all of them.
+    ///
+    /// # Errors
+    /// There is no such job or version, it is read, or it is the current one of several.
+    pub fn retire(&self, job: &str, version: Option<i32>) -> Result<JobEntry, Error<Refusal>> {
+        self.change_among(job, |known, entries, now| {
+            decide::views::unread(entries, job, version)?;
+            decide::retire(known, version, now)
+        })
+    }
+
+    /// The versions of other jobs that read a job's view.
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub fn readers(&self, job: &str) -> Result<Vec<decide::views::Reader>, tidemark_log::Error> {
+        Ok(decide::views::readers(&self.directory.entries()?, job))
     }
 
     /// Changes a job that is there.
@@ -366,6 +386,14 @@ impl Jobs {
         job: &str,
         decide: impl Fn(&JobEntry, i64) -> Result<JobEntry, Refusal>,
     ) -> Result<JobEntry, Error<Refusal>> {
+        self.change_among(job, |known, _, now| decide(known, now))
+    }
+
+    fn change_among(
+        &self,
+        job: &str,
+        decide: impl Fn(&JobEntry, &Entries, i64) -> Result<JobEntry, Refusal>,
+    ) -> Result<JobEntry, Error<Refusal>> {
         let changed = self.directory.change(|entries| {
             let known = entries.get(job).map(|(_, entry)| entry).filter(|entry| !entry.versions.is_empty());
             let known = known.ok_or_else(|| {
@@ -373,7 +401,7 @@ impl Jobs {
                 let fix = tidemark_spec::near::advice(job, names.iter().copied());
                 Refusal::Unknown(format!("there is no job {job}; {fix}"))
             })?;
-            decide(known, self.now()).map(|entry| (entry, ()))
+            decide(known, entries, self.now()).map(|entry| (entry, ()))
         });
         changed.map(|(entry, ())| entry)
     }
@@ -408,49 +436,6 @@ impl Jobs {
         let set = self.set();
         let known = set.entries.get(&entry.job).filter(|(_, known)| known.changed_at >= entry.changed_at);
         known.is_some_and(|(revision, _)| set.published.get(&entry.job) == Some(revision))
-    }
-}
-
-/// The schemas that a version was checked against.
-struct Stored<'v>(&'v JobVersion);
-
-impl Topics for Stored<'_> {
-    fn schema(&self, topic: &str) -> Result<Option<String>, String> {
-        Ok(self.0.sources.iter().find(|source| source.topic == topic).map(|source| source.schema.clone()))
-    }
-    fn names(&self) -> Vec<String> {
-        self.0.sources.iter().map(|source| source.topic.clone()).collect()
-    }
-}
-
-fn compiled(version: &JobVersion) -> Result<Arc<SpecJob>, Problems> {
-    tidemark_spec::compile("job.yaml", &version.spec, &Stored(version)).map(Arc::new)
-}
-
-/// The schemas of the registry, of topics that there are.
-pub struct Registered<'r> {
-    /// Has the topics.
-    pub log: &'r dyn Log,
-    /// Has their schemas.
-    pub registry: &'r dyn Registry,
-}
-
-impl Topics for Registered<'_> {
-    fn schema(&self, topic: &str) -> Result<Option<String>, String> {
-        if self.log.partitions(topic).map_err(|error| error.to_string())?.is_none() {
-            return Ok(None);
-        }
-        let latest = self.registry.latest_of(&format!("{topic}-value")).map_err(|error| error.to_string())?;
-        Ok(latest.map(|latest| latest.schema.to_string()))
-    }
-    fn names(&self) -> Vec<String> {
-        let subjects = self.registry.subject_names().unwrap_or_default();
-        let topic = |subject: &String| subject.strip_suffix("-value").map(str::to_owned);
-        subjects
-            .iter()
-            .filter_map(topic)
-            .filter(|topic| !topic.starts_with("tidemark.") && !topic.starts_with("view."))
-            .collect()
     }
 }
 

@@ -165,7 +165,8 @@ impl<J: Job> PartialStage<J> {
                     Position { next_offset: start.first().copied().unwrap_or(0), ..Position::default() }
                 }
             };
-            let fold = PartialFold::new(&self.plan.spec, &partition.topic, partition.partition, position);
+            let fold = PartialFold::new(&self.plan.spec, &partition.topic, partition.partition, position)
+                .punctuated(self.job.is_punctuated());
             let (committed, last_record_at) = (position.next_offset, self.assigned_at);
             let topic = self.plan.spec.sources.iter().position(|topic| **topic == *partition.topic).unwrap_or(0);
             let last_append = None;

@@ -83,6 +83,7 @@ pub struct Fold<'s, A> {
     scope: &'s Scope<'s>,
     times: std::ops::Range<i64>,
     include_late: bool,
+    punctuated: bool,
     rows: BTreeMap<i64, HashMap<Box<[u8]>, Cell<A>>>,
     sessions: HashMap<Box<[u8]>, Vec<Session<A>>>,
     /// Late records under `hold`, by window and merge partition.
@@ -103,14 +104,15 @@ pub struct At {
 }
 
 impl<'s, A: Accumulator> Fold<'s, A> {
-    /// Of the windows of a scope.
-    pub fn new(spec: &'s JobSpec, scope: &'s Scope<'s>, include_late: bool) -> Self {
+    /// Of the windows of a scope; of sources that say how far they are if `punctuated`.
+    pub fn new(spec: &'s JobSpec, scope: &'s Scope<'s>, include_late: bool, punctuated: bool) -> Self {
         let (times, rows, sessions) = (scope.times(), BTreeMap::new(), HashMap::new());
         Self {
             spec,
             scope,
             times,
             include_late,
+            punctuated,
             rows,
             sessions,
             held: BTreeMap::new(),
@@ -137,7 +139,9 @@ impl<'s, A: Accumulator> Fold<'s, A> {
             return;
         }
         let before = partition.watermark;
-        partition.watermark = before.max(Some(sample.event_time));
+        if sample.moves(self.punctuated) {
+            partition.watermark = before.max(Some(sample.event_time));
+        }
         if !sample.wanted {
             return;
         }

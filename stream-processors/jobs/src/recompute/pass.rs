@@ -47,6 +47,8 @@ enum Margin {
 /// Rows of the windows, recomputed, and what is open about them.
 struct Folded {
     rows: BTreeMap<i64, Vec<Row>>,
+    /// How many more there are in each window that readers pass over.
+    retracted: BTreeMap<i64, i64>,
     counts: Counts,
     /// Windows whose late records could not be told.
     short: Vec<i64>,
@@ -158,7 +160,8 @@ impl<J: Job> Recompute<'_, J> {
             let recomputed = rows.remove(&start).unwrap_or_default();
             let (view, newer) = self.view_rows(&scope, start, &recomputed)?;
             torn |= newer;
-            let found = view.len() as i64;
+            // Nobody reads those that came to nothing, and the ledger knows of them.
+            let found = view.len() as i64 + folded.retracted.get(&start).copied().unwrap_or(0);
             let compared = self.columns.compare(start, view, recomputed);
             let Some(window) = windows.get_mut(&start) else { continue };
             self.judge(window, &scope, compared, found, newer);
@@ -206,7 +209,7 @@ impl<J: Job> Recompute<'_, J> {
         let mut done = progress.records;
         let mut last = None;
         for margin in levels {
-            let mut fold = Fold::new(self.job.spec(), scope, include_late);
+            let mut fold = Fold::new(self.job.spec(), scope, include_late, self.job.is_punctuated());
             let (mut cut, mut begins) = (None, Vec::new());
             for span in spans {
                 let (from, why) = self.begin(span, margin, starts.get(&span.source).copied().unwrap_or(0))?;
@@ -238,8 +241,11 @@ impl<J: Job> Recompute<'_, J> {
         }
         let Some((fold, short, cut, earlier)) = last else { return Err(Error::Cancelled) };
         let mut rows: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
-        let mut unread = None;
+        let (mut retracted, mut unread) = (BTreeMap::new(), None);
         fold.rows(self.job, |datum| match (self.shape.view_source.row)(datum) {
+            Ok(row) if self.columns.is_retracted(&row) => {
+                *retracted.entry(row.partition.window_start).or_default() += 1;
+            }
             Ok(row) => rows.entry(row.partition.window_start).or_default().push(row),
             Err(error) => unread = Some(error),
         });
@@ -247,6 +253,7 @@ impl<J: Job> Recompute<'_, J> {
             Some(error) => Err(Error::Row(error)),
             None => Ok(Folded {
                 rows,
+                retracted,
                 counts: fold.counts,
                 short,
                 cut,

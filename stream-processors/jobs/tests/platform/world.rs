@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tidemark_core::Job;
 use tidemark_jobs::directory::{Directory, TOPIC};
+use tidemark_jobs::flows::{FlowsHourly, view};
 use tidemark_jobs::platform::Jobs;
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::span::NoSpans;
@@ -24,7 +26,7 @@ use tidemark_schemas::jobs::JobEntry;
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
 use tidemark_views::local::LocalViews;
-use tidemark_views::{Error as ViewError, RowPartition, RowQuery, Value, ViewSpec, ViewStore};
+use tidemark_views::{Error as ViewError, Row, RowPartition, RowQuery, Value, ViewSpec, ViewStore};
 
 pub(crate) const SOURCE: &str = "site.clicks";
 pub(crate) const JOB: &str = "clicks.hourly";
@@ -159,7 +161,12 @@ impl<'d> Process<'d> {
             session_timeout: Duration::from_secs(10),
             state: Some(StateConfig { path: dir.join("state"), settings: state, standby: false }),
         };
-        let (jobs, thread) = Jobs::start(parts, settings, vec!["flows.hourly".into()]).unwrap();
+        let (jobs, thread) = Jobs::start(
+            parts,
+            settings,
+            vec![view(FlowsHourly::new(&tidemark_jobs::flows::Settings::default()).spec())],
+        )
+        .unwrap();
         Self { disk, log, views, jobs, thread, runtime }
     }
 
@@ -170,7 +177,11 @@ impl<'d> Process<'d> {
     }
 
     pub(crate) fn apply(&self, version: i32) {
-        let (entry, ..) = self.jobs.apply("job.yaml", &file(version)).unwrap();
+        self.apply_file(&file(version));
+    }
+
+    pub(crate) fn apply_file(&self, text: &str) {
+        let (entry, ..) = self.jobs.apply("job.yaml", text).unwrap_or_else(|error| panic!("{error}"));
         self.until("the view is served", || self.jobs.is_published(&entry));
     }
 
@@ -184,17 +195,23 @@ impl<'d> Process<'d> {
 
     /// So many records more.
     pub(crate) fn publish(&self, records: i64) {
+        let now = (system_clock())();
+        self.publish_at(&(0..records).map(|n| (now, n % PATHS)).collect::<Vec<_>>());
+    }
+
+    /// Clicks with their times, each on a path of this number.
+    pub(crate) fn publish_at(&self, clicks: &[(i64, i64)]) {
         let schema = self.disk.registry.latest_of(&format!("{SOURCE}-value")).unwrap().unwrap().id;
-        let (now, mut producer) = ((system_clock())(), self.log.producer("publisher").unwrap());
-        let value = |n: i64| {
+        let mut producer = self.log.producer("publisher").unwrap();
+        let value = |(at, path): &(i64, i64)| {
             let mut value = Vec::new();
             wire::put_header(schema, &mut value);
             "default".put(&mut value);
-            now.put(&mut value);
-            format!("/{}", n % PATHS).as_str().put(&mut value);
+            at.put(&mut value);
+            format!("/{path}").as_str().put(&mut value);
             value
         };
-        let values: Vec<Vec<u8>> = (0..records).map(value).collect();
+        let values: Vec<Vec<u8>> = clicks.iter().map(value).collect();
         let mut send = |sink: &mut dyn tidemark_log::Sink| {
             let records = values.iter().zip((0..PARTITIONS).cycle());
             records.into_iter().try_for_each(|(value, partition)| {
@@ -202,7 +219,7 @@ impl<'d> Process<'d> {
             })
         };
         producer.commit(&mut send).unwrap();
-        *self.disk.published.lock().unwrap() += records;
+        *self.disk.published.lock().unwrap() += clicks.len() as i64;
     }
 
     /// What the directory topic says of the job.
@@ -233,28 +250,36 @@ impl<'d> Process<'d> {
     }
 
     fn view(&self, version: i32) -> ViewSpec {
+        self.view_of(JOB, version)
+    }
+
+    pub(crate) fn view_of(&self, job: &str, version: i32) -> ViewSpec {
         let jobs = self.jobs.list();
-        let (entry, states) = jobs.iter().find(|(entry, _)| entry.job == JOB).unwrap();
+        let Some((entry, states)) = jobs.iter().find(|(entry, _)| entry.job == job) else { return by_name(version) };
         let at = entry.versions.iter().position(|there| there.version == version).unwrap();
         states[at].1.as_ref().map(|job| job.columns().view.clone()).unwrap_or_else(|| by_name(version))
     }
 
-    fn counted(&self, view: &ViewSpec) -> Result<i64, ViewError> {
-        let at = view.values.iter().position(|column| column.name == "clicks").unwrap_or(0);
+    /// All rows of a view.
+    pub(crate) fn rows(&self, view: &ViewSpec) -> Result<Vec<Row>, ViewError> {
         let windows = self.runtime.block_on(self.views.ledger(view, 0, i64::MAX))?;
-        let mut sum = 0;
+        let mut rows = Vec::new();
         for ledger in windows {
             let (tenant, window_start) = ("default".to_owned(), ledger.window_start);
             let partition = RowPartition { tenant, window_start, merge_partition: ledger.merge_partition };
             let query = RowQuery { partition, prefix: vec![], after: None, limit: 100 };
-            for row in self.runtime.block_on(self.views.rows(view, &query))? {
-                match row.values[at] {
-                    Value::Long(clicks) => sum += clicks,
-                    ref other => panic!("{other:?}"),
-                }
-            }
+            rows.extend(self.runtime.block_on(self.views.rows(view, &query))?);
         }
-        Ok(sum)
+        Ok(rows)
+    }
+
+    fn counted(&self, view: &ViewSpec) -> Result<i64, ViewError> {
+        let at = view.values.iter().position(|column| column.name == "clicks").unwrap_or(0);
+        let clicks = |row: Row| match row.values[at] {
+            Value::Long(clicks) => clicks,
+            ref other => panic!("{other:?}"),
+        };
+        Ok(self.rows(view)?.into_iter().map(clicks).sum())
     }
 
     /// Nothing of the version is left: topics, offsets, tables, listing, state.

@@ -3,6 +3,7 @@
 use super::{SpecJob, put_part};
 use crate::cel::eval::{Frame, Val};
 use crate::source::Walk;
+use crate::view::View;
 use smallvec::SmallVec;
 use tidemark_core::aggregate::{Accumulators, Contribution, Function, Items, Latest};
 use tidemark_core::value::{Place, Value};
@@ -112,6 +113,11 @@ impl SpecJob {
     /// What rows of views came to: as many as count, and the sum of what they add.
     pub(super) fn of_latest(row: &ViewRow<'_, Accumulators>) -> (i64, Accumulators) {
         row.accumulator.latest()
+    }
+
+    /// The views that it reads.
+    pub fn views(&self) -> impl Iterator<Item = View> {
+        self.topics.iter().filter(|_| self.rows.is_some()).filter_map(|(_, avsc)| View::parse(avsc))
     }
 
     /// Whether its sources are views.
