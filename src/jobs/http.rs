@@ -367,7 +367,8 @@ fn detail(context: &Context, version: &Version<'_>) -> Value {
     ]);
     if let Some(told) = told.as_object_mut() {
         told.insert("window".into(), window.into());
-        let views = if job.reads_views() && !job.file().grace_given { ", until the windows of the view are final" } else { "" };
+        let views =
+            if job.reads_views() && !job.file().grace_given { ", until the windows of the view are final" } else { "" };
         told.insert("grace".into(), format!("{}{views}", duration(spec.grace_ms)).into());
         told.insert(
             "late".into(),

@@ -38,14 +38,16 @@ impl View {
             key: spec.key.iter().cloned().chain(session_start).collect(),
             window: spec.window,
             grace_ms: spec.grace_ms,
-            // What reads views itself is as late as they are, and is told so by them.
-            idle_after_ms: if spec.idle_after_ms == tidemark_core::NEVER_MS { 0 } else { spec.idle_after_ms },
+            idle_after_ms: spec.idle_after_ms,
         }
     }
 
     /// Of a job from a file.
     pub fn of(job: &SpecJob) -> Self {
-        Self::new(job.spec(), &job.columns().schema.avsc)
+        let view = Self::new(job.spec(), &job.columns().schema.avsc);
+        // What reads views itself is as late as they are, and is told so by them.
+        let of_views = job.views().map(|read| read.idle_after_ms).max();
+        Self { idle_after_ms: of_views.unwrap_or(view.idle_after_ms), ..view }
     }
 
     /// The topic with its rows.

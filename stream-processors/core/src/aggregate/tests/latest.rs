@@ -51,7 +51,11 @@ fn revisions() -> impl Strategy<Value = Vec<Revision>> {
 
 proptest! {
     #[test]
-    fn any_order_split_and_repetition_gives_the_latest_of_each(all in revisions(), cuts in vec(any::<prop::sample::Index>(), 0..6), seed: u64) {
+    fn any_order_split_and_repetition_gives_the_latest_of_each(
+        all in revisions(),
+        cuts in vec(any::<prop::sample::Index>(), 0..6),
+        seed: u64,
+    ) {
         // The naive way: sort, keep the last of each, add up.
         let mut last: BTreeMap<u128, ((i32, i64), Option<i64>)> = BTreeMap::new();
         for (row, revision, value) in &all {
@@ -126,7 +130,8 @@ fn the_bytes_are_pinned() {
     add(&mut row, &(2, (1, 300), Some(5)));
     add(&mut row, &(1, (1, 7), None));
     let hex: String = put(&row).iter().map(|byte| format!("{byte:02x}")).collect();
-    // One state, of branch 13, with two contributors: hash; epoch, revision, whether it counts; three states: count 1, sum 5, max 5.
+    // One state, of branch 13, with two contributors: hash; epoch, revision, whether it counts; three states: count 1, sum 5,
+    // max 5.
     let (first, second) = (format!("{:032x}020e00", 1), format!("{:032x}02d80401", 2));
     assert_eq!(hex, format!("021a04{first}{second}060202040205{}", "0e040a"));
 }
