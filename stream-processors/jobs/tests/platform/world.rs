@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use tidemark_core::Job;
 use tidemark_jobs::directory::{Directory, TOPIC};
 use tidemark_jobs::flows::{FlowsHourly, view};
-use tidemark_jobs::platform::Jobs;
+use tidemark_jobs::platform::{Jobs, shape};
+use tidemark_jobs::recompute::report::Report;
+use tidemark_jobs::recompute::{self, Recompute, Request};
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::span::NoSpans;
 use tidemark_log::{
@@ -271,6 +273,18 @@ impl<'d> Process<'d> {
             rows.extend(self.runtime.block_on(self.views.rows(view, &query))?);
         }
         Ok(rows)
+    }
+
+    /// Computes all windows of a job from a file again and compares.
+    pub(crate) fn recompute(&self, job: &str) -> Report {
+        let jobs = self.jobs.list();
+        let (_, states) = jobs.iter().find(|(entry, _)| entry.job == job).unwrap();
+        let job = states[0].1.as_ref().unwrap();
+        let (log, registry) = (self.log.as_ref(), Arc::clone(&self.disk.registry) as Arc<dyn Registry>);
+        let (columns, views) = (recompute::columns(job), self.views.as_ref());
+        let (handle, now) = (self.runtime.handle().clone(), (system_clock())());
+        let whole = Recompute { job: job.as_ref(), shape: &shape(job), columns, log, registry, views, handle, now };
+        whole.run(Request { from: None, to: None, include_late: false }, &mut |_| true).unwrap()
     }
 
     fn counted(&self, view: &ViewSpec) -> Result<i64, ViewError> {
