@@ -128,6 +128,21 @@ fn a_version_reads_one_version() {
     assert_ne!(given.spec().fingerprint(), spec.fingerprint());
 }
 
+#[test]
+fn several_views_are_read_by_what_they_share() {
+    let text = PEAKS.replace("views: access.hourly", "views: [access.hourly, access.sessions]").replace("key: [class]\n", "");
+    let job_of_both = job(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    let spec = job_of_both.spec();
+    assert_eq!(spec.sources, ["view.access.hourly.v1", "view.access.sessions.v1"]);
+    assert_eq!(spec.grace_ms, 40 * 60_000, "that of the slower: sessions go on for half an hour, and 10 minutes");
+    assert_eq!(job_of_both.sources().len(), 4, "rows of both, ledgers and progress");
+    let problems = job(&text.replace("hours: count()", "hours: distinct(class)")).unwrap_err().to_string();
+    assert!(problems.contains("access.sessions has no such field"), "{problems}");
+    // What is fixed in one of them only is not fixed.
+    let problems = job(&text.replace("late:", "key: [n: requests]\nlate:")).unwrap_err().to_string();
+    assert!(problems.contains("take what stays the same, tenant, window_start"), "{problems}");
+}
+
 /// What is changed, and what is said of it.
 const CASES: &[(&str, &str, &str)] = &[
     (
