@@ -17,6 +17,9 @@
 //! `load` fills `flows.observed`; `run` runs the job's stages until everything is committed and says how fast that was;
 //! `verify` compares every row, ledger entry and late letter, and ends with status 1 unless all are exact. Instead of `run`
 //! any number of `tidemark serve jobs` may do the work, before, while or after the records are loaded.
+//!
+//! `spec` compares the same jobs in Rust and from a YAML file, in one run: the folds alone, and with `--end-to-end` the whole way
+//! over a broker and registry of its own.
 
 pub mod load;
 pub mod memory;
@@ -71,6 +74,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The records were not committed in time.
+    #[error("not committed in time: {0}")]
+    Slow(String),
     /// The end of a topic was not reached in time.
     #[error("{0} could not be read to its end in time: is a transaction open?")]
     TimedOut(String),

@@ -17,7 +17,6 @@ use tidemark_schemas::wire;
 /// How long a poll waits when nothing comes.
 const POLL: Duration = Duration::from_millis(20);
 
-static VIEW: &[Schema] = &[catalog::FLOW_HOURLY, catalog::LEDGER, catalog::PROGRESS];
 static LATE: &[Schema] = &[catalog::LATE_RECORD, catalog::SEALED_OUT];
 
 /// The last value of each key of the view topic, and every letter of the late topic.
@@ -42,12 +41,15 @@ pub struct Results {
     registry: Arc<dyn Registry>,
     view: String,
     late: String,
+    /// Of the view topic.
+    schemas: Arc<[Schema]>,
 }
 
 impl Results {
-    /// Of a job version on this log.
-    pub fn new(log: Arc<dyn Log>, registry: Arc<dyn Registry>, job: &JobSpec) -> Self {
-        Self { log, registry, view: job.view_topic(), late: job.internal("late") }
+    /// Of a job version on this log, whose rows are of the schema `row`: that of [`FlowHourly`], whatever its name.
+    pub fn new(log: Arc<dyn Log>, registry: Arc<dyn Registry>, job: &JobSpec, row: Schema) -> Self {
+        let schemas = Arc::new([row, catalog::LEDGER, catalog::PROGRESS]);
+        Self { log, registry, view: job.view_topic(), late: job.internal("late"), schemas }
     }
 
     /// Waits until every merge partition has committed what `records` source records gave, which is said in the same
@@ -57,7 +59,7 @@ impl Results {
     /// The topic cannot be read.
     pub fn wait(&self, records: u64, deadline: Instant) -> Result<bool, Error> {
         let Some(merge_partitions) = self.merge_partitions(deadline)? else { return Ok(false) };
-        let mut decoder = wire::Decoder::new(Arc::clone(&self.registry), VIEW);
+        let mut decoder = wire::Decoder::new(Arc::clone(&self.registry), Arc::clone(&self.schemas));
         let mut behind: Vec<bool> = vec![true; merge_partitions as usize];
         let all = partitions(&self.view, merge_partitions);
         let starts = self.log.offsets(&all, At::Start)?;
@@ -92,7 +94,7 @@ impl Results {
     /// A topic cannot be read, or not by `deadline`, or has a record that is not the job's.
     pub fn read(&self, deadline: Instant) -> Result<Observed, Error> {
         let mut observed = Observed::default();
-        let mut view = wire::Decoder::new(Arc::clone(&self.registry), VIEW);
+        let mut view = wire::Decoder::new(Arc::clone(&self.registry), Arc::clone(&self.schemas));
         self.read_topic(&self.view, deadline, |partition, record| observed.view(&mut view, partition, record))?;
         let mut late = wire::Decoder::new(Arc::clone(&self.registry), LATE);
         self.read_topic(&self.late, deadline, |_, record| observed.letter(&mut late, record))?;

@@ -5,6 +5,7 @@ use tidemark_core::Job;
 use tidemark_jobs::flows::{FlowsHourly, Settings};
 use tidemark_log::Log;
 use tidemark_log::kafka::{KafkaConfig, KafkaLog};
+use tidemark_schemas::catalog;
 use tidemark_schemas::registry::{HttpRegistry, Registry};
 
 use crate::Error;
@@ -40,7 +41,7 @@ impl Servers {
     /// # Errors
     /// No broker answers.
     pub fn results(&self) -> Result<Results, Error> {
-        Ok(Results::new(self.log()?, self.registry(), job().spec()))
+        Ok(Results::new(self.log()?, self.registry(), job().spec(), catalog::FLOW_HOURLY))
     }
 }
 

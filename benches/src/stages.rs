@@ -1,13 +1,14 @@
 //! The job's stages in this process: what `tidemark serve jobs` runs, without its HTTP.
 
-use crate::{Error, servers};
+use crate::Error;
+use crate::observed::Results;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemark_core::Job;
-use tidemark_jobs::flows;
 use tidemark_log::Log;
 use tidemark_log::span::NoSpans;
-use tidemark_runtime::run::{self, Parts};
+use tidemark_runtime::metrics::Thread;
+use tidemark_runtime::run::{self, Parts, Shape};
 use tidemark_runtime::{Metrics, Running};
 use tidemark_schemas::registry::Registry;
 use tidemark_views::ViewStore;
@@ -26,17 +27,18 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// Starts all three, each on so many threads.
+    /// Starts all three of a job, each on so many threads.
     ///
     /// # Errors
     /// The source topic is not there, or the log or registry refuses.
-    pub fn start(
+    pub fn start<J: Job>(
+        job: Arc<J>,
+        shape: &Shape,
         log: Arc<dyn Log>,
         registry: Arc<dyn Registry>,
         views: Arc<dyn ViewStore>,
         threads: u32,
     ) -> Result<Self, Error> {
-        let job = Arc::new(servers::job());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let metrics = Arc::new(Metrics::default());
         let parts = Parts {
@@ -55,9 +57,27 @@ impl Stages {
             session_timeout: SESSION_TIMEOUT,
             state: None,
         };
-        let shape = flows::shape(job.spec());
-        let running = run::start(job, &shape, &parts, &settings)?;
+        let running = run::start(job, shape, &parts, &settings)?;
         Ok(Self { running, metrics, _runtime: runtime })
+    }
+
+    /// Waits until `records` are committed and gives the seconds that took: from the first partial thread's first poll until
+    /// every merge partition has committed every record.
+    ///
+    /// # Errors
+    /// `deadline` passes first; the results cannot be read.
+    pub fn measure(&self, results: &Results, records: u64, deadline: Instant) -> Result<f64, Error> {
+        let late = || Error::Slow(format!("{:?}", self.metrics.threads()));
+        let reads = |(name, thread): &(String, Thread)| name.contains("partial") && *thread == Thread::Running;
+        while !self.metrics.threads().iter().any(reads) {
+            if Instant::now() > deadline {
+                return Err(late());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let began = Instant::now();
+        let done = results.wait(records, deadline)?;
+        if done { Ok(began.elapsed().as_secs_f64()) } else { Err(late()) }
     }
 
     /// What the threads are doing.

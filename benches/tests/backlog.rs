@@ -33,7 +33,9 @@ fn a_day_read_at_full_speed_is_exact() {
     let dir = tempfile::tempdir().unwrap();
     let views = LocalViews::open(dir.path(), tidemark_log::system_clock()).unwrap();
     let store: Arc<dyn ViewStore> = Arc::clone(&views) as _;
-    let stages = Stages::start(servers.log().unwrap(), servers.registry(), store, THREADS).unwrap();
+    let shape = flows::shape(job().spec());
+    let stages =
+        Stages::start(Arc::new(job()), &shape, servers.log().unwrap(), servers.registry(), store, THREADS).unwrap();
     let results = servers.results().unwrap();
     let deadline = Instant::now() + DEADLINE;
     let done = results.wait(workload.records(), deadline).unwrap();

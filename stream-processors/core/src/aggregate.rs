@@ -75,10 +75,16 @@ impl Accumulators {
         }
     }
 
+    #[inline]
     fn grow(&mut self, states: usize) {
         if self.0.len() < states {
-            self.0.resize(states, State::Empty);
+            self.extend(states);
         }
+    }
+
+    #[cold]
+    fn extend(&mut self, states: usize) {
+        self.0.resize(states, State::Empty);
     }
 }
 
@@ -89,7 +95,14 @@ impl Accumulator for Accumulators {
     fn add(&mut self, item: &Items<'_>) {
         self.grow(item.functions.len());
         for ((state, function), value) in self.0.iter_mut().zip(item.functions).zip(&item.values) {
-            state.add(function, *value, item.place);
+            // What most aggregates are, without a copy of the value.
+            match (state, function, value) {
+                (State::Whole(sum), Function::Sum, Value::Long(n)) => sum.add(i128::from(*n), 0),
+                (State::Count(count), Function::Count, Value::Boolean(_) | Value::Long(_)) => {
+                    *count = count.saturating_add(1);
+                }
+                (state, function, value) => state.add(function, *value, item.place),
+            }
         }
     }
 

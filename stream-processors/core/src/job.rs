@@ -121,6 +121,21 @@ pub trait Job: Send + Sync + 'static {
         false
     }
 
+    /// As [`Job::read`]; `take` sees the sample where it was made. A job whose samples are large makes them here: to move what has
+    /// just been written costs as much as to read the record.
+    #[inline]
+    fn with_sample<'a, R>(
+        &'a self,
+        input: Input<'a>,
+        scratch: &'a mut Vec<u8>,
+        take: impl FnOnce(Result<&Sample<'a, Self::Accumulator>, Reject>) -> R,
+    ) -> R {
+        match self.read(input, scratch) {
+            Ok(sample) => take(Ok(&sample)),
+            Err(reject) => take(Err(reject)),
+        }
+    }
+
     /// The tables that [`Job::read`] looks things up in: whoever reads records keeps them read up to where those were appended.
     fn tables(&self) -> &[Arc<dyn KeyedTable>] {
         &[]

@@ -133,8 +133,8 @@ impl<J: Job> PartialStage<J> {
         let (offset, appended_at) = (record.offset, record.timestamp);
         source.last_append = Some(appended_at);
         let input = Input { schema, topic: source.topic, partition, offset, appended_at, datum };
-        match self.job.read(input, &mut self.key) {
-            Ok(sample) => fold_sample(source, &letters, &sample, self.plan.spec.late, &mut self.late, &mut self.dead),
+        self.job.with_sample(input, &mut self.key, |read| match read {
+            Ok(sample) => fold_sample(source, &letters, sample, self.plan.spec.late, &mut self.late, &mut self.dead),
             Err(reject) if reject.rule == TABLE_BEHIND => {
                 self.failed = Some(Error::Table { topic: self.plan.spec.name.clone(), reason: reject.detail });
             }
@@ -142,7 +142,7 @@ impl<J: Job> PartialStage<J> {
                 source.fold.reject(record.offset, record.timestamp);
                 letters.dead(&mut self.dead, reject.rule, &reject.detail);
             }
-        }
+        });
     }
 
     /// Takes up each assigned partition at its committed position; false while a predecessor's transaction may still move it.

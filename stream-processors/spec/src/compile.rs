@@ -190,8 +190,9 @@ impl<'c> Compiler<'c> {
         let mut job = SpecJob {
             topics: topics.collect(),
             schemas: self.distinct().map(schema_of).chain(others).collect(),
-            walks: self.distinct().map(|compiled| compiled.source.walk(&wanted)).collect(),
+            walks: Vec::new(),
             fields: wanted,
+            names: Vec::new(),
             time: time.map_or(usize::MAX, slot),
             dedupe: dedupe.map(slot),
             tables: joins.iter().map(|join| Arc::clone(&join.table) as Arc<dyn KeyedTable>).collect(),
@@ -200,7 +201,6 @@ impl<'c> Compiler<'c> {
             filter,
             lets,
             key,
-            raw_key: None,
             functions: added.iter().map(|added| added.function.clone()).collect(),
             added,
             emit,
@@ -212,6 +212,12 @@ impl<'c> Compiler<'c> {
         };
         job.renumber(&slot, &number);
         job.order_lets();
+        let values = job.values();
+        job.names = (0..slots.len()).filter(|slot| !values.contains(slot)).collect();
+        job.walks = self.distinct().map(|compiled| compiled.source.walk(&job.fields, &job.names)).collect();
+        if let Some(key) = job.key_slots() {
+            job.walks.iter_mut().for_each(|walk| walk.set_key(&key));
+        }
         Ok(job)
     }
 

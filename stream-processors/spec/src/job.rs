@@ -7,8 +7,9 @@ use crate::cel::eval::{EvalError, Frame, Node, Val, shown};
 use crate::file::File;
 use crate::join::{Behind, Join};
 use crate::row::Columns;
-use crate::source::{NO_SPAN, Walk};
+use crate::source::Walk;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidemark_core::aggregate::{Accumulators, Function, Items, Output};
 use tidemark_core::join::{KeyedTable, TABLE_BEHIND};
@@ -34,6 +35,16 @@ pub struct Part {
     pub checked: Option<Checked>,
 }
 
+impl Part {
+    /// The slot of the field that it is.
+    fn slot(&self) -> Option<usize> {
+        match self.checked.as_ref().map(|checked| &checked.node) {
+            Some(Node::Field(slot)) => Some(*slot),
+            _ => None,
+        }
+    }
+}
+
 /// An aggregate.
 #[derive(Debug, Clone)]
 pub struct Added {
@@ -53,6 +64,41 @@ pub struct Added {
     pub text: String,
 }
 
+impl Added {
+    /// Adds its value to `values`, if there is a quick way to it.
+    #[inline(always)]
+    fn push_quick<'a>(&'a self, frame: Frame<'_, 'a>, values: &mut SmallVec<[Value<'a>; 4]>) -> bool {
+        let Some(checked) = &self.value else {
+            values.push(Value::Boolean(true));
+            return true;
+        };
+        match checked.kind.kind {
+            Some(Type::Long) => {
+                if let Some(n) = checked.node.whole(frame) {
+                    values.push(Value::Long(n));
+                    return true;
+                }
+            }
+            Some(Type::Boolean) => {
+                if let Some(truth) = checked.node.truth(frame) {
+                    values.push(if truth || !self.conditional { Value::Boolean(truth) } else { Value::Null });
+                    return true;
+                }
+            }
+            Some(Type::Double) => {
+                if let Node::Field(slot) = checked.node
+                    && let Some(Value::Double(x)) = frame.fields.get(slot)
+                {
+                    values.push(Value::Double(*x));
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
 /// The job of a file. [`Job`] says what it does with records.
 #[derive(Debug)]
 pub struct SpecJob {
@@ -61,6 +107,8 @@ pub struct SpecJob {
     pub(crate) walks: Vec<Walk>,
     /// The fields that are read, by slot.
     pub(crate) fields: Vec<String>,
+    /// Slots of the texts that the walks read as bytes.
+    pub(crate) names: Vec<usize>,
     pub(crate) time: usize,
     pub(crate) dedupe: Option<usize>,
     /// What their rows hold comes before the `let`s, in this order.
@@ -72,8 +120,6 @@ pub struct SpecJob {
     pub(crate) filter: Option<Checked>,
     pub(crate) lets: Vec<(String, Checked)>,
     pub(crate) key: Vec<Part>,
-    /// Slots of the key's parts, when all of them are fields as they stand.
-    pub(crate) raw_key: Option<Vec<usize>>,
     pub(crate) functions: Vec<Function>,
     pub(crate) added: Vec<Added>,
     pub(crate) emit: Vec<(String, Checked)>,
@@ -138,11 +184,24 @@ impl SpecJob {
         let ons = self.joins.iter_mut().map(|join| &mut join.on);
         let renumbered = lets.chain(values).chain(keys).chain(ons).chain(&mut self.filter);
         renumbered.for_each(|checked| checked.node.renumber(slot, number));
-        let field = |part: &Part| match part.checked.as_ref().map(|checked| &checked.node) {
-            Some(Node::Field(slot)) if part.kind == Type::Text => Some(*slot),
-            _ => None,
-        };
-        self.raw_key = self.key.iter().map(field).collect();
+    }
+
+    /// The slots of the key's parts, where all of them are fields as they stand.
+    pub(crate) fn key_slots(&self) -> Option<Vec<usize>> {
+        self.key.iter().map(Part::slot).collect()
+    }
+
+    /// The slots that an expression has a value of: of the others, if they are texts, the bytes will do.
+    pub(crate) fn values(&mut self) -> BTreeSet<usize> {
+        let mut slots = BTreeSet::new();
+        let lets = self.lets.iter_mut().map(|(_, checked)| checked);
+        let values = self.added.iter_mut().filter_map(|added| added.value.as_mut());
+        let keys = self.key.iter_mut().filter(|part| part.slot().is_none()).filter_map(|part| part.checked.as_mut());
+        let ons = self.joins.iter_mut().map(|join| &mut join.on);
+        for checked in lets.chain(values).chain(keys).chain(ons).chain(&mut self.filter) {
+            checked.node.each(&mut |node| slots.extend(if let Node::Field(slot) = node { Some(*slot) } else { None }));
+        }
+        slots
     }
 
     /// Finds how many `let`s `where` needs: those up to the last that it names, which name none after themselves.
@@ -156,7 +215,11 @@ impl SpecJob {
     fn failed(&self, what: &str, checked: &Checked, error: &EvalError, fields: &[Value<'_>]) -> Reject {
         let value = |name: &String| {
             let slot = self.fields.iter().position(|field| field == name)?;
-            Some(format!("{name} = {}", shown(fields.get(slot)?)))
+            let value = match fields.get(slot)? {
+                Value::Bytes(bytes) if self.names.contains(&slot) => Value::Text(std::str::from_utf8(bytes).ok()?),
+                other => *other,
+            };
+            Some(format!("{name} = {}", shown(&value)))
         };
         let values: Vec<String> = checked.names.iter().filter_map(value).collect();
         let with = if values.is_empty() { String::new() } else { format!(", with {}", values.join(", ")) };
@@ -192,24 +255,17 @@ impl SpecJob {
         lets: &mut SmallVec<[Val<'a>; 4]>,
     ) -> Result<(), Reject> {
         for (name, checked) in self.lets.get(range).unwrap_or_default() {
-            let value = checked.node.eval(Frame { fields, lets });
-            lets.push(value.map_err(|error| self.failed(&format!("let {name}"), checked, &error, fields))?);
+            let frame = Frame { fields, lets };
+            let value = match checked.node.quick(checked.kind.kind, frame) {
+                Some(value) => Val::Plain(value),
+                None => {
+                    let value = checked.node.eval(frame);
+                    value.map_err(|error| self.failed(&format!("let {name}"), checked, &error, fields))?
+                }
+            };
+            lets.push(value);
         }
         Ok(())
-    }
-
-    /// Where the key stands in the datum, when its parts are fields that follow each other there, in their order, and are texts.
-    fn span(&self, spans: &[(u32, u32)]) -> Option<(usize, usize)> {
-        let mut span: Option<(u32, u32)> = None;
-        for slot in self.raw_key.as_deref()? {
-            let (start, end) = *spans.get(*slot).filter(|span| **span != NO_SPAN)?;
-            span = match span {
-                None => Some((start, end)),
-                Some((first, last)) if last == start => Some((first, end)),
-                Some(_) => return None,
-            };
-        }
-        span.map(|(start, end)| (start as usize, end as usize))
     }
 
     /// A row keeps the value itself: a long one would make the row too large for a message.
@@ -219,7 +275,8 @@ impl SpecJob {
             Value::Bytes(bytes) => bytes.len(),
             _ => 0,
         };
-        if bytes <= KEPT_BYTES_MAX {
+        let is_kept = matches!(added.function, Function::Min | Function::Max | Function::First | Function::Last);
+        if !is_kept || bytes <= KEPT_BYTES_MAX {
             return Ok(());
         }
         let detail = format!(
@@ -235,6 +292,11 @@ impl SpecJob {
                 put_bytes(out, b"default");
                 continue;
             };
+            if let Some(value) = part.slot().and_then(|slot| fields.get(slot))
+                && put_part(value, out).is_some()
+            {
+                continue;
+            }
             let value = checked.node.eval(Frame { fields, lets });
             let value = value.map_err(|error| self.failed(&format!("key {}", part.name), checked, &error, fields))?;
             put_part(&value.value(), out).ok_or_else(|| {
@@ -246,13 +308,14 @@ impl SpecJob {
     }
 }
 
-/// A key's part in Avro; none for what no key is.
-pub(crate) fn put_part(value: &Value<'_>, out: &mut Vec<u8>) -> Option<()> {
+/// A key's part in Avro, bytes being those of a text; none for what no key is.
+fn put_part(value: &Value<'_>, out: &mut Vec<u8>) -> Option<()> {
     match value {
         Value::Text(text) => put_bytes(out, text.as_bytes()),
+        Value::Bytes(text) => put_bytes(out, text),
         Value::Long(n) | Value::Time(n) => put_long(out, *n),
         Value::Boolean(value) => out.push(u8::from(*value)),
-        Value::Null | Value::Double(_) | Value::Integer(_) | Value::Bytes(_) => return None,
+        Value::Null | Value::Double(_) | Value::Integer(_) => return None,
     }
     Some(())
 }
@@ -270,6 +333,24 @@ impl Job for SpecJob {
             None => self.read_record(input, scratch),
             Some(rows) => self.read_view(rows, input, scratch),
         }
+    }
+
+    #[inline]
+    fn with_sample<'a, R>(
+        &'a self,
+        input: Input<'a>,
+        scratch: &'a mut Vec<u8>,
+        take: impl FnOnce(Result<&Sample<'a, Accumulators>, Reject>) -> R,
+    ) -> R {
+        if let Some(rows) = &self.rows {
+            return match self.read_view(rows, input, scratch) {
+                Ok(sample) => take(Ok(&sample)),
+                Err(reject) => take(Err(reject)),
+            };
+        }
+        let mut sample = self.nothing(&input);
+        let filled = self.fill(input, scratch, &mut sample);
+        take(filled.map(|()| &sample))
     }
 
     fn is_punctuated(&self) -> bool {
@@ -296,6 +377,14 @@ impl Job for SpecJob {
 }
 
 impl SpecJob {
+    /// A sample that says nothing yet.
+    #[inline]
+    fn nothing<'a>(&'a self, input: &Input<'a>) -> Sample<'a, Accumulators> {
+        let place = Place { time: 0, topic: input.topic as u32, partition: input.partition, offset: input.offset };
+        let add = Items { functions: &self.functions, values: SmallVec::new(), place };
+        Sample { event_time: 0, key: &[], add, id: 0, wanted: true }
+    }
+
     /// Of topics: every record is one.
     #[inline]
     fn read_record<'a>(
@@ -303,96 +392,114 @@ impl SpecJob {
         input: Input<'a>,
         scratch: &'a mut Vec<u8>,
     ) -> Result<Sample<'a, Accumulators>, Reject> {
+        let mut sample = self.nothing(&input);
+        self.fill(input, scratch, &mut sample).map(|()| sample)
+    }
+
+    /// Puts what a record says into a sample that says nothing yet.
+    fn fill<'a>(
+        &'a self,
+        input: Input<'a>,
+        scratch: &'a mut Vec<u8>,
+        sample: &mut Sample<'a, Accumulators>,
+    ) -> Result<(), Reject> {
         let malformed = |error: tidemark_schemas::avro::Error| Reject { rule: "malformed", detail: error.to_string() };
-        let (mut fields, mut spans) = (SmallVec::new(), SmallVec::new());
+        let mut fields = SmallVec::new();
         let walk = self
             .walks
             .get(input.schema)
             .ok_or_else(|| malformed(tidemark_schemas::avro::Error::Branch(input.schema as i64)))?;
-        walk.read(input.datum, &mut fields, &mut spans).map_err(malformed)?;
-        let event_time = match fields.get(self.time) {
-            Some(Value::Time(ms)) if *ms >= 0 => *ms,
-            found => {
-                let found = found.map_or("nothing".to_owned(), shown);
-                let detail = format!("{} is {found}; it must be an instant from 1970 on", self.spec.time);
-                return Err(Reject { rule: "event_time", detail });
-            }
-        };
-        let id = match self.dedupe.and_then(|slot| fields.get(slot)) {
-            None => 0,
-            Some(Value::Text(text)) => dedupe::id(text.as_bytes()),
-            Some(Value::Bytes(bytes)) => dedupe::id(bytes),
-            Some(Value::Long(n)) => dedupe::id(&n.to_be_bytes()),
-            Some(other) => {
-                let by = self.spec.dedupe.as_ref().map(|dedupe| dedupe.by.as_str()).unwrap_or_default();
-                let detail = format!("{by} is {}; repeats cannot be told without it", shown(other));
-                return Err(Reject { rule: "no_id", detail });
-            }
-        };
-        let place =
-            Place { time: event_time, topic: input.topic as u32, partition: input.partition, offset: input.offset };
-        let mut items = Items { functions: &self.functions, values: SmallVec::new(), place };
+        let stands = walk.read(input.datum, &mut fields).map_err(malformed)?;
+        let event_time = self.event_time(&fields)?;
+        (sample.event_time, sample.add.place.time) = (event_time, event_time);
+        if let Some(slot) = self.dedupe {
+            sample.id = self.id(fields.get(slot).unwrap_or(&Value::Null))?;
+        }
         let mut lets = SmallVec::new();
-        self.joined(event_time, input.appended_at, &fields, &mut lets)?;
-        self.lets(0..self.before_filter, &fields, &mut lets)?;
+        if !self.joins.is_empty() {
+            self.joined(event_time, input.appended_at, &fields, &mut lets)?;
+        }
+        if self.before_filter > 0 {
+            self.lets(0..self.before_filter, &fields, &mut lets)?;
+        }
         if let Some(filter) = &self.filter {
-            let wanted = filter.node.truth(Frame { fields: &fields, lets: &lets });
-            if !wanted.map_err(|error| self.failed("where", filter, &error, &fields))? {
-                return Ok(Sample { event_time, key: &[], add: items, id, wanted: false });
+            let frame = Frame { fields: &fields, lets: &lets };
+            let wanted = match filter.node.truth(frame) {
+                Some(wanted) => wanted,
+                None => filter.node.holds(frame).map_err(|error| self.failed("where", filter, &error, &fields))?,
+            };
+            if !wanted {
+                sample.wanted = false;
+                return Ok(());
             }
         }
-        self.lets(self.before_filter..self.lets.len(), &fields, &mut lets)?;
-        let span = self.span(&spans);
-        if span.is_none() {
+        if self.lets.len() > self.before_filter {
+            self.lets(self.before_filter..self.lets.len(), &fields, &mut lets)?;
+        }
+        if stands.is_none() {
             self.put_key(&fields, &lets, scratch)?;
         }
         let key_end = scratch.len();
         let mut made: SmallVec<[(usize, usize, usize); 2]> = SmallVec::new();
+        let (frame, values) = (Frame { fields: &fields, lets: &lets }, &mut sample.add.values);
         for added in &self.added {
-            let Some(checked) = &added.value else {
-                items.values.push(Value::Boolean(true));
-                continue;
-            };
-            if let (Node::Field(slot), Function::Sum | Function::Mean | Function::Count) =
-                (&checked.node, &added.function)
-                && !added.conditional
-            {
-                items.values.push(fields.get(*slot).copied().unwrap_or(Value::Null));
+            if added.push_quick(frame, values) {
                 continue;
             }
-            let frame = Frame { fields: &fields, lets: &lets };
-            let value =
-                checked.node.leaf(frame).map_or_else(|| checked.node.eval(frame), |value| Ok(Val::Plain(value)));
-            let value = value.map_err(|error| self.failed(&added.name, checked, &error, &fields))?;
-            if matches!(added.function, Function::Min | Function::Max | Function::First | Function::Last) {
-                self.bounded(added, &value.value())?;
-            }
-            items.values.push(match value {
-                Val::Plain(Value::Boolean(false)) if added.conditional => Value::Null,
-                Val::Plain(value) => value,
-                Val::Made(text) => {
+            let Some(checked) = &added.value else { continue };
+            let value = match checked.node.eval(frame) {
+                Ok(Val::Plain(value)) => value,
+                Ok(Val::Made(text)) => {
+                    self.bounded(added, &Value::Text(&text))?;
                     // Kept behind the key, and named once nothing more is written there.
-                    made.push((items.values.len(), scratch.len(), scratch.len() + text.len()));
+                    made.push((values.len(), scratch.len(), scratch.len() + text.len()));
                     scratch.extend_from_slice(text.as_bytes());
                     Value::Null
                 }
-            });
+                Err(error) => return Err(self.failed(&added.name, checked, &error, &fields)),
+            };
+            self.bounded(added, &value)?;
+            let is_counted = !(added.conditional && value == Value::Boolean(false));
+            values.push(if is_counted { value } else { Value::Null });
         }
         let scratch: &'a [u8] = scratch;
         for (at, start, end) in made {
             let text = scratch.get(start..end).and_then(|bytes| std::str::from_utf8(bytes).ok());
-            if let Some(value) = items.values.get_mut(at) {
+            if let Some(value) = values.get_mut(at) {
                 *value = Value::Text(text.unwrap_or_default());
             }
         }
-        let key = match span {
-            Some((start, end)) => input.datum.get(start..end).unwrap_or_default(),
-            None => scratch.get(..key_end).unwrap_or_default(),
-        };
+        let key = stands.unwrap_or_else(|| scratch.get(..key_end).unwrap_or_default());
         if key.len() > KEY_BYTES_MAX {
             let detail = format!("the key of the row has {} bytes; at most {KEY_BYTES_MAX} are kept", key.len());
             return Err(Reject { rule: "long_key", detail });
         }
-        Ok(Sample { event_time, key, add: items, id, wanted: true })
+        sample.key = key;
+        Ok(())
+    }
+
+    #[inline]
+    fn event_time(&self, fields: &[Value<'_>]) -> Result<i64, Reject> {
+        match fields.get(self.time) {
+            Some(Value::Time(ms)) if *ms >= 0 => Ok(*ms),
+            found => {
+                let found = found.map_or("nothing".to_owned(), shown);
+                let detail = format!("{} is {found}; it must be an instant from 1970 on", self.spec.time);
+                Err(Reject { rule: "event_time", detail })
+            }
+        }
+    }
+
+    fn id(&self, value: &Value<'_>) -> Result<u128, Reject> {
+        match value {
+            Value::Text(text) => Ok(dedupe::id(text.as_bytes())),
+            Value::Bytes(bytes) => Ok(dedupe::id(bytes)),
+            Value::Long(n) => Ok(dedupe::id(&n.to_be_bytes())),
+            other => {
+                let by = self.spec.dedupe.as_ref().map(|dedupe| dedupe.by.as_str()).unwrap_or_default();
+                let detail = format!("{by} is {}; repeats cannot be told without it", shown(other));
+                Err(Reject { rule: "no_id", detail })
+            }
+        }
     }
 }

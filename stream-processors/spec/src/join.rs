@@ -193,8 +193,8 @@ impl KeyedTable for Table {
             let Some(log_key) = log_key else { return unusable("it has neither key nor value") };
             return Ok(self.state_mut().versions.delete(log_key, place)?);
         };
-        let (mut fields, mut spans) = (SmallVec::new(), SmallVec::new());
-        self.walk.read(datum, &mut fields, &mut spans).map_err(|error| Error::Unusable(error.to_string()))?;
+        let mut fields = SmallVec::new();
+        self.walk.read(datum, &mut fields).map_err(|error| Error::Unusable(error.to_string()))?;
         let mut number = [0; 8];
         let Some(key) = fields.get(self.key).and_then(|value| key_of(value, &mut number)) else {
             return unusable("the field that is the table's key is null");

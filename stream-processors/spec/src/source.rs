@@ -1,13 +1,13 @@
 //! The fields of a source record: their types for the checker, and the walk over a datum that reads those that are used.
 
+mod walk;
+
+pub use walk::Walk;
+
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, NamesRef, ResolvedSchema, UuidSchema};
 use std::collections::HashMap;
-use tidemark_core::value::{Type, Value};
-use tidemark_schemas::avro::{Avro, Error, Reader};
-
-/// Deepest nesting of a datum.
-const DEPTH_MAX: usize = 64;
+use tidemark_core::value::Type;
 
 /// A field that expressions can name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ enum Read {
     Float,
     Double,
     Text,
+    /// A text of which no more than the bytes are asked for.
+    Name,
     Bytes,
     Integer,
     /// So many of the field's units make a millisecond; negative: so many milliseconds make one.
@@ -92,169 +94,6 @@ impl Source {
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
-
-    /// The walk that reads the fields `wanted` into the slots of the same place.
-    pub fn walk(&self, wanted: &[String]) -> Walk {
-        let slot = |field: &Field| wanted.iter().position(|name| *name == field.name);
-        let steps = self.steps.iter().map(|step| {
-            let slot = self.fields.get(step.field).and_then(slot);
-            slot.map_or(Go::Pass(step.shape), |slot| Go::Read(slot, step.read.clone()))
-        });
-        let steps: Vec<Go> = steps.collect();
-        let read = steps.iter().filter_map(|step| if let Go::Read(slot, _) = step { Some(*slot) } else { None });
-        let in_order = read.eq(0..wanted.len());
-        Walk { steps, shapes: self.shapes.clone(), slots: wanted.len(), in_order }
-    }
-}
-
-/// Of a slot whose bytes in the datum are not those of a plain text.
-pub const NO_SPAN: (u32, u32) = (u32::MAX, u32::MAX);
-
-/// A way over a datum.
-#[derive(Debug, Clone)]
-pub struct Walk {
-    steps: Vec<Go>,
-    shapes: Vec<Shape>,
-    slots: usize,
-    /// The slots are filled from the first to the last.
-    in_order: bool,
-}
-
-#[derive(Debug, Clone)]
-enum Go {
-    Read(usize, Read),
-    Pass(usize),
-}
-
-impl Walk {
-    /// Reads the wanted fields into `slots`, which it fills from its start, and the place of each in the datum into `spans`. The
-    /// whole datum must be of the schema.
-    ///
-    /// # Errors
-    /// It is not.
-    #[inline]
-    pub fn read<'a>(
-        &'a self,
-        datum: &'a [u8],
-        slots: &mut smallvec::SmallVec<[Value<'a>; 16]>,
-        spans: &mut smallvec::SmallVec<[(u32, u32); 16]>,
-    ) -> Result<(), Error> {
-        if !self.in_order {
-            slots.resize(self.slots, Value::Null);
-            spans.resize(self.slots, NO_SPAN);
-        }
-        let mut reader = Reader::new(datum);
-        let at = |reader: &Reader<'_>| (datum.len() - reader.left().len()) as u32;
-        for step in &self.steps {
-            match step {
-                Go::Pass(shape) => self.pass(&mut reader, *shape, 0)?,
-                Go::Read(slot, read) => {
-                    let start = at(&reader);
-                    if self.in_order {
-                        // Straight into its slot: a value that goes through a `Result` first is copied in pieces, which costs
-                        // more than reading it.
-                        match read {
-                            Read::Text => slots.push(Value::Text(reader.string()?)),
-                            Read::Long => slots.push(Value::Long(reader.long()?)),
-                            Read::Time(1) => slots.push(Value::Time(reader.long()?)),
-                            other => slots.push(other.value(&mut reader)?),
-                        }
-                        spans.push(if matches!(read, Read::Text) { (start, at(&reader)) } else { NO_SPAN });
-                        continue;
-                    }
-                    let value = read.value(&mut reader)?;
-                    let span = if matches!(read, Read::Text) { (start, at(&reader)) } else { NO_SPAN };
-                    if let (Some(to), Some(place)) = (slots.get_mut(*slot), spans.get_mut(*slot)) {
-                        (*to, *place) = (value, span);
-                    }
-                }
-            }
-        }
-        reader.finish()
-    }
-
-    fn pass(&self, reader: &mut Reader<'_>, shape: usize, depth: usize) -> Result<(), Error> {
-        if depth > DEPTH_MAX {
-            return Err(Error::TooDeep(DEPTH_MAX));
-        }
-        match self.shapes.get(shape) {
-            None | Some(Shape::Null) => Ok(()),
-            Some(Shape::Boolean) => bool::get(reader).map(|_| ()),
-            Some(Shape::Number) => reader.long().map(|_| ()),
-            Some(Shape::Fixed(size)) => reader.take(i64::try_from(*size).unwrap_or(i64::MAX)).map(|_| ()),
-            Some(Shape::Bytes) => reader.bytes().map(|_| ()),
-            Some(Shape::Record(fields)) => fields.iter().try_for_each(|field| self.pass(reader, *field, depth + 1)),
-            Some(Shape::Union(branches)) => {
-                let branch = reader.long()?;
-                let shape = usize::try_from(branch).ok().and_then(|branch| branches.get(branch));
-                self.pass(reader, *shape.ok_or(Error::Branch(branch))?, depth + 1)
-            }
-            Some(Shape::Array(items)) => self.blocks(reader, |reader| self.pass(reader, *items, depth + 1)),
-            Some(Shape::Map(values)) => self.blocks(reader, |reader| {
-                reader.bytes()?;
-                self.pass(reader, *values, depth + 1)
-            }),
-        }
-    }
-
-    fn blocks(
-        &self,
-        reader: &mut Reader<'_>,
-        mut item: impl FnMut(&mut Reader<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        loop {
-            let n = reader.long()?;
-            if n == 0 {
-                return Ok(());
-            }
-            if n < 0 {
-                let bytes = reader.long()?;
-                reader.take(bytes)?;
-                continue;
-            }
-            for _ in 0..n {
-                let before = reader.left().len();
-                item(reader)?;
-                // Items that take no bytes cost nothing to leave out, and a count of them may be a lie.
-                if reader.left().len() == before {
-                    break;
-                }
-            }
-        }
-    }
-}
-
-impl Read {
-    #[inline]
-    fn value<'a>(&'a self, reader: &mut Reader<'a>) -> Result<Value<'a>, Error> {
-        Ok(match self {
-            Self::Boolean => Value::Boolean(bool::get(reader)?),
-            Self::Long => Value::Long(reader.long()?),
-            Self::Float => Value::Double(f64::from(f32::from_le_bytes(array(reader)?))),
-            Self::Double => Value::Double(f64::from_le_bytes(array(reader)?)),
-            Self::Text => Value::Text(reader.string()?),
-            Self::Bytes => Value::Bytes(reader.bytes()?),
-            Self::Integer => Value::Integer(i128::get(reader)?),
-            Self::Time(1) => Value::Time(reader.long()?),
-            Self::Time(units @ 2..) => Value::Time(reader.long()?.div_euclid(*units)),
-            Self::Time(factor) => Value::Time(reader.long()?.saturating_mul(factor.saturating_neg())),
-            Self::Symbol(symbols) => {
-                let n = reader.long()?;
-                let symbol = usize::try_from(n).ok().and_then(|n| symbols.get(n)).ok_or(Error::Branch(n))?;
-                Value::Text(symbol)
-            }
-            Self::Nullable(null, other) => match reader.long()? {
-                branch if branch == *null => Value::Null,
-                0 | 1 => other.value(reader)?,
-                branch => return Err(Error::Branch(branch)),
-            },
-            Self::Opaque => Value::Null,
-        })
-    }
-}
-
-fn array<const N: usize>(reader: &mut Reader<'_>) -> Result<[u8; N], Error> {
-    reader.take(N as i64)?.try_into().map_err(|_| Error::Truncated)
 }
 
 struct Builder<'s> {

@@ -1,6 +1,7 @@
 //! What the functions do.
 
-use super::eval::{EvalError, Frame, Node, Val, characters, overflow, shown};
+use super::eval::{EvalError, Frame, Node, Val, overflow, shown};
+use super::quick::characters;
 use regex::Regex;
 use std::rc::Rc;
 use tidemark_core::value::Value;
@@ -52,7 +53,7 @@ impl Call {
         let first = arg(0)?;
         match self {
             Self::Size => match first.value() {
-                Value::Text(text) => plain(Value::Long(characters(text))),
+                Value::Text(text) => plain(Value::Long(characters(text.as_bytes()))),
                 Value::Bytes(bytes) => plain(Value::Long(bytes.len() as i64)),
                 other => Err(EvalError::unfit("a string", &other)),
             },

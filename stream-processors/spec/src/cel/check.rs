@@ -122,7 +122,7 @@ pub fn check(parsed: &Parsed<'_>, scope: &Scope) -> Result<Checked, Problem> {
 pub fn part(parsed: &Parsed<'_>, root: &IdedExpr, scope: &Scope, text: &str) -> Result<Checked, Problem> {
     let mut checker = Checker { parsed, scope, present: Vec::new(), names: BTreeSet::new() };
     let (node, kind) = checker.expr(root)?;
-    Ok(Checked { node: node.simplified(), kind, text: text.to_owned(), names: checker.names })
+    Ok(Checked { node, kind, text: text.to_owned(), names: checker.names })
 }
 
 struct Checker<'c> {
@@ -256,13 +256,11 @@ impl Checker<'_> {
                 let left = self.condition(a, "`&&`")?;
                 let (right, kind) = self.given(facts(a, true), b)?;
                 let right = self.one(b, (right, kind), &[Type::Boolean], "`&&`")?.0;
-                Ok((
-                    Node::And(flat(left, right, |node| match node {
-                        Node::And(all) => Ok(all),
-                        other => Err(other),
-                    })),
-                    Kind::of(Type::Boolean),
-                ))
+                let all = flat(left, right, |node| match node {
+                    Node::And(all) => Ok(all),
+                    other => Err(other),
+                });
+                Ok((Node::and(all), Kind::of(Type::Boolean)))
             }
             (operators::LOGICAL_OR, None, [a, b]) => {
                 let left = self.condition(a, "`||`")?;
@@ -293,7 +291,8 @@ impl Checker<'_> {
             (operators::NEGATE, None, [a]) => {
                 let typed = self.expr(a)?;
                 let (node, kind) = self.one(a, typed, &[Type::Long, Type::Double, Type::Integer], "`-`")?;
-                Ok((Node::Negate(Box::new(node)), Kind::of(kind)))
+                let negative = if let Node::Long(n) = node { n.checked_neg() } else { None };
+                Ok((negative.map_or_else(|| Node::Negate(Box::new(node)), Node::Long), Kind::of(kind)))
             }
             (operators::IN, None, [a, list]) => self.is_in(a, list),
             ("coalesce", None, args) => self.coalesce(expr, args),
@@ -342,7 +341,9 @@ impl Checker<'_> {
         {
             return Err(self.problem(expr, format!("{} is never equal to {}", a.name(), b.name())));
         }
-        Ok((Node::Equal(Box::new([left, right]), wanted), Kind::of(Type::Boolean)))
+        let whole = a.kind == b.kind && matches!(a.kind, Some(Type::Long | Type::Time));
+        let never_null = !a.nullable && !b.nullable;
+        Ok((Node::equals(left, right, whole, never_null, wanted), Kind::of(Type::Boolean)))
     }
 
     fn order(&mut self, expr: &IdedExpr, order: Order, a: &IdedExpr, b: &IdedExpr) -> Typed {
@@ -354,7 +355,11 @@ impl Checker<'_> {
         if !comparable(a, b) {
             return Err(self.problem(expr, format!("{} is not compared with {}", a.name(), b.name())));
         }
-        Ok((Node::Order(order, Box::new([left, right])), Kind::of(Type::Boolean)))
+        let node = match (a, b) {
+            (Type::Long, Type::Long) | (Type::Time, Type::Time) => Node::wholes(order, left, right),
+            _ => Node::Order(order, Box::new([left, right])),
+        };
+        Ok((node, Kind::of(Type::Boolean)))
     }
 
     fn arith(&mut self, expr: &IdedExpr, arith: Arith, sign: &str, a: &IdedExpr, b: &IdedExpr) -> Typed {
@@ -398,7 +403,7 @@ impl Checker<'_> {
             }
             nodes.push(node);
         }
-        Ok((Node::In(Box::new(node), nodes), Kind::of(Type::Boolean)))
+        Ok((Node::is_in(node, nodes), Kind::of(Type::Boolean)))
     }
 
     fn function(&mut self, expr: &IdedExpr, name: &str, of_value: bool, args: &[&IdedExpr]) -> Typed {
@@ -412,11 +417,16 @@ impl Checker<'_> {
             let form = described(name);
             return Err(self.problem(expr, format!("{form} is given {} values", args.len() - usize::from(of_value))));
         }
-        let mut nodes = Vec::new();
+        let (mut nodes, mut of_text) = (Vec::new(), false);
         for (arg, kinds) in args.iter().zip(wanted) {
             let typed = self.expr(arg)?;
             let kinds = if kinds.is_empty() { &[Type::Long] } else { *kinds };
-            nodes.push(self.one(arg, typed, kinds, name)?.0);
+            let (node, kind) = self.one(arg, typed, kinds, name)?;
+            of_text = kind == Type::Text;
+            nodes.push(node);
+        }
+        if let (Call::Size, [Node::Field(slot)], true) = (&call, nodes.as_slice(), of_text) {
+            return Ok((Node::Size(*slot), Kind::of(gives)));
         }
         let call = match (call, nodes.get(1)) {
             (Call::Matches(_), Some(Node::Text(pattern))) => match regex::Regex::new(pattern) {

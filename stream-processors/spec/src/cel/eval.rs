@@ -1,6 +1,7 @@
 //! Evaluating checked expressions on a record.
 
 use super::call::Call;
+use super::quick::Test;
 use std::cmp::Ordering;
 use std::rc::Rc;
 use tidemark_core::value::Value;
@@ -99,12 +100,12 @@ pub enum Node {
     Negate(Box<Node>),
     In(Box<Node>, Vec<Node>),
     Call(Call, Vec<Node>),
-    /// A field against a number that is written out: what most conditions are made of.
-    FieldOrder(usize, Order, i64),
-    /// The size of a field that is a text, likewise.
-    SizeOrder(usize, Order, i64),
-    /// A field that is a text, or is not this one.
-    FieldText(usize, String, bool),
+    /// The characters of a field that is a text.
+    Size(usize),
+    /// What is asked of one field.
+    Test(Test),
+    /// As [`Node::Order`], of two whole numbers or two instants.
+    Wholes(Order, Box<[Node; 2]>),
 }
 
 /// Comparisons of order.
@@ -131,7 +132,8 @@ pub enum Arith {
 /// What an expression sees.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'f, 'a> {
-    /// The fields that are used, by slot.
+    /// The fields that are used, by slot. A text may stand as the bytes that it is, where only [`Node::Size`] and [`Node::Test`]
+    /// name it.
     pub fields: &'f [Value<'a>],
     /// The `let`s before it.
     pub lets: &'f [Val<'a>],
@@ -154,18 +156,18 @@ impl Node {
             Self::Time(ms) => plain(Value::Time(*ms)),
             Self::Field(slot) => plain(frame.fields.get(*slot).copied().unwrap_or(Value::Null)),
             Self::Let(number) => Ok(frame.lets.get(*number).cloned().unwrap_or(Val::NULL)),
-            Self::Not(operand) => plain(Value::Boolean(!operand.truth(frame)?)),
+            Self::Not(operand) => plain(Value::Boolean(!operand.holds(frame)?)),
             Self::And(all) => plain(Value::Boolean(decided(all, frame, false)?)),
             Self::Or(all) => plain(Value::Boolean(decided(all, frame, true)?)),
             Self::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
-                if condition.truth(frame)? { then.eval(frame) } else { otherwise.eval(frame) }
+                if condition.holds(frame)? { then.eval(frame) } else { otherwise.eval(frame) }
             }
             Self::Equal(both, wanted) => {
                 let [a, b] = &**both;
                 plain(Value::Boolean(equal(&a.eval(frame)?.value(), &b.eval(frame)?.value()) == *wanted))
             }
-            Self::Order(order, both) => {
+            Self::Order(order, both) | Self::Wholes(order, both) => {
                 let [a, b] = &**both;
                 let (a, b) = (a.eval(frame)?, b.eval(frame)?);
                 plain(Value::Boolean(order.holds(compare(&a.value(), &b.value())?)))
@@ -189,8 +191,12 @@ impl Node {
                 }
                 plain(Value::Boolean(false))
             }
-            Self::FieldOrder(..) | Self::SizeOrder(..) | Self::FieldText(..) => {
-                plain(Value::Boolean(self.truth(frame)?))
+            Self::Size(slot) => {
+                self.whole(frame).map(|n| Val::Plain(Value::Long(n))).ok_or_else(|| unfit(*slot, frame))
+            }
+            Self::Test(test) => {
+                let truth = test.truth(frame.fields).map(|truth| Val::Plain(Value::Boolean(truth)));
+                truth.ok_or_else(|| unfit(test.slot, frame))
             }
             Self::Call(Call::Coalesce, args) => {
                 for arg in args {
@@ -209,47 +215,9 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::eval`]; null is no condition.
-    pub fn truth(&self, frame: Frame<'_, '_>) -> Result<bool, EvalError> {
-        match self {
-            Self::FieldOrder(slot, order, number) => match frame.fields.get(*slot) {
-                Some(Value::Long(value)) => return Ok(order.holds(Some(value.cmp(number)))),
-                Some(other) => return Ok(order.holds(compare(other, &Value::Long(*number))?)),
-                None => return Err(EvalError::unfit("a number", &Value::Null)),
-            },
-            Self::SizeOrder(slot, order, number) => match frame.fields.get(*slot) {
-                Some(Value::Text(text)) => return Ok(order.holds(Some(characters(text).cmp(number)))),
-                Some(Value::Bytes(bytes)) => return Ok(order.holds(Some((bytes.len() as i64).cmp(number)))),
-                Some(other) => return Err(EvalError::unfit("a string", other)),
-                None => return Err(EvalError::unfit("a string", &Value::Null)),
-            },
-            Self::FieldText(slot, text, wanted) => match frame.fields.get(*slot) {
-                Some(Value::Text(value)) => return Ok((*value == text.as_str()) == *wanted),
-                Some(_) | None => return Ok(!*wanted),
-            },
-            Self::Boolean(value) => return Ok(*value),
-            Self::Not(operand) => return operand.truth(frame).map(|truth| !truth),
-            Self::And(all) => return decided(all, frame, false),
-            Self::Or(all) => return decided(all, frame, true),
-            Self::Order(order, both) => {
-                let [a, b] = &**both;
-                if let (Some(a), Some(b)) = (a.leaf(frame), b.leaf(frame)) {
-                    return match (a, b) {
-                        (Value::Long(a), Value::Long(b)) => Ok(order.holds(Some(a.cmp(&b)))),
-                        _ => Ok(order.holds(compare(&a, &b)?)),
-                    };
-                }
-            }
-            Self::Equal(both, wanted) => {
-                let [a, b] = &**both;
-                if let (Some(a), Some(b)) = (a.leaf(frame), b.leaf(frame)) {
-                    return Ok(match (a, b) {
-                        (Value::Text(a), Value::Text(b)) => a == b,
-                        (Value::Long(a), Value::Long(b)) => a == b,
-                        _ => equal(&a, &b),
-                    } == *wanted);
-                }
-            }
-            _ => {}
+    pub fn holds(&self, frame: Frame<'_, '_>) -> Result<bool, EvalError> {
+        if let Some(truth) = self.truth(frame) {
+            return Ok(truth);
         }
         match self.eval(frame)?.value() {
             Value::Boolean(value) => Ok(value),
@@ -257,76 +225,42 @@ impl Node {
         }
     }
 
-    /// The same, in its fastest form.
-    #[must_use]
-    pub fn simplified(self) -> Self {
-        match self {
-            Self::Order(order, both) => match *both {
-                [Self::Field(slot), Self::Long(number)] => Self::FieldOrder(slot, order, number),
-                [Self::Long(number), Self::Field(slot)] => Self::FieldOrder(slot, order.turned(), number),
-                [Self::Call(Call::Size, args), Self::Long(number)] => match args.as_slice() {
-                    [Self::Field(slot)] => Self::SizeOrder(*slot, order, number),
-                    _ => Self::Order(order, Box::new([Self::Call(Call::Size, args), Self::Long(number)])),
-                },
-                [a, b] => Self::Order(order, Box::new([a.simplified(), b.simplified()])),
-            },
-            Self::Equal(both, wanted) => match *both {
-                [Self::Field(slot), Self::Text(text)] | [Self::Text(text), Self::Field(slot)] => {
-                    Self::FieldText(slot, text, wanted)
-                }
-                [a, b] => Self::Equal(Box::new([a.simplified(), b.simplified()]), wanted),
-            },
-            Self::And(all) => Self::And(all.into_iter().map(Self::simplified).collect()),
-            Self::Or(all) => Self::Or(all.into_iter().map(Self::simplified).collect()),
-            Self::Not(node) => Self::Not(Box::new(node.simplified())),
-            Self::If(parts) => Self::If(Box::new(parts.map(Self::simplified))),
-            other => other,
-        }
-    }
-
-    /// The value of what cannot fail and is at hand: fields, literals, the size of a text. Most of what conditions and aggregates
-    /// are made of; the general way costs several times as much.
-    #[inline]
-    pub fn leaf<'a>(&'a self, frame: Frame<'_, 'a>) -> Option<Value<'a>> {
-        match self {
-            Self::Field(slot) => frame.fields.get(*slot).copied(),
-            Self::Long(value) => Some(Value::Long(*value)),
-            Self::Text(text) => Some(Value::Text(text)),
-            Self::Double(value) => Some(Value::Double(*value)),
-            Self::Call(Call::Size, args) => match args.first()?.leaf(frame)? {
-                Value::Text(text) => Some(Value::Long(characters(text))),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
     /// Gives every field that it reads another slot, and every `let` another number.
     pub fn renumber(&mut self, slot: &dyn Fn(usize) -> usize, number: &dyn Fn(usize) -> usize) {
-        match self {
-            Self::Field(field)
-            | Self::FieldOrder(field, ..)
-            | Self::SizeOrder(field, ..)
-            | Self::FieldText(field, ..) => *field = slot(*field),
+        self.each(&mut |node| match node {
+            Self::Field(field) | Self::Size(field) | Self::Test(Test { slot: field, .. }) => *field = slot(*field),
             Self::Let(at) => *at = number(*at),
-            Self::Not(node) | Self::Negate(node) => node.renumber(slot, number),
-            Self::And(nodes) | Self::Or(nodes) => nodes.iter_mut().for_each(|node| node.renumber(slot, number)),
-            Self::Equal(nodes, _) | Self::Order(_, nodes) | Self::Arith(_, nodes) => {
-                nodes.iter_mut().for_each(|node| node.renumber(slot, number));
+            _ => {}
+        });
+    }
+
+    /// Visits it and every part of it.
+    pub fn each(&mut self, visit: &mut dyn FnMut(&mut Node)) {
+        visit(self);
+        match self {
+            Self::Not(node) | Self::Negate(node) => node.each(visit),
+            Self::And(nodes) | Self::Or(nodes) | Self::Call(_, nodes) => {
+                nodes.iter_mut().for_each(|node| node.each(visit))
             }
-            Self::If(nodes) => nodes.iter_mut().for_each(|node| node.renumber(slot, number)),
+            Self::Equal(nodes, _) | Self::Order(_, nodes) | Self::Arith(_, nodes) | Self::Wholes(_, nodes) => {
+                nodes.iter_mut().for_each(|node| node.each(visit));
+            }
+            Self::If(nodes) => nodes.iter_mut().for_each(|node| node.each(visit)),
             Self::In(node, list) => {
-                node.renumber(slot, number);
-                list.iter_mut().for_each(|node| node.renumber(slot, number));
+                node.each(visit);
+                list.iter_mut().for_each(|node| node.each(visit));
             }
-            Self::Call(_, args) => args.iter_mut().for_each(|node| node.renumber(slot, number)),
             Self::Null
             | Self::Boolean(_)
             | Self::Long(_)
             | Self::Double(_)
             | Self::Text(_)
             | Self::Bytes(_)
-            | Self::Time(_) => {}
+            | Self::Time(_)
+            | Self::Field(_)
+            | Self::Let(_)
+            | Self::Size(_)
+            | Self::Test(_) => {}
         }
     }
 }
@@ -335,7 +269,7 @@ impl Node {
 fn decided(all: &[Node], frame: Frame<'_, '_>, decisive: bool) -> Result<bool, EvalError> {
     let mut failed = None;
     for node in all {
-        match node.truth(frame) {
+        match node.holds(frame) {
             Ok(truth) if truth == decisive => return Ok(decisive),
             Ok(_) => {}
             Err(error) => failed = failed.or(Some(error)),
@@ -344,10 +278,9 @@ fn decided(all: &[Node], frame: Frame<'_, '_>, decisive: bool) -> Result<bool, E
     failed.map_or(Ok(!decisive), Err)
 }
 
-/// Characters of a text.
-#[inline]
-pub(super) fn characters(text: &str) -> i64 {
-    if text.is_ascii() { text.len() as i64 } else { text.chars().count() as i64 }
+/// A field that a condition cannot be asked of.
+fn unfit(slot: usize, frame: Frame<'_, '_>) -> EvalError {
+    EvalError::unfit("a value", frame.fields.get(slot).unwrap_or(&Value::Null))
 }
 
 pub(super) fn overflow() -> EvalError {
@@ -356,7 +289,7 @@ pub(super) fn overflow() -> EvalError {
 
 impl Order {
     /// With its sides changed.
-    fn turned(self) -> Self {
+    pub(super) fn turned(self) -> Self {
         match self {
             Self::Less => Self::Greater,
             Self::LessOrEqual => Self::GreaterOrEqual,
@@ -367,7 +300,7 @@ impl Order {
 
     /// NaN is in no order with anything.
     #[inline]
-    fn holds(self, ordering: Option<Ordering>) -> bool {
+    pub(super) fn holds(self, ordering: Option<Ordering>) -> bool {
         match self {
             Self::Less => ordering == Some(Ordering::Less),
             Self::LessOrEqual => matches!(ordering, Some(Ordering::Less | Ordering::Equal)),
@@ -377,7 +310,7 @@ impl Order {
     }
 }
 
-fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
+pub(super) fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
     match (a, b) {
         (Value::Null, other) | (other, Value::Null) => matches!(other, Value::Null),
         (Value::Boolean(a), Value::Boolean(b)) => a == b,
@@ -386,7 +319,7 @@ fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
     }
 }
 
-fn compare(a: &Value<'_>, b: &Value<'_>) -> Result<Option<Ordering>, EvalError> {
+pub(super) fn compare(a: &Value<'_>, b: &Value<'_>) -> Result<Option<Ordering>, EvalError> {
     Ok(match (a, b) {
         (Value::Long(a), Value::Long(b)) | (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
         (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
@@ -436,16 +369,23 @@ impl Arith {
         Ok(Val::Plain(value))
     }
 
-    fn whole(self, a: i64, b: i64) -> Result<i64, EvalError> {
+    /// None where it is divided by zero or does not fit.
+    #[inline]
+    pub(super) fn checked(self, a: i64, b: i64) -> Option<i64> {
         match self {
             Self::Add => a.checked_add(b),
             Self::Subtract => a.checked_sub(b),
             Self::Multiply => a.checked_mul(b),
-            Self::Divide | Self::Remainder if b == 0 => return Err(EvalError(format!("{a} is divided by zero"))),
             Self::Divide => a.checked_div(b),
             Self::Remainder => a.checked_rem(b),
         }
-        .ok_or_else(overflow)
+    }
+
+    fn whole(self, a: i64, b: i64) -> Result<i64, EvalError> {
+        if b == 0 && matches!(self, Self::Divide | Self::Remainder) {
+            return Err(EvalError(format!("{a} is divided by zero")));
+        }
+        self.checked(a, b).ok_or_else(overflow)
     }
 
     fn big(self, a: i128, b: i128) -> Result<i128, EvalError> {

@@ -11,6 +11,7 @@ pub mod check;
 pub mod eval;
 pub mod functions;
 pub mod parse;
+mod quick;
 
 pub use check::{Checked, Scope};
 pub use eval::{EvalError, Text, Val};

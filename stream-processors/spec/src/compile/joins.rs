@@ -119,7 +119,7 @@ impl<'c> Compiler<'c> {
             let all: BTreeSet<String> = fields.iter().chain([&key]).chain(&time).cloned().collect();
             let wanted: Vec<String> = all.into_iter().collect();
             let slot = |name: &String| wanted.iter().position(|known| known == name).unwrap_or(usize::MAX);
-            let (row, walk) = (fields.iter().map(slot).collect(), compiled.source.walk(&wanted));
+            let (row, walk) = (fields.iter().map(slot).collect(), compiled.source.walk(&wanted, &[]));
             let table =
                 Table::new(&compiled.topic, schema_of(compiled), walk, slot(&key), time.as_ref().map(slot), row);
             Join { name: file.name.clone(), on, table: Arc::new(table), key, time, fields }

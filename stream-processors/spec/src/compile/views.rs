@@ -109,7 +109,7 @@ impl Compiler<'_> {
         let walk = |compiled: &Compiled| {
             let key = compiled.view.iter().flat_map(|view| view.key.iter().map(String::as_str));
             let wanted = TOLD.iter().copied().chain(key).chain(["window_start"]);
-            compiled.source.walk(&wanted.map(str::to_owned).collect::<Vec<_>>())
+            compiled.source.walk(&wanted.map(str::to_owned).collect::<Vec<_>>(), &[])
         };
         Some(Rows {
             walks: self.distinct().map(walk).collect(),

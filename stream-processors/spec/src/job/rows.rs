@@ -60,8 +60,8 @@ impl SpecJob {
             let reached = progress.map_err(malformed)?.and_then(|progress| progress.watermark);
             return Ok(Self::untaken(reached.unwrap_or(UNTIMED), &input));
         };
-        let (mut told, mut spans) = (SmallVec::new(), SmallVec::new());
-        walk.read(input.datum, &mut told, &mut spans).map_err(malformed)?;
+        let mut told = SmallVec::new();
+        walk.read(input.datum, &mut told).map_err(malformed)?;
         let [Value::Long(records), Value::Long(epoch), Value::Long(revision), identity @ ..] = told.as_slice() else {
             return Err(malformed(avro::Error::Truncated));
         };
@@ -99,9 +99,9 @@ impl SpecJob {
 
     /// The key of a row that `where` leaves out: what the key does not name may fail, as nobody asked for it.
     fn key_of_unwanted(&self, rows: &Rows, input: &Input<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
-        let (mut fields, mut spans) = (SmallVec::new(), SmallVec::new());
+        let mut fields = SmallVec::new();
         let Some(walk) = self.walks.get(input.schema) else { return Ok(()) };
-        walk.read(input.datum, &mut fields, &mut spans).map_err(malformed)?;
+        walk.read(input.datum, &mut fields).map_err(malformed)?;
         let mut lets: SmallVec<[Val<'_>; 4]> = SmallVec::from_iter((0..rows.joined).map(|_| Val::NULL));
         for (_, checked) in &self.lets {
             let value = checked.node.eval(Frame { fields: &fields, lets: &lets }).unwrap_or(Val::NULL);
