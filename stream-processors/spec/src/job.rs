@@ -1,11 +1,13 @@
 //! A job that was compiled from a file.
 
+use crate::agree;
 use crate::cel::check::Checked;
 use crate::cel::eval::{EvalError, Frame, Node, Val, shown};
 use crate::file::File;
 use crate::join::{Behind, Join};
 use crate::row::Columns;
 use crate::source::{NO_SPAN, Walk};
+use crate::viewed::Viewed;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use tidemark_core::aggregate::{Accumulators, Function, Items, Output};
@@ -251,6 +253,16 @@ pub(crate) fn put_part(value: &Value<'_>, out: &mut Vec<u8>) -> Option<()> {
         Value::Null | Value::Double(_) | Value::Integer(_) | Value::Bytes(_) => return None,
     }
     Some(())
+}
+
+impl Viewed for SpecJob {
+    fn head(&self) -> &SpecJob {
+        self
+    }
+
+    fn agree(&self, a: &Accumulators, b: &Accumulators) -> bool {
+        agree::sums(&self.functions, a, b)
+    }
 }
 
 impl Job for SpecJob {

@@ -4,14 +4,16 @@
 //! happens, or when the step says that it `arrives`; `advance` lets time go by with no records, so that windows close.
 
 use crate::datum::{Maker, instant};
-use crate::job::SpecJob;
+use crate::expect::{Unmet, expect};
 use crate::join::Join;
+use crate::viewed::Viewed;
+use crate::yaml::Node;
 use serde_json::Value as Json;
 use std::sync::Arc;
 use tidemark_core::driver::Driver;
 use tidemark_core::join::{Change, KeyedTable};
 use tidemark_core::partial::Verdict;
-use tidemark_core::{Job, ViewRow, Windowing, window};
+use tidemark_core::{ViewRow, Windowing, window};
 
 /// Most source partitions of a trial.
 const PARTITIONS_MAX: usize = 16;
@@ -55,9 +57,9 @@ impl State {
 }
 
 /// A job at work on a log in memory. The tables of a job are in it, so that one trial of a job ends before the next begins.
-pub struct Trial {
-    job: Arc<SpecJob>,
-    driver: Driver<SpecJob>,
+pub struct Trial<J: Viewed> {
+    job: Arc<J>,
+    driver: Driver<J>,
     maker: Maker,
     /// For each join of the job.
     tables: Vec<Maker>,
@@ -79,30 +81,36 @@ pub struct Counts {
     pub dead_letters: i64,
 }
 
-impl Trial {
+impl<J: Viewed> Trial<J> {
     /// Of a job, with so many source partitions.
     ///
     /// # Errors
     /// More than [`PARTITIONS_MAX`], or a schema that is none.
-    pub fn new(job: Arc<SpecJob>, partitions: usize) -> Result<Self, String> {
+    pub fn new(job: Arc<J>, partitions: usize) -> Result<Self, String> {
         if !(1..=PARTITIONS_MAX).contains(&partitions) {
             return Err(format!("a trial has 1 to {PARTITIONS_MAX} partitions"));
         }
-        let avsc = job.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
-        let maker = Maker::new(&avsc, job.fields())?;
-        let tables = job.joins().iter().map(|join| {
+        let head = job.head();
+        let avsc = head.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
+        let maker = Maker::new(&avsc, head.fields())?;
+        let tables = head.joins().iter().map(|join| {
             let needed: Vec<String> = join.fields.iter().chain([&join.key]).chain(&join.time).cloned().collect();
             Maker::new(&join.table.schema().avsc, &needed)
         });
         let tables = tables.collect::<Result<_, _>>()?;
         job.tables().iter().for_each(|table| table.clear());
-        job.settle();
+        head.settle();
         let driver = Driver::new(Arc::clone(&job), partitions);
         Ok(Self { job, driver, maker, tables, changes: 0, now: 0, partitions, offsets: vec![0; partitions] })
     }
 
+    /// The job.
+    pub fn job(&self) -> &J {
+        &self.job
+    }
+
     fn join(&self, name: &str) -> Result<(&Join, &Maker), String> {
-        let joins = self.job.joins();
+        let joins = self.job.head().joins();
         let known = joins.iter().zip(&self.tables).find(|(join, _)| join.name == name);
         known.ok_or_else(|| {
             let names: Vec<&str> = joins.iter().map(|join| join.name.as_str()).collect();
@@ -195,6 +203,25 @@ impl Trial {
         self.commit()
     }
 
+    /// Compares with an expectation, which is written as under `expect` in a job file: `window`, its `state` and `rows` (those of
+    /// all windows without one), and counts: `late`, `filtered`, `duplicates`, `dead_letters` (none unless given). A row may
+    /// name some of its columns.
+    ///
+    /// ```text
+    /// the view is not as expected:
+    ///   class=2xx window_start=2026-01-01T10:00:00Z requests: expected 3, got 2
+    /// ```
+    ///
+    /// # Errors
+    /// It does not hold, or names what is not there.
+    pub fn expect(&self, expected: &Json) -> Result<(), Unmet> {
+        match expect(self, &Node::of_json(expected)) {
+            Ok(lines) if lines.is_empty() => Ok(()),
+            Ok(lines) => Err(Unmet { lines }),
+            Err(problem) => Err(Unmet { lines: vec![problem.sentence()] }),
+        }
+    }
+
     /// What became of the records.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts { dead_letters: self.driver.rejects().len() as i64, ..Counts::default() };
@@ -276,7 +303,7 @@ impl Trial {
     }
 
     fn shown(&self, window_start: i64, datum: &[u8]) -> Option<Shown> {
-        let columns = self.job.columns();
+        let columns = self.job.head().columns();
         let row = columns.row(datum).ok()?;
         let mut shown = Vec::new();
         let end = window_start + self.job.spec().window.size_ms();
@@ -284,7 +311,7 @@ impl Trial {
             shown.push(("window_start".into(), crate::instant::rfc3339(window_start).into()));
             shown.push(("window_end".into(), crate::instant::rfc3339(end).into()));
         }
-        if self.job.fields().iter().any(|field| field == "tenant") && row.partition.tenant != "default" {
+        if self.job.head().fields().iter().any(|field| field == "tenant") && row.partition.tenant != "default" {
             shown.push(("tenant".into(), row.partition.tenant.into()));
         }
         for (column, value) in columns.view.clustering.iter().zip(&row.clustering) {

@@ -13,12 +13,12 @@
 mod rest;
 mod ways;
 
-use crate::job::SpecJob;
+use crate::viewed::Viewed;
 use rest::{AtRest, difference};
 use std::fmt;
 use std::sync::Arc;
 use tidemark_core::driver::Driver;
-use tidemark_core::{Input, Job, LatePolicy};
+use tidemark_core::{Input, LatePolicy};
 use ways::Running;
 
 /// Most source partitions.
@@ -36,8 +36,8 @@ pub struct Arrival {
 }
 
 /// Data as they would arrive: dealt out to partitions in turn, each when it happens or, if that is earlier, with the one before.
-pub fn arrivals(job: &SpecJob, data: impl IntoIterator<Item = Vec<u8>>, partitions: usize) -> Vec<Arrival> {
-    job.settle();
+pub fn arrivals<J: Viewed>(job: &J, data: impl IntoIterator<Item = Vec<u8>>, partitions: usize) -> Vec<Arrival> {
+    job.head().settle();
     let mut now = 0;
     let arrive = |(at, datum): (usize, Vec<u8>)| {
         let mut scratch = Vec::new();
@@ -111,8 +111,8 @@ pub enum Error {
 ///
 /// # Errors
 /// The figures differ; the job seals at once; a partition above [`PARTITIONS_MAX`]; or what stops a stage.
-pub fn check(job: &Arc<SpecJob>, records: &[Arrival], rounds: u64, seed: u64) -> Result<Checked, Error> {
-    job.settle();
+pub fn check<J: Viewed>(job: &Arc<J>, records: &[Arrival], rounds: u64, seed: u64) -> Result<Checked, Error> {
+    job.head().settle();
     let spec = job.spec();
     if spec.late == LatePolicy::Amend && spec.amend_for_ms == 0 {
         let why = format!(
@@ -131,7 +131,7 @@ pub fn check(job: &Arc<SpecJob>, records: &[Arrival], rounds: u64, seed: u64) ->
     let first = run(job, records, partitions, Way::FullSpeed)?;
     for &way in &ways {
         let other = run(job, records, partitions, way)?;
-        if let Some(what) = difference(job, &first, &other) {
+        if let Some(what) = difference(job.as_ref(), &first, &other) {
             return Err(Mismatch { way, what }.into());
         }
     }
@@ -139,7 +139,12 @@ pub fn check(job: &Arc<SpecJob>, records: &[Arrival], rounds: u64, seed: u64) ->
     Ok(Checked { ways: ways.len() + 1, records: records.len(), rows: first.rows.len(), late })
 }
 
-fn run(job: &Arc<SpecJob>, records: &[Arrival], partitions: usize, way: Way) -> Result<AtRest, Error> {
+fn run<J: Viewed>(
+    job: &Arc<J>,
+    records: &[Arrival],
+    partitions: usize,
+    way: Way,
+) -> Result<AtRest<J::Accumulator>, Error> {
     let driver = Driver::new(Arc::clone(job), partitions);
     let now = records.iter().map(|record| record.appended_at).max().unwrap_or(0);
     let merges = job.spec().merge_partitions as usize;
