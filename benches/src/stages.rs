@@ -4,7 +4,7 @@ use crate::{Error, servers};
 use std::sync::Arc;
 use std::time::Duration;
 use tidemark_core::Job;
-use tidemark_jobs::flows;
+use tidemark_jobs::platform;
 use tidemark_log::Log;
 use tidemark_log::span::NoSpans;
 use tidemark_runtime::run::{self, Parts};
@@ -36,7 +36,7 @@ impl Stages {
         views: Arc<dyn ViewStore>,
         threads: u32,
     ) -> Result<Self, Error> {
-        let job = Arc::new(servers::job());
+        let job = Arc::new(servers::job()?);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let metrics = Arc::new(Metrics::default());
         let parts = Parts {
@@ -55,7 +55,7 @@ impl Stages {
             session_timeout: SESSION_TIMEOUT,
             state: None,
         };
-        let shape = flows::shape(job.spec());
+        let shape = platform::shape(job.head());
         let running = run::start(job, &shape, &parts, &settings)?;
         Ok(Self { running, metrics, _runtime: runtime })
     }

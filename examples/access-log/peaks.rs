@@ -77,6 +77,19 @@ pub fn job() -> Result<RustJob<Minutes>, Problems> {
         .build()
 }
 
+/// Shows the rows of a sample, a record in JSON on each line.
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut trial = Trial::new(Arc::new(job()?), 1)?;
+    for line in std::io::stdin().lock().lines() {
+        trial.push(0, &serde_json::from_str(&line?)?, None)?;
+    }
+    for (_, row) in trial.rows() {
+        let cells: Vec<String> = row.iter().map(|(column, value)| format!("{column}={value}")).collect();
+        println!("{}", cells.join(" "));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,17 +111,4 @@ mod tests {
         trial.expect(&json!({"window": "2026-01-01T10:00:00Z", "state": "final"}))?;
         Ok(())
     }
-}
-
-/// Shows the rows of a sample, a record in JSON on each line.
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut trial = Trial::new(Arc::new(job()?), 1)?;
-    for line in std::io::stdin().lock().lines() {
-        trial.push(0, &serde_json::from_str(&line?)?, None)?;
-    }
-    for (_, row) in trial.rows() {
-        let cells: Vec<String> = row.iter().map(|(column, value)| format!("{column}={value}")).collect();
-        println!("{}", cells.join(" "));
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use tidemark_benches::workload::{Settings, Workload};
 use tidemark_core::merge::MergeFold;
 use tidemark_core::partial::{PartialFold, Position};
 use tidemark_core::{Input, Job};
-use tidemark_jobs::flows::{self, FlowsHourly};
+use tidemark_jobs::flows;
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::catalog;
 use tidemark_schemas::engine::Partial;
@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
             wire::split(&value).map(|(_, datum)| datum.to_vec()).unwrap_or_default()
         })
         .collect();
-    let rust = FlowsHourly::new(&flows::Settings::default());
+    let rust = flows::hourly(&flows::Settings::default())?;
     let file = tidemark_spec::compile("flows.yaml", FILE, &Schemas)?;
     let (mut of_rust, mut of_file) = (Vec::new(), Vec::new());
     for round in 0..=args.rounds {

@@ -82,7 +82,7 @@ fn here() -> At {
 /// As a file has it. Parts of a millisecond are none of its lengths, and are refused as in a file.
 fn length(duration: Duration) -> String {
     match i64::try_from(duration.as_nanos() / 1_000_000) {
-        Ok(ms) if duration.subsec_nanos() % 1_000_000 == 0 => instant::duration(ms),
+        Ok(ms) if duration.subsec_nanos().is_multiple_of(1_000_000) => instant::duration(ms),
         _ => format!("{duration:?}"),
     }
 }
@@ -122,7 +122,7 @@ impl<F: Fold> Builder<F> {
     fn put(mut self, path: &[&str], node: Node) -> Self {
         let Some((name, above)) = path.split_last() else { return self };
         let at = node.at;
-        let map = above.iter().fold(Some(&mut self.root), |node, level| entry(node?, level, map(at)));
+        let map = above.iter().try_fold(&mut self.root, |node, level| entry(node, level, map(at)));
         if let Some(Data::Map(entries)) = map.map(|map| &mut map.data) {
             match entries.iter().find(|(key, _)| key.name == *name) {
                 None => entries.push((Key { at, name: (*name).to_owned() }, node)),
@@ -143,7 +143,7 @@ impl<F: Fold> Builder<F> {
     fn add(mut self, path: &[&str], node: Node) -> Self {
         let Some((name, above)) = path.split_last() else { return self };
         let at = node.at;
-        let map = above.iter().fold(Some(&mut self.root), |node, level| entry(node?, level, map(at)));
+        let map = above.iter().try_fold(&mut self.root, |node, level| entry(node, level, map(at)));
         let list = map.and_then(|map| entry(map, name, Node { at, data: Data::List(Vec::new()) }));
         if let Some(Data::List(items)) = list.map(|node| &mut node.data) {
             items.push(node);
@@ -341,7 +341,10 @@ impl<F: Fold> Builder<F> {
     /// # Errors
     /// All that is wrong, each with its place in the Rust file, the rule and the fix.
     #[track_caller]
-    pub fn build(self) -> Result<RustJob<F>, Problems> {
+    pub fn build(self) -> Result<RustJob<F>, Problems>
+    where
+        for<'i> F::Item<'i>: Default,
+    {
         let Self { file, at, root, schemas, columns: Columns(columns), registered, problems } = self;
         let told = |problems| Problems::new(file, "", problems);
         if columns.is_empty() {

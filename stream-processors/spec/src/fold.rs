@@ -9,6 +9,8 @@ use tidemark_views::{Column, Kind};
 
 /// A fold in Rust: state that records are added to, and what it takes of a record.
 ///
+/// An [`Accumulator::Item`] has a default, which stands for that of a record that `where` leaves out; it is never added.
+///
 /// The job stops when what [`Fold::READS`] or the columns say changes without a new version; it cannot see that the *code* of a
 /// fold has changed. A change of what a row means is a new `version` all the same.
 pub trait Fold: Accumulator {
@@ -39,17 +41,28 @@ pub trait Fold: Accumulator {
     where
         for<'i> Self::Item<'i>: Default,
     {
-        let Sample { event_time, key, add, id, wanted } = head.read(input, scratch)?;
-        if !wanted {
-            return Ok(Sample { event_time, key, add: Default::default(), id, wanted });
-        }
-        // The builder has refused what could be missing here.
-        let values = Self::Input::from_values(&add.values).ok_or_else(|| Reject {
-            rule: "expression",
-            detail: format!("{:?} are not what the fold reads: {}", add.values, Self::READS.join(", ")),
-        })?;
-        Ok(Sample { event_time, key, add: Self::item(values, add.place)?, id, wanted })
+        read(head, input, scratch)
     }
+}
+
+/// [`Fold::read`] by the head: what a fold's own way of reading is to be equal to.
+///
+/// # Errors
+/// As [`Job::read`].
+pub fn read<'a, F: Fold>(head: &'a SpecJob, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, F>, Reject>
+where
+    for<'i> F::Item<'i>: Default,
+{
+    let Sample { event_time, key, add, id, wanted } = head.read(input, scratch)?;
+    if !wanted {
+        return Ok(Sample { event_time, key, add: Default::default(), id, wanted });
+    }
+    // The builder has refused what could be missing here.
+    let values = F::Input::from_values(&add.values).ok_or_else(|| Reject {
+        rule: "expression",
+        detail: format!("{:?} are not what the fold reads: {}", add.values, F::READS.join(", ")),
+    })?;
+    Ok(Sample { event_time, key, add: F::item(values, add.place)?, id, wanted })
 }
 
 /// An instant, milliseconds since the epoch.

@@ -265,16 +265,14 @@ impl Columns {
 fn fields_of(avsc: &str) -> Vec<(String, String)> {
     let record: serde_json::Value = serde_json::from_str(avsc).unwrap_or_default();
     let field = |field: &serde_json::Value| {
-        let kind = match &field["type"] {
-            serde_json::Value::Object(kind) => {
-                let said = kind.iter().filter(|(name, _)| *name != "doc");
-                serde_json::Value::Object(said.map(|(name, value)| (name.clone(), value.clone())).collect())
-            }
-            kind => kind.clone(),
-        };
-        (field["name"].as_str().unwrap_or_default().to_owned(), kind.to_string())
+        let mut kind = field.get("type").cloned().unwrap_or_default();
+        if let Some(said) = kind.as_object_mut() {
+            said.remove("doc");
+        }
+        (field.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned(), kind.to_string())
     };
-    record["fields"].as_array().map(|fields| fields.iter().map(field).collect()).unwrap_or_default()
+    let fields = record.get("fields").and_then(|fields| fields.as_array());
+    fields.map(|fields| fields.iter().map(field).collect()).unwrap_or_default()
 }
 
 fn table_name(job: &str, version: u32) -> String {

@@ -19,6 +19,11 @@ impl<F> RustJob<F> {
     pub(crate) fn new(head: SpecJob, columns: Vec<Box<Put<F>>>) -> Self {
         Self { head, columns }
     }
+
+    /// The job but for its fold.
+    pub fn head(&self) -> &SpecJob {
+        &self.head
+    }
 }
 
 impl<F> fmt::Debug for RustJob<F> {

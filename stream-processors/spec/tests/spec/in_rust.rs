@@ -402,6 +402,18 @@ fn a_record_that_the_fold_rejects_is_a_dead_letter() {
     assert!(wrong.contains("`status` is missing; the job reads it, so a test must give it"), "{wrong}");
 }
 
+/// The page shows the example as it stands, and what its test says when it fails.
+#[test]
+fn the_page_shows_the_example() {
+    let page = include_str!("../../../../docs/jobs.md");
+    let shown: Vec<&str> = page.split("```rust\n").skip(1).map(|after| after.split("```").next().unwrap()).collect();
+    assert_eq!(shown, [include_str!("../../../../examples/access-log/peaks.rs")]);
+    let mut trial = Trial::new(Arc::new(peaks::job().unwrap()), 1).unwrap();
+    trial.push(0, &json!({"at": "2026-01-01T10:00:00Z", "status": 200, "bytes": 400}), None).unwrap();
+    let unmet = trial.expect(&json!({"rows": [{"class": "2xx", "records": 1, "peak_bytes": 401}]})).unwrap_err();
+    assert!(page.contains(&format!("Error: {unmet}\n")), "{unmet}");
+}
+
 /// Every type that is read and every kind of column.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Everything(Vec<String>);
