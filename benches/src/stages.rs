@@ -3,7 +3,6 @@
 use crate::{Error, servers};
 use std::sync::Arc;
 use std::time::Duration;
-use tidemark_core::Job;
 use tidemark_jobs::platform;
 use tidemark_log::Log;
 use tidemark_log::span::NoSpans;

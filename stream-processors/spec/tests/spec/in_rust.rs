@@ -487,7 +487,8 @@ fn every_type_is_read_and_every_kind_of_column_written() {
     job.put_row(&row, &mut datum);
     let mut trial = Trial::new(Arc::new(job), 1).unwrap();
     trial.table("owner", &json!({"id": 7, "name": "Ann"}), Some(0)).unwrap();
-    let record = json!({"at": 60_000, "flag": true, "n": 7, "ratio": 0.25, "text": "é", "raw": "r", "big": "99999999999999999999"});
+    let mut record = json!({"at": 60_000, "flag": true, "n": 7, "ratio": 0.25, "text": "é", "raw": "r"});
+    record["big"] = json!("99999999999999999999");
     trial.push(0, &record, None).unwrap();
     let text = "(true, 7, 0.25, 99999999999999999999, \"é\", [114], Timestamp(60000), Some(\"Ann\"))";
     trial
