@@ -252,6 +252,24 @@ fn what_only_a_builder_can_get_wrong_is_refused_too() {
     let job = column("m").registered(schema.clone(), &["n", "records", "m"]).build().unwrap();
     let names: Vec<&str> = job.head().columns().view.values.iter().map(|column| column.name.as_str()).collect();
     assert_eq!((names, &job.head().columns().schema), (vec!["n", "records", "m"], &schema));
+    let double = |sums: &Sums| 2 * sums.records;
+    let job = whole().column("m", "all", |sums| sums.records).column("n", "twice", double);
+    let job = job.registered(schema, &["n", "records", "m"]).build().unwrap();
+    let row = job.head().columns().row(&row_of(&job, &Sums { records: 4, bytes: None })).unwrap();
+    assert_eq!(row.values, [8, 3, 4].map(tidemark_views::Value::Long), "the values are in the table's order");
+}
+
+/// The datum of a row of three records without a key.
+fn row_of<F: Fold>(job: &RustJob<F>, accumulator: &F) -> Vec<u8>
+where
+    for<'i> F::Item<'i>: Default,
+{
+    let (mut key, mut datum) = (vec![], vec![]);
+    "default".put(&mut key);
+    let (window_start, merge_partition, opened_at, records, epoch, revision) = (0, 1, 2, 3, 4, 5);
+    let row = ViewRow { key: &key, window_start, merge_partition, opened_at, records, accumulator, epoch, revision };
+    job.put_row(&row, &mut datum);
+    datum
 }
 
 /// A head with everything in it, in Rust and in a file.
@@ -471,20 +489,7 @@ fn every_type_is_read_and_every_kind_of_column_written() {
         .build()
         .unwrap_or_else(|problems| panic!("{problems}"));
     let schema = apache_avro::Schema::parse_str(&job.head().columns().schema.avsc).unwrap();
-    let (mut key, mut datum, accumulator) = (vec![], vec![], Everything::default());
-    "default".put(&mut key);
-    let (window_start, merge_partition, opened_at, records, epoch, revision) = (0, 1, 2, 3, 4, 5);
-    let row = ViewRow {
-        key: &key,
-        window_start,
-        merge_partition,
-        opened_at,
-        records,
-        accumulator: &accumulator,
-        epoch,
-        revision,
-    };
-    job.put_row(&row, &mut datum);
+    let datum = row_of(&job, &Everything::default());
     let mut trial = Trial::new(Arc::new(job), 1).unwrap();
     trial.table("owner", &json!({"id": 7, "name": "Ann"}), Some(0)).unwrap();
     let mut record = json!({"at": 60_000, "flag": true, "n": 7, "ratio": 0.25, "text": "é", "raw": "r"});
