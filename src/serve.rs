@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidemark_core::Job;
 use tidemark_gateway::{Gateway, GatewayConfig, SpoolConfig};
-use tidemark_jobs::flows::{self, FlowsHourly};
-use tidemark_jobs::platform;
+use tidemark_jobs::hosted::{self, Hosted};
+use tidemark_jobs::{flows, platform};
 use tidemark_log::{Clock, Log};
 use tidemark_query_api::{Api, QueryConfig};
+use tidemark_runtime::run::Parts;
 use tidemark_runtime::{Metrics, Running};
 use tidemark_schemas::registry::Registry;
 use tidemark_views::ViewStore;
@@ -162,9 +163,10 @@ async fn serve_query_api(config: &Config, listener: tokio::net::TcpListener, gua
     Ok(())
 }
 
-/// The job that is built in, and those that were applied.
+/// The jobs that are built in, and those that were applied.
 struct Jobs {
-    running: Running,
+    built_in: Vec<Arc<dyn Hosted>>,
+    running: Vec<Running>,
     applied: Arc<platform::Jobs>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -173,7 +175,7 @@ impl Jobs {
     fn router(&self, process: &Process) -> anyhow::Result<axum::Router> {
         let recompute = jobs::recompute_http::router(jobs::recompute_http::Context {
             jobs: Arc::clone(&self.applied),
-            flows: Arc::new(FlowsHourly::new(&process.config.flows.job())),
+            built_in: self.built_in.clone(),
             log: Arc::clone(&process.log),
             registry: process.registry(),
             views: process.views()?,
@@ -190,7 +192,7 @@ impl Jobs {
     /// Commits what is folded and ends the threads.
     fn stop(self) {
         self.applied.stop();
-        self.running.stop();
+        self.running.into_iter().for_each(Running::stop);
         if self.thread.join().is_err() {
             tracing::error!(
                 "the thread of the applied jobs panicked; what was not committed is read again at the next start"
@@ -237,15 +239,15 @@ impl Process {
     }
 
     fn start_jobs(&mut self) -> anyhow::Result<Jobs> {
-        let job = Arc::new(FlowsHourly::new(&self.config.flows.job()));
-        let metrics = Arc::new(Metrics::default());
-        let parts = tidemark_runtime::run::Parts {
+        let built_in = jobs::built_in::built_in(&self.config)?;
+        let metrics: Vec<Arc<Metrics>> = built_in.iter().map(|_| Arc::new(Metrics::default())).collect();
+        let parts = Parts {
             log: Arc::clone(&self.log),
             registry: self.registry(),
             views: self.views()?,
             handle: tokio::runtime::Handle::current(),
             clock: Arc::clone(&self.clock),
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::new(Metrics::default()),
             spans: self.telemetry.spans(),
         };
         let settings = tidemark_runtime::Settings {
@@ -255,30 +257,30 @@ impl Process {
             session_timeout: Duration::from_millis(self.config.jobs.session_timeout_ms),
             state: Some(self.config.jobs.state(&self.replica.dir)),
         };
-        let shape = flows::shape(job.spec());
-        let own = format!("job=\"{}\",version=\"{}\"", job.spec().name, job.spec().version);
-        let listed = flows::catalog_entry(job.spec(), (self.clock)());
-        let view = flows::view(job.spec());
         let (running, applied, thread) = tokio::task::block_in_place(|| -> anyhow::Result<_> {
-            let running = tidemark_runtime::run::start(job, &shape, &parts, &settings)?;
-            parts.handle.block_on(async {
-                parts.views.create(&shape.view).await?;
-                parts.views.put_catalog(&listed).await
-            })?;
-            let (applied, thread) = platform::Jobs::start(parts.clone(), settings, vec![view])?;
+            let start = |(job, metrics): (&Arc<dyn Hosted>, &Arc<Metrics>)| {
+                let parts = Parts { metrics: Arc::clone(metrics), ..parts.clone() };
+                hosted::start_built_in(Arc::clone(job), &parts, &settings)
+            };
+            let running: Vec<Running> = built_in.iter().zip(&metrics).map(start).collect::<Result<_, _>>()?;
+            let views = built_in.iter().map(|job| tidemark_spec::View::of(job.head())).collect();
+            let (applied, thread) = platform::Jobs::start(parts.clone(), settings.clone(), views)?;
             Ok((running, applied, thread))
         })?;
-        let (ready, told) = (Arc::clone(&metrics), Arc::clone(&metrics));
+        let named = |job: &Arc<dyn Hosted>| (job.head().spec().name.clone(), job.head().spec().version);
+        let own: Vec<_> = built_in.iter().map(named).zip(metrics.iter().cloned()).collect();
+        // What is shown of the process at a glance is its first job, the flows'.
+        let told = metrics.first().cloned().unwrap_or_default();
         self.ops.status.push(tidemark_query_api::Status::new("jobs", move || told.status()));
-        self.ops.check("jobs", move || ready.ready());
+        self.ops.check("jobs", move || metrics.iter().try_for_each(|metrics| metrics.ready()));
         let all = Arc::clone(&applied);
         self.ops.metrics.push(Arc::new(move |out: &mut String| {
-            let label = |((job, version), metrics)| (format!("job=\"{job}\",version=\"{version}\""), metrics);
-            let mut jobs = vec![(own.clone(), Arc::clone(&metrics))];
-            jobs.extend(all.metrics().into_iter().map(label));
-            tidemark_runtime::metrics::join::render(&jobs, out);
+            let label = |job: &str, version: &dyn std::fmt::Display| format!("job=\"{job}\",version=\"{version}\"");
+            let own = own.iter().map(|((job, version), metrics)| (label(job, version), Arc::clone(metrics)));
+            let applied = all.metrics().into_iter().map(|((job, version), metrics)| (label(&job, &version), metrics));
+            tidemark_runtime::metrics::join::render(&own.chain(applied).collect::<Vec<_>>(), out);
         }));
-        Ok(Jobs { running, applied, thread })
+        Ok(Jobs { built_in, running, applied, thread })
     }
 
     fn start_gateway(&mut self) -> anyhow::Result<Arc<Gateway>> {
@@ -324,8 +326,7 @@ fn query_api(
     clock: Clock,
     parts: tidemark_query_api::Parts,
 ) -> anyhow::Result<Arc<Api>> {
-    let job = FlowsHourly::new(&config.flows.job());
-    let view = flows::view_spec(job.spec());
+    let view = flows::hourly(&config.flows.job())?.head().columns().view.clone();
     let query = QueryConfig::new(view, config.flows.grace_ms, config.flows.idle_after_ms);
     Ok(Api::new(views, query, clock, parts)?)
 }

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::open;
 use tidemark_core::Job;
-use tidemark_jobs::flows::{self, FlowsHourly};
+use tidemark_jobs::flows;
 use tidemark_log::{Cleanup, Log, TopicSpec};
 use tidemark_runtime::Plan;
 
@@ -35,7 +35,7 @@ pub fn flows_topic(config: &Config) -> TopicSpec {
 /// # Errors
 /// The configuration makes a job that breaks a rule, or the log does not answer.
 pub fn all(config: &Config, log: &dyn Log) -> anyhow::Result<Vec<TopicSpec>> {
-    let job = FlowsHourly::new(&config.flows.job());
+    let job = flows::hourly(&config.flows.job())?;
     let mut topics = sources(config, log)?;
     topics.extend([tidemark_gateway::answers_topic(), tidemark_gateway::positions_topic()]);
     let plan = Plan::new(job.spec().clone())?;

@@ -50,6 +50,9 @@ pub enum Error {
     /// The stages cannot be started.
     #[error("{0}")]
     Stages(#[from] tidemark_runtime::Error),
+    /// The job that is measured breaks a rule.
+    #[error("{0}")]
+    Job(#[from] tidemark_spec::Problems),
     /// A file cannot be read or written.
     #[error("{0}")]
     Io(#[from] std::io::Error),

@@ -120,11 +120,11 @@ mod tests {
     use super::*;
     use crate::workload::Settings;
     use tidemark_core::Job;
-    use tidemark_jobs::flows::FlowsHourly;
+    use tidemark_jobs::flows;
 
     fn reference(partitions: u32) -> Reference {
         let workload = Workload::new(Settings { records: 20_000, keys: 50, seed: 3, span_ms: 24 * 3_600_000 });
-        Reference::of(&workload, partitions, FlowsHourly::new(&tidemark_jobs::flows::Settings::default()).spec())
+        Reference::of(&workload, partitions, flows::hourly(&flows::Settings::default()).unwrap().spec())
     }
 
     #[test]

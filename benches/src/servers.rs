@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use tidemark_core::Job;
-use tidemark_jobs::flows::{FlowsHourly, Settings};
+use tidemark_jobs::flows::{self, FlowsHourly, Settings};
 use tidemark_log::Log;
 use tidemark_log::kafka::{KafkaConfig, KafkaLog};
 use tidemark_schemas::catalog;
@@ -41,11 +41,14 @@ impl Servers {
     /// # Errors
     /// No broker answers.
     pub fn results(&self) -> Result<Results, Error> {
-        Ok(Results::new(self.log()?, self.registry(), job().spec(), catalog::FLOW_HOURLY))
+        Ok(Results::new(self.log()?, self.registry(), job()?.spec(), catalog::FLOW_HOURLY))
     }
 }
 
 /// The job that is measured, with the platform's defaults.
-pub fn job() -> FlowsHourly {
-    FlowsHourly::new(&Settings::default())
+///
+/// # Errors
+/// None, with these settings.
+pub fn job() -> Result<FlowsHourly, tidemark_spec::Problems> {
+    flows::hourly(&Settings::default())
 }

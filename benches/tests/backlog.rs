@@ -27,7 +27,7 @@ fn a_day_read_at_full_speed_is_exact() {
     let kafka = Kafka::start(&[]).unwrap();
     let servers = Servers { kafka: kafka.bootstrap().to_owned(), registry: tidemark_harness::registry() };
     let workload = Workload::new(Settings { records: 400_000, keys: 2_000, seed: 7, span_ms: 24 * flows::HOUR_MS });
-    let reference = Reference::of(&workload, PARTITIONS, job().spec());
+    let reference = Reference::of(&workload, PARTITIONS, job().unwrap().spec());
     load(servers.log().unwrap().as_ref(), servers.registry().as_ref(), &workload, PARTITIONS).unwrap();
 
     let dir = tempfile::tempdir().unwrap();
@@ -54,7 +54,7 @@ fn a_day_read_at_full_speed_is_exact() {
 /// Every row of the view store, once it has caught up with the view topic.
 fn rows_of(views: &dyn ViewStore, observed: &Observed, deadline: Instant) -> HashMap<Cell, Sums> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let view = flows::view_spec(job().spec());
+    let view = job().unwrap().head().columns().view.clone();
     let behind = || {
         let there = runtime.block_on(views.progress(&view)).unwrap();
         observed.progress.values().any(|want| {

@@ -12,12 +12,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 use tidemark_core::Job;
-use tidemark_jobs::flows::{self, FlowsHourly};
+use tidemark_jobs::flows;
 use tidemark_schemas::registry::HttpRegistry;
 use tidemark_spec::datum::Maker;
 use tidemark_spec::trial::{Shown, Trial};
 use tidemark_spec::view::{Asked, completed};
-use tidemark_spec::{SpecJob, Topics, View, inline};
+use tidemark_spec::{SpecJob, Topics, View, Viewed, inline};
 
 /// So many job files may read each other's views, one after the other.
 const VIEWS_DEEP_MAX: usize = 8;
@@ -52,12 +52,12 @@ struct Found<'s> {
 }
 
 impl<'s> Found<'s> {
-    fn new(config: &Config, schemas: &'s Schemas, file: &Path) -> Self {
+    fn new(config: &Config, schemas: &'s Schemas, file: &Path) -> anyhow::Result<Self> {
         let registry =
             config.registry.url.clone().unwrap_or_else(|| format!("{}/registry", schemas.url.trim_end_matches('/')));
         let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
-        let flows = flows::view(FlowsHourly::new(&config.flows.job()).spec());
-        Self { schemas, dir, registry, flows, read: RefCell::default(), reading: RefCell::default() }
+        let flows = View::of(flows::hourly(&config.flows.job())?.head());
+        Ok(Self { schemas, dir, registry, flows, read: RefCell::default(), reading: RefCell::default() })
     }
 
     fn find(&self, topic: &str) -> Result<Option<String>, String> {
@@ -144,7 +144,7 @@ fn text_of(job: &Value, version: Option<u32>) -> Option<String> {
 pub(super) fn compile(config: &Config, file: &Path, schemas: &Schemas) -> anyhow::Result<Arc<SpecJob>> {
     let text = read(file)?;
     let name = file.display().to_string();
-    let job = tidemark_spec::compile(&name, &text, &Found::new(config, schemas, file))?;
+    let job = tidemark_spec::compile(&name, &text, &Found::new(config, schemas, file)?)?;
     Ok(Arc::new(job))
 }
 
@@ -292,7 +292,7 @@ fn print_table(rows: &[Shown], out: &mut impl Write) -> std::io::Result<()> {
 pub fn new(config: &Config, name: &str, topic: &str, schemas: &Schemas) -> anyhow::Result<()> {
     let path = PathBuf::from(format!("{name}.yaml"));
     anyhow::ensure!(!path.exists(), "{} is there already: take another name, or remove it", path.display());
-    let found = Found::new(config, schemas, &path);
+    let found = Found::new(config, schemas, &path)?;
     let avsc = found.schema(topic).map_err(anyhow::Error::msg)?.with_context(|| {
         format!(
             "the schema of {topic} is not known: give --schema {topic}=FILE.avsc, or start the platform that has it"

@@ -1,5 +1,6 @@
 //! Jobs from files: `tidemark job …`, and the routes under `/v1/jobs` that it asks.
 
+pub mod built_in;
 pub mod describe;
 pub mod diff;
 pub mod files;

@@ -16,14 +16,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemark_core::Job;
-use tidemark_jobs::flows::{self, FlowsHourly};
-use tidemark_jobs::platform::{self, Jobs};
-use tidemark_jobs::recompute::compare::Columns;
-use tidemark_jobs::recompute::{self, Progress, Recompute, Request};
+use tidemark_jobs::hosted::{Ground, Hosted};
+use tidemark_jobs::platform::Jobs;
+use tidemark_jobs::recompute::{Progress, Request};
 use tidemark_log::{Clock, Log};
-use tidemark_runtime::run::Shape;
 use tidemark_schemas::registry::Registry;
-use tidemark_spec::SpecJob;
 use tidemark_spec::instant;
 use tidemark_views::ViewStore;
 use tokio::sync::{Semaphore, mpsc};
@@ -40,8 +37,8 @@ const TELL_EVERY: Duration = Duration::from_millis(250);
 pub struct Context {
     /// The jobs that were applied.
     pub jobs: Arc<Jobs>,
-    /// The job that is built in.
-    pub flows: Arc<FlowsHourly>,
+    /// Those that are built in.
+    pub built_in: Vec<Arc<dyn Hosted>>,
     /// Has the source topics.
     pub log: Arc<dyn Log>,
     /// Has their schemas.
@@ -107,25 +104,19 @@ impl Ask {
     }
 }
 
-/// A job, and how its records and rows are read.
-enum Found {
-    Flows(Arc<FlowsHourly>),
-    Spec(Arc<SpecJob>),
-}
-
-fn find(context: &Context, name: &str, version: Option<i32>) -> Result<Found, Problem> {
+fn find(context: &Context, name: &str, version: Option<i32>) -> Result<Arc<dyn Hosted>, Problem> {
     let unknown = |detail: String| Problem::new(StatusCode::NOT_FOUND, "no_such_job", "no such job", detail);
-    let built_in = context.flows.spec();
-    if built_in.name == name {
-        let own = built_in.version as i32;
+    if let Some(job) = context.built_in.iter().find(|job| job.head().spec().name == name) {
+        let own = job.head().spec().version as i32;
         return match version.filter(|version| *version != own) {
-            None => Ok(Found::Flows(Arc::clone(&context.flows))),
+            None => Ok(Arc::clone(job)),
             Some(other) => Err(unknown(format!("{name} has no version {other}; it has {own}"))),
         };
     }
     let jobs = context.jobs.list();
     let Some((entry, states)) = jobs.iter().find(|(entry, _)| entry.job == name) else {
-        let names = jobs.iter().map(|(entry, _)| entry.job.as_str()).chain([built_in.name.as_str()]);
+        let built_in = context.built_in.iter().map(|job| job.head().spec().name.as_str());
+        let names = jobs.iter().map(|(entry, _)| entry.job.as_str()).chain(built_in);
         return Err(unknown(format!("there is no job {name}; {}", tidemark_spec::near::advice(name, names))));
     };
     let newest = entry.versions.iter().map(|there| there.version).max();
@@ -136,7 +127,7 @@ fn find(context: &Context, name: &str, version: Option<i32>) -> Result<Found, Pr
     };
     let starting =
         || Problem::unavailable(format!("version {wanted} of {name} does not run here yet; try again in a moment"));
-    job.clone().map(Found::Spec).ok_or_else(starting)
+    job.clone().map(|job| job as Arc<dyn Hosted>).ok_or_else(starting)
 }
 
 async fn recompute(
@@ -160,17 +151,7 @@ async fn recompute(
     let (lines, reader) = mpsc::channel::<String>(LINES_MAX);
     let handle = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
-        let last = match found {
-            Found::Flows(job) => {
-                let shape = flows::shape(job.spec());
-                let columns = recompute::plain_columns(&shape.view);
-                run(&context, handle, job.as_ref(), &shape, columns, request, &lines)
-            }
-            Found::Spec(job) => {
-                let (shape, columns) = (platform::shape(&job), recompute::columns(&job));
-                run(&context, handle, job.as_ref(), &shape, columns, request, &lines)
-            }
-        };
+        let last = run(&context, handle, found.as_ref(), request, &lines);
         // Nobody reads any more: nothing is to be told.
         let _ = lines.blocking_send(format!("{last}\n"));
         drop(permit);
@@ -183,19 +164,15 @@ async fn recompute(
 }
 
 /// Does it, and gives the last line.
-fn run<J: Job>(
+fn run(
     context: &Context,
     handle: tokio::runtime::Handle,
-    job: &J,
-    shape: &Shape,
-    columns: Columns,
+    job: &dyn Hosted,
     request: Request,
     lines: &mpsc::Sender<String>,
 ) -> Value {
     let (log, views) = (context.log.as_ref(), context.views.as_ref());
-    let registry = Arc::clone(&context.registry);
-    let now = (context.clock)();
-    let recompute = Recompute { job, shape, columns, log, registry, views, handle, now };
+    let (registry, now) = (Arc::clone(&context.registry), (context.clock)());
     let mut told = Instant::now();
     let mut on_progress = |progress: Progress| {
         if told.elapsed() >= TELL_EVERY {
@@ -204,8 +181,8 @@ fn run<J: Job>(
         }
         !lines.is_closed()
     };
-    match recompute.run(request, &mut on_progress) {
-        Ok(report) => json!({"report": report.json(&shape.view)}),
+    match job.recompute(Ground { log, registry, views, handle, now }, request, &mut on_progress) {
+        Ok(report) => json!({"report": report.json(&job.head().columns().view)}),
         Err(error) => json!({"error": error.to_string()}),
     }
 }

@@ -47,7 +47,7 @@ pub fn replay(config: &Config, sample: &Sample, schemas: &Schemas) -> anyhow::Re
     };
     let data = lines.map(datum).collect::<anyhow::Result<Vec<_>>>()?;
     anyhow::ensure!(!data.is_empty(), "{} has no records", sample.input.display());
-    let records = replay::arrivals(&job, data, usize::from(sample.partitions));
+    let records = replay::arrivals(job.as_ref(), data, usize::from(sample.partitions));
     let seed = sample
         .seed
         .unwrap_or_else(|| u64::from(uuid::Uuid::now_v7().as_fields().1) << 16 | u64::from(std::process::id()));

@@ -7,7 +7,7 @@ use tidemark_benches::Outcome;
 use tidemark_benches::observed::{self, Observed};
 use tidemark_benches::reference::{Cell, Sums};
 use tidemark_benches::workload::TENANT;
-use tidemark_jobs::flows::{self, HOUR_MS, TOPIC};
+use tidemark_jobs::flows::{HOUR_MS, TOPIC};
 use tidemark_log::{At, TopicPartition};
 use tidemark_schemas::engine::Progress;
 use tidemark_views::{Row, RowPartition, RowQuery, Value, ViewStore};
@@ -97,7 +97,7 @@ impl World {
 
     /// The view store's progress once it speaks of every record and every window is closed, else what it was last.
     fn await_progress(&self, expected: &Expected, patience: Duration) -> Result<Vec<Progress>, String> {
-        let (view, until) = (flows::view_spec(&self.spec()), Instant::now() + patience);
+        let (view, until) = (self.view(), Instant::now() + patience);
         loop {
             let progress = self.runtime.block_on(self.views.progress(&view));
             let behind = progress.as_ref().map_or(true, |all| {
@@ -156,7 +156,7 @@ impl World {
     }
 
     fn rows(&self, observed: &Observed) -> HashMap<Cell, Sums> {
-        let view = flows::view_spec(&self.spec());
+        let view = self.view();
         let mut rows = HashMap::new();
         for &(partition, window_start) in observed.ledgers.keys() {
             let partition = RowPartition { tenant: TENANT.into(), window_start, merge_partition: partition as i32 };

@@ -16,6 +16,7 @@ use tidemark_log::kafka::{KafkaConfig, KafkaLog};
 use tidemark_log::{Cleanup, Log, TopicPartition, TopicSpec};
 use tidemark_schemas::catalog;
 use tidemark_schemas::registry::{HttpRegistry, Registry};
+use tidemark_views::ViewSpec;
 use tidemark_views::cql::{CqlConfig, CqlViews};
 
 use crate::content::Content;
@@ -154,7 +155,7 @@ impl World {
             jobs: Vec::new(),
             gateway,
             random: Random::new(seed),
-            results: Results::new(Arc::clone(&log), registry, &spec(settings)),
+            results: Results::new(Arc::clone(&log), registry, job(settings).spec()),
             settings,
             log,
             views,
@@ -175,7 +176,12 @@ impl World {
     }
 
     pub fn spec(&self) -> JobSpec {
-        spec(self.settings)
+        job(self.settings).spec().clone()
+    }
+
+    /// Its view.
+    pub fn view(&self) -> ViewSpec {
+        job(self.settings).head().columns().view.clone()
     }
 
     pub fn rules(&self) -> Rules {
@@ -292,14 +298,14 @@ fn content(settings: Settings, log: &dyn Log, registry: &dyn Registry) -> Conten
     Content { workload, schema, active: settings.partitions - 1 }
 }
 
-fn spec(settings: Settings) -> JobSpec {
+fn job(settings: Settings) -> FlowsHourly {
     let job = flows::Settings {
         merge_partitions: MERGE_PARTITIONS,
         grace_ms: GRACE_MS,
         dedupe_ms: if settings.dedupe { 24 * flows::HOUR_MS } else { 0 },
         ..flows::Settings::default()
     };
-    FlowsHourly::new(&job).spec().clone()
+    flows::hourly(&job).unwrap()
 }
 
 fn configuration(settings: Settings) -> String {

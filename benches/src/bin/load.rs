@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let Args { records, partitions, keys, seed, span_min, .. } = args;
     let workload = Workload::new(Settings { records, keys, seed, span_ms: i64::from(span_min) * 60_000 });
-    let reference = Reference::of(&workload, partitions, servers::job().spec());
+    let reference = Reference::of(&workload, partitions, servers::job()?.spec());
     let (log, registry) = (args.servers.log()?, args.servers.registry());
     let began = Instant::now();
     tidemark_benches::load(log.as_ref(), registry.as_ref(), &workload, partitions)?;

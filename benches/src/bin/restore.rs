@@ -92,13 +92,13 @@ impl Bench {
         };
         // A version that nothing has run before: what it finds on the log is its own.
         let version = u32::try_from((system_clock())() / 1000 % 1_000_000_000)?;
-        let job = Arc::new(FlowsHourly::new(&flows::Settings { version, ..flows::Settings::default() }));
+        let job = Arc::new(flows::hourly(&flows::Settings { version, ..flows::Settings::default() })?);
         let (name, cleanup) = (flows::TOPIC.to_owned(), Cleanup::Delete);
         if log.partitions(&name)?.is_none() {
             log.create_topics(&[TopicSpec { name, partitions: 1, cleanup, retention_ms: None }])?;
         }
         let mut plan = Plan::new(job.spec().clone())?;
-        plan.create(log.as_ref(), registry.as_ref(), &flows::shape(job.spec()).row)?;
+        plan.create(log.as_ref(), registry.as_ref(), &job.head().columns().schema)?;
         Ok(Self { log, registry, job, plan: Arc::new(plan) })
     }
 

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use tidemark_benches::servers::{Servers, job};
 use tidemark_benches::stages::Stages;
 use tidemark_benches::usage;
-use tidemark_core::Job;
-use tidemark_jobs::flows;
+use tidemark_jobs::platform;
 use tidemark_views::local::LocalViews;
 
 #[derive(Debug, Parser)]
@@ -31,8 +30,8 @@ fn main() -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(args.wait);
     let dir = tempfile::tempdir()?;
     let views = LocalViews::open(dir.path(), tidemark_log::system_clock())?;
-    let job = Arc::new(job());
-    let shape = flows::shape(job.spec());
+    let job = Arc::new(job()?);
+    let shape = platform::shape(job.head());
     let stages = Stages::start(job, &shape, args.servers.log()?, args.servers.registry(), views, args.threads)?;
     let seconds = stages.measure(&args.servers.results()?, args.records, deadline)?;
     let cpu = usage::cpu_seconds()?;

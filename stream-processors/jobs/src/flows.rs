@@ -1,15 +1,12 @@
 //! `flows.hourly`: bytes and records by (tenant, src_app, dest_app, vpc_id) and hour, from `flows.observed`.
 
-use std::sync::Arc;
-use tidemark_core::{Accumulator, Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, Windowing, dedupe};
-use tidemark_runtime::run::Shape;
-use tidemark_runtime::writer::ViewSource;
-use tidemark_schemas::avro::{self, Avro, Reader, put_long};
+use std::time::Duration;
+use tidemark_core::value::Place;
+use tidemark_core::{Accumulator, Input, Job, Reject, Sample, dedupe};
+use tidemark_schemas::avro::{self, Avro, Reader};
 use tidemark_schemas::catalog;
-use tidemark_schemas::flows::FlowHourly;
-use tidemark_views::{
-    CatalogEntry, Column, ColumnNote, Kind, Revision, Row, RowPartition, Value, ViewSpec, ViewVersion,
-};
+use tidemark_spec::builder::Late;
+use tidemark_spec::{Builder, Fold, Problems, RustJob, SpecJob};
 
 /// The source topic.
 pub const TOPIC: &str = "flows.observed";
@@ -49,11 +46,8 @@ impl Accumulator for FlowSums {
     }
 }
 
-/// The job.
-#[derive(Debug, Clone)]
-pub struct FlowsHourly {
-    spec: JobSpec,
-}
+/// The job; [`hourly`] makes it.
+pub type FlowsHourly = RustJob<FlowSums>;
 
 /// What an operator may set.
 #[derive(Debug, Clone)]
@@ -89,41 +83,51 @@ impl Default for Settings {
     }
 }
 
-impl FlowsHourly {
-    /// With these settings; check the spec with [`JobSpec::validate`].
-    pub fn new(settings: &Settings) -> Self {
-        let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let spec = JobSpec {
-            name: "flows.hourly".into(),
-            version: settings.version,
-            sources: strings(&[TOPIC]),
-            time: "observed_at".into(),
-            dedupe: (settings.dedupe_ms != 0).then(|| Dedupe { by: "event_id".into(), for_ms: settings.dedupe_ms }),
-            key: strings(&["tenant", "src_app", "dest_app", "vpc_id"]),
-            aggregates: strings(&["sum(bytes_tx): decimal", "sum(bytes_rx): decimal"]),
-            expressions: Vec::new(),
-            window: Windowing::Tumbling { size_ms: HOUR_MS },
-            grace_ms: settings.grace_ms,
-            late: LatePolicy::Amend,
-            amend_for_ms: settings.retention_ms,
-            idle_after_ms: settings.idle_after_ms,
-            max_future_ms: settings.max_future_ms,
-            merge_partitions: settings.merge_partitions,
-            retention_ms: settings.retention_ms,
-        };
-        Self { spec }
-    }
+/// The job with these settings.
+///
+/// # Errors
+/// A setting breaks a rule of the job file's key that it stands for.
+pub fn hourly(settings: &Settings) -> Result<FlowsHourly, Problems> {
+    // What is negative is beyond every limit, and is refused as that.
+    let length = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX));
+    let job = Builder::new("flows.hourly")
+        .version(settings.version)
+        .description("Bytes and records of network flows by hour, applications and network.")
+        .source(TOPIC, &catalog::FLOW_OBSERVED.avsc)
+        .time("observed_at")
+        .grace(length(settings.grace_ms))
+        .idle_after(length(settings.idle_after_ms))
+        .max_future(length(settings.max_future_ms))
+        .key("src_app")
+        .key("dest_app")
+        .key("vpc_id")
+        .tumbling(length(HOUR_MS))
+        .late(Late::AmendFor(length(settings.retention_ms)))
+        .retention(length(settings.retention_ms))
+        .partitions(settings.merge_partitions)
+        .column("bytes_tx", "sum of bytes sent", |sums: &FlowSums| sums.bytes_tx)
+        .column("bytes_rx", "sum of bytes received", |sums| sums.bytes_rx)
+        .registered(catalog::FLOW_HOURLY, &["bytes_rx", "bytes_tx", "records"]);
+    let job = if settings.dedupe_ms == 0 { job } else { job.dedupe("event_id", length(settings.dedupe_ms)) };
+    job.build()
 }
 
-impl Job for FlowsHourly {
-    type Accumulator = FlowSums;
+impl Fold for FlowSums {
+    const READS: &'static [&'static str] = &["src_app", "dest_app", "vpc_id", "bytes_tx", "bytes_rx"];
+    // As they stood before there was a builder: part of the fingerprint of every partial.
+    const AGGREGATES: &'static [&'static str] = &["sum(bytes_tx): decimal", "sum(bytes_rx): decimal"];
+    type Input<'a> = (&'a str, &'a str, &'a str, i64, i64);
 
-    fn spec(&self) -> &JobSpec {
-        &self.spec
+    fn item<'a>((src, dest, vpc, tx, rx): Self::Input<'a>, _: Place) -> Result<Self::Item<'a>, Reject> {
+        [("src_app", src), ("dest_app", dest), ("vpc_id", vpc)]
+            .into_iter()
+            .try_for_each(|(field, of)| name(field, of))?;
+        Ok(Self { bytes_tx: bytes("bytes_tx", tx)?, bytes_rx: bytes("bytes_rx", rx)? })
     }
 
+    /// Straight from the datum, of which the key is a part as it stands.
     #[inline]
-    fn read<'a>(&'a self, input: Input<'a>, _scratch: &'a mut Vec<u8>) -> Result<Sample<'a, FlowSums>, Reject> {
+    fn read<'a>(head: &'a SpecJob, input: Input<'a>, _: &'a mut Vec<u8>) -> Result<Sample<'a, Self>, Reject> {
         let datum = input.datum;
         let mut reader = Reader::new(datum);
         for field in ["tenant", "src_app", "dest_app", "vpc_id"] {
@@ -135,24 +139,13 @@ impl Job for FlowsHourly {
         let bytes_tx = bytes("bytes_tx", reader.long().map_err(malformed)?)?;
         let bytes_rx = bytes("bytes_rx", reader.long().map_err(malformed)?)?;
         let event_id = reader.bytes().map_err(malformed)?;
-        let id = if self.spec.dedupe.is_some() { dedupe::id(event_id) } else { 0 };
+        let id = if head.spec().dedupe.is_some() { dedupe::id(event_id) } else { 0 };
         reader.finish().map_err(malformed)?;
         if event_time < 0 {
             let detail = format!("observed_at is {event_time} ms, before 1970: check the unit, it is milliseconds");
             return Err(Reject { rule: "before_1970", detail });
         }
         Ok(Sample { event_time, key, add: FlowSums { bytes_tx, bytes_rx }, id, wanted: true })
-    }
-
-    fn put_row(&self, row: &ViewRow<'_, FlowSums>, out: &mut Vec<u8>) {
-        out.extend_from_slice(row.key);
-        put_long(out, row.window_start);
-        put_long(out, i64::from(row.merge_partition));
-        put_long(out, row.opened_at);
-        put_long(out, row.records);
-        row.accumulator.put(out);
-        put_long(out, i64::from(row.epoch));
-        put_long(out, row.revision);
     }
 }
 
@@ -180,86 +173,14 @@ fn bytes(field: &str, value: i64) -> Result<i128, Reject> {
     Err(Reject { rule: "out_of_range", detail: format!("{field} is {value}; it must be 0 to {BYTES_MAX}") })
 }
 
-/// The view as jobs read it.
-pub fn view(spec: &JobSpec) -> tidemark_spec::View {
-    tidemark_spec::View::new(spec, &catalog::FLOW_HOURLY.avsc)
-}
-
-/// The view of the job.
-pub fn view_spec(spec: &JobSpec) -> ViewSpec {
-    let column = |name: &str, kind| Column { name: name.into(), kind };
-    ViewSpec {
-        name: spec.view_table(),
-        clustering: ["src_app", "dest_app", "vpc_id"].map(|name| column(name, Kind::Text)).into(),
-        values: vec![
-            column("bytes_rx", Kind::Integer),
-            column("bytes_tx", Kind::Integer),
-            column("records", Kind::Long),
-        ],
-        retention_ms: spec.retention_ms,
-    }
-}
-
-/// What the catalogue of views says of it. `revision` grows with each start: settings may have changed.
-pub fn catalog_entry(spec: &JobSpec, revision: i64) -> CatalogEntry {
-    let note = |name: &str, description: &str| ColumnNote {
-        name: name.to_owned(),
-        description: description.to_owned(),
-        error: None,
-    };
-    let table = view_spec(spec);
-    let version = ViewVersion {
-        version: spec.version,
-        key: table.clustering.iter().map(|column| column.name.clone()).collect(),
-        table,
-        window: crate::platform::windowing(spec),
-        grace_ms: spec.grace_ms,
-        amend_for_ms: spec.amend_for_ms,
-        idle_after_ms: spec.idle_after_ms,
-        sources: spec.sources.clone(),
-        freshness_ms: None,
-        description: "Bytes and records of network flows by hour, applications and network.".to_owned(),
-        columns: vec![note("bytes_rx", "sum of bytes received"), note("bytes_tx", "sum of bytes sent")],
-        spec: String::new(),
-    };
-    let (view, current) = (spec.name.clone(), Some(spec.version));
-    CatalogEntry { view, revision, current, previous: None, versions: vec![version] }
-}
-
-/// The schemas and functions that make the job's records what they are.
-pub fn shape(spec: &JobSpec) -> Shape {
-    let schemas = Arc::new([catalog::FLOW_HOURLY, catalog::LEDGER, catalog::PROGRESS]);
-    let view_source = ViewSource { schemas, row: Arc::new(view_row) };
-    Shape { source: Arc::new([catalog::FLOW_OBSERVED]), row: catalog::FLOW_HOURLY, view_source, view: view_spec(spec) }
-}
-
-/// A row of the view from its datum on the view topic.
-///
-/// # Errors
-/// The datum is not a `FlowHourly`.
-pub fn view_row(datum: &[u8]) -> Result<Row, avro::Error> {
-    let mut reader = Reader::new(datum);
-    let row = FlowHourly::get(&mut reader)?;
-    reader.finish()?;
-    let text = |value: &str| Value::Text(value.to_owned());
-    Ok(Row {
-        partition: RowPartition {
-            tenant: row.tenant.to_owned(),
-            window_start: row.window_start,
-            merge_partition: row.merge_partition,
-        },
-        clustering: vec![text(row.src_app), text(row.dest_app), text(row.vpc_id)],
-        values: vec![Value::Integer(row.bytes_rx), Value::Integer(row.bytes_tx), Value::Long(row.records)],
-        revision: Revision { epoch: row.epoch, offset: row.revision },
-        written_at: row.opened_at,
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use tidemark_schemas::flows::FlowObserved;
+    use tidemark_core::ViewRow;
+    use tidemark_schemas::flows::{FlowHourly, FlowObserved};
+    use tidemark_spec::fold;
+    use tidemark_views::{Column, Kind, Revision, RowPartition, Value};
 
     fn flow() -> FlowObserved<'static> {
         FlowObserved {
@@ -277,7 +198,8 @@ mod tests {
     fn read(flow: &FlowObserved<'_>) -> Result<(i64, FlowSums), Reject> {
         let mut datum = vec![];
         flow.put(&mut datum);
-        FlowsHourly::new(&Settings::default())
+        hourly(&Settings::default())
+            .unwrap()
             .read(Input::of(&datum), &mut Vec::new())
             .map(|sample| (sample.event_time, sample.add))
     }
@@ -302,7 +224,7 @@ mod tests {
     fn every_truncation_is_rejected() {
         let mut datum = vec![];
         flow().put(&mut datum);
-        let job = FlowsHourly::new(&Settings::default());
+        let job = hourly(&Settings::default()).unwrap();
         for cut in 0..datum.len() {
             assert_eq!(
                 job.read(Input::of(&datum[..cut]), &mut Vec::new()).unwrap_err().rule,
@@ -316,7 +238,7 @@ mod tests {
     fn the_view_row_is_what_was_put() {
         let mut datum = vec![];
         flow().put(&mut datum);
-        let job = FlowsHourly::new(&Settings::default());
+        let job = hourly(&Settings::default()).unwrap();
         let mut scratch = vec![];
         let sample = job.read(Input::of(&datum), &mut scratch).unwrap();
         let mut out = vec![];
@@ -332,7 +254,9 @@ mod tests {
             revision: 77,
         };
         job.put_row(&row, &mut out);
-        let row = view_row(&out).unwrap();
+        let typed = FlowHourly::get(&mut Reader::new(&out)).unwrap();
+        assert_eq!((typed.records, typed.bytes_tx, typed.bytes_rx), (5, 1 << 70, 3));
+        let row = job.head().columns().row(&out).unwrap();
         assert_eq!(
             row.partition,
             RowPartition { tenant: "default".into(), window_start: 7_200_000, merge_partition: 3 }
@@ -343,9 +267,63 @@ mod tests {
         job.spec().validate().unwrap();
     }
 
+    /// Tables and schemas of installations that are there: they stay what they are.
+    #[test]
+    fn the_view_is_pinned() {
+        let job = hourly(&Settings::default()).unwrap();
+        let (columns, column) = (job.head().columns(), |name: &str, kind| Column { name: name.into(), kind });
+        assert_eq!(columns.schema, catalog::FLOW_HOURLY);
+        assert_eq!(columns.view.name, "flows_hourly_v1");
+        assert_eq!(columns.view.clustering, ["src_app", "dest_app", "vpc_id"].map(|name| column(name, Kind::Text)));
+        let values =
+            [column("bytes_rx", Kind::Integer), column("bytes_tx", Kind::Integer), column("records", Kind::Long)];
+        assert_eq!((columns.view.values.as_slice(), columns.view.retention_ms), (&values[..], 7 * 24 * HOUR_MS));
+    }
+
+    #[test]
+    fn its_own_reading_gives_what_the_head_gives() {
+        let flows = [
+            flow(),
+            FlowObserved { tenant: "other", bytes_tx: 0, bytes_rx: BYTES_MAX, ..flow() },
+            FlowObserved { dest_app: "", ..flow() },
+            FlowObserved { bytes_rx: -1, ..flow() },
+            FlowObserved { observed_at: -1, ..flow() },
+        ];
+        for dedupe_ms in [0, HOUR_MS] {
+            let job = hourly(&Settings { dedupe_ms, ..Settings::default() }).unwrap();
+            for flow in &flows {
+                let mut datum = vec![];
+                flow.put(&mut datum);
+                let (mut own, mut of_head) = (vec![], vec![]);
+                let own = job.read(Input::of(&datum), &mut own);
+                let of_head = fold::read::<FlowSums>(job.head(), Input::of(&datum), &mut of_head);
+                match (own, of_head) {
+                    (Ok(own), Ok(of_head)) => assert_eq!(
+                        (own.event_time, own.key, own.add, own.id, own.wanted),
+                        (of_head.event_time, of_head.key, of_head.add, of_head.id, of_head.wanted)
+                    ),
+                    (Err(_), Err(_)) => {}
+                    (own, of_head) => panic!("{flow:?}: {own:?} and {of_head:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn settings_that_break_a_rule_are_refused() {
+        for settings in [
+            Settings { grace_ms: -1, ..Settings::default() },
+            Settings { merge_partitions: 0, ..Settings::default() },
+            Settings { version: 0, ..Settings::default() },
+            Settings { idle_after_ms: 0, ..Settings::default() },
+        ] {
+            assert!(hourly(&settings).is_err(), "{settings:?}");
+        }
+    }
+
     /// A running job stops when its fingerprint changes: this value changes only together with the job's version.
     #[test]
     fn the_fingerprint_is_pinned() {
-        assert_eq!(FlowsHourly::new(&Settings::default()).spec().fingerprint(), -5_251_127_994_281_324_815);
+        assert_eq!(hourly(&Settings::default()).unwrap().spec().fingerprint(), -5_251_127_994_281_324_815);
     }
 }

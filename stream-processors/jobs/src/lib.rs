@@ -3,6 +3,7 @@
 pub mod decide;
 pub mod directory;
 pub mod flows;
+pub mod hosted;
 pub mod platform;
 pub mod recompute;
 mod retire;

@@ -5,6 +5,7 @@
 
 use crate::decide::{self, Applied, Refusal};
 use crate::directory::{Directory, Entries, Error};
+use crate::hosted::Hosted;
 use crate::retire::{self, Remover};
 use crate::sources::{Sources, compiled};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -259,8 +260,7 @@ impl Jobs {
                     .map_err(|error| format!("its directory under {} cannot be made: {error}", state.path.display()))?;
             }
             let parts = Parts { metrics, ..self.parts.clone() };
-            let shape = shape(&job);
-            let running = tidemark_runtime::run::start(Arc::clone(&job), &shape, &parts, &self.settings);
+            let running = Hosted::run(Arc::clone(&job), &parts, &self.settings);
             running.map(|running| (job, running)).map_err(|error| error.to_string())
         });
         let mut set = self.set();
@@ -439,7 +439,7 @@ impl Jobs {
     }
 }
 
-/// What the runtime asks of a job besides its folds.
+/// What the runtime asks of a job besides its folds; `job` is the head of one in Rust.
 pub fn shape(job: &SpecJob) -> Shape {
     let columns = job.columns();
     let schemas = Arc::new([columns.schema.clone(), catalog::LEDGER, catalog::PROGRESS]);
@@ -454,10 +454,12 @@ pub fn shape(job: &SpecJob) -> Shape {
 /// The version of the view that a job version makes.
 pub fn view_version(job: &SpecJob) -> ViewVersion {
     let (spec, file) = (job.spec(), job.file());
-    let aggregates = job.aggregates().iter().map(|added| ColumnNote {
-        name: added.name.clone(),
-        description: added.text.clone(),
-        error: added.function.error(),
+    // Of a fold in Rust there are none: it states its columns alone.
+    let error = |name: &str| job.aggregates().iter().find(|added| added.name == name)?.function.error();
+    let aggregates = file.aggregates.iter().map(|named| ColumnNote {
+        name: named.name.clone(),
+        description: named.expression.text.trim().to_owned(),
+        error: error(&named.name),
     });
     let emitted = file.emit.iter().map(|named| ColumnNote {
         name: named.name.clone(),

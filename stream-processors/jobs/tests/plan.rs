@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tidemark_core::Job;
-use tidemark_jobs::flows::{self, FlowsHourly, Settings};
+use tidemark_jobs::flows::{self, Settings};
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::{Cleanup, GroupOffset, Log, Outgoing, TopicPartition, TopicSpec, system_clock};
 use tidemark_runtime::{Error, Plan};
@@ -26,7 +26,7 @@ impl Registry for Ids {
 }
 
 fn plan() -> Plan {
-    Plan::new(FlowsHourly::new(&Settings { merge_partitions: 2, ..Settings::default() }).spec().clone()).unwrap()
+    Plan::new(flows::hourly(&Settings { merge_partitions: 2, ..Settings::default() }).unwrap().spec().clone()).unwrap()
 }
 
 fn with_sources() -> (tempfile::TempDir, Arc<EmbeddedLog>) {
@@ -76,7 +76,7 @@ fn a_job_whose_offsets_were_deleted_does_not_start_again_from_the_beginning() {
 fn another_number_of_merge_partitions_is_refused_before_anything_grows() {
     let (_dir, log) = with_sources();
     plan().create(log.as_ref(), &Ids::default(), &catalog::FLOW_HOURLY).unwrap();
-    let more = FlowsHourly::new(&Settings { merge_partitions: 4, ..Settings::default() });
+    let more = flows::hourly(&Settings { merge_partitions: 4, ..Settings::default() }).unwrap();
     let mut more = Plan::new(more.spec().clone()).unwrap();
     let error = more.create(log.as_ref(), &Ids::default(), &catalog::FLOW_HOURLY).unwrap_err();
     assert!(matches!(error, Error::MergePartitions { found: 2, declared: 4, .. }), "{error}");

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidemark_core::Job;
-use tidemark_jobs::flows::{self, FlowsHourly, HOUR_MS, Settings};
+use tidemark_jobs::flows::{self, HOUR_MS, Settings};
+use tidemark_jobs::platform;
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::span::NoSpans;
 use tidemark_log::{
@@ -171,10 +172,10 @@ struct Outcome {
 fn run(rows: usize, pace: fn(usize) -> (Duration, bool)) -> Outcome {
     let (dir, registry) = (tempfile::TempDir::new().unwrap(), Arc::new(MemoryRegistry::default()));
     let log: Arc<dyn Log> = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
-    let job = FlowsHourly::new(&Settings { merge_partitions: 1, ..Settings::default() });
+    let job = flows::hourly(&Settings { merge_partitions: 1, ..Settings::default() }).unwrap();
     let source = TopicSpec { name: flows::TOPIC.into(), partitions: 1, cleanup: Cleanup::Delete, retention_ms: None };
     log.create_topics(&[source]).unwrap();
-    let shape = flows::shape(job.spec());
+    let shape = platform::shape(job.head());
     let mut plan = Plan::new(job.spec().clone()).unwrap();
     plan.create(log.as_ref(), registry.as_ref(), &shape.row).unwrap();
     publish(log.as_ref(), &plan, rows);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tidemark_core::Job;
 use tidemark_jobs::flows::{self, FlowsHourly, HOUR_MS, Settings, TOPIC};
+use tidemark_jobs::platform;
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::span::NoSpans;
 use tidemark_log::{
@@ -33,7 +34,7 @@ use tidemark_views::{RowPartition, RowQuery, Value, ViewStore};
 const PARTITIONS: u32 = 3;
 
 fn job() -> FlowsHourly {
-    FlowsHourly::new(&Settings { merge_partitions: 2, dedupe_ms: 24 * HOUR_MS, ..Settings::default() })
+    flows::hourly(&Settings { merge_partitions: 2, dedupe_ms: 24 * HOUR_MS, ..Settings::default() }).unwrap()
 }
 
 fn datum(id: &str, observed_at: i64) -> Vec<u8> {
@@ -84,7 +85,7 @@ impl Process {
             state: None,
         };
         let job = Arc::new(job());
-        let shape = flows::shape(job.spec());
+        let shape = platform::shape(job.head());
         let running = run::start(job, &shape, &parts, &settings).unwrap();
         Self { log, views, running, runtime }
     }
@@ -117,7 +118,7 @@ impl Process {
 
     /// Waits until the view tells of so many records read; records in its rows, and repeats.
     fn counts(&self, read: i64) -> (i64, i64) {
-        let view = flows::view_spec(job().spec());
+        let view = job().head().columns().view.clone();
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let progress: Vec<Progress> = self.runtime.block_on(self.views.progress(&view)).unwrap();
@@ -134,7 +135,7 @@ impl Process {
     }
 
     fn records(&self) -> i64 {
-        let view = flows::view_spec(job().spec());
+        let view = job().head().columns().view.clone();
         let windows = self.runtime.block_on(self.views.ledger(&view, 0, i64::MAX)).unwrap();
         let rows = windows.iter().flat_map(|ledger| {
             let (tenant, window_start) = ("default".to_owned(), ledger.window_start);
@@ -210,7 +211,7 @@ fn a_partition_far_ahead_waits_and_goes_on() {
     let mut plan = Plan::new(job.spec().clone()).unwrap();
     plan.create(log.as_ref(), registry.as_ref(), &tidemark_schemas::catalog::FLOW_HOURLY).unwrap();
     let alignment = Arc::new(Alignment::new(HOUR_MS));
-    let source = flows::shape(job.spec()).source;
+    let source = platform::shape(job.head()).source;
     let mut stage = PartialStage::new(job, Arc::new(plan), source, log, registry, Arc::new(Metrics::default()))
         .aligned(Arc::clone(&alignment));
     stage.assign(&[TopicPartition::new(TOPIC, 0), TopicPartition::new(TOPIC, 1)], 0).unwrap();

@@ -2,6 +2,8 @@
 //! records was, but a top-k that met more values than it lists depends on that order within its stated error.
 
 use serde_json::Value as Json;
+use tidemark_core::Accumulator;
+use tidemark_core::aggregate::{Accumulators, Answer, Function};
 
 /// A listed value: it came at least `least` and at most `most` times.
 struct Listed<'j> {
@@ -42,6 +44,30 @@ fn covers(list: &[Listed<'_>], other: &[Listed<'_>], k: usize) -> bool {
         Some(there) => there.least <= entry.most && entry.least <= there.most,
         None => entry.least <= unlisted_most,
     })
+}
+
+/// Whether two sums of the same records agree: bit for bit, but for lists of most frequent values that have lost some.
+pub fn sums(functions: &[Function], a: &Accumulators, b: &Accumulators) -> bool {
+    let bytes = |sums: &Accumulators| {
+        let mut out = Vec::new();
+        sums.put(&mut out);
+        out
+    };
+    if bytes(a) == bytes(b) {
+        return true;
+    }
+    let answers = a.results(functions).zip(b.results(functions));
+    let agree = |((function, (a, b)), (x, y)): ((&Function, (_, _)), (Answer<'_>, Answer<'_>))| {
+        a == b || (function.order_matters() && same_tops(function, &x, &y))
+    };
+    a.0.len() == b.0.len() && functions.iter().zip(a.0.iter().zip(&b.0)).zip(answers).all(agree)
+}
+
+fn same_tops(function: &Function, a: &Answer<'_>, b: &Answer<'_>) -> bool {
+    let Function::TopK { k, .. } = function else { return false };
+    let (Answer::Json(a), Answer::Json(b)) = (a, b) else { return false };
+    let (Ok(a), Ok(b)) = (serde_json::from_str(a), serde_json::from_str(b)) else { return false };
+    top_k(&a, &b, *k as usize)
 }
 
 #[cfg(test)]

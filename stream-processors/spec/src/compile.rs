@@ -1,6 +1,7 @@
 //! From a file and the schemas of its sources to a job.
 
 mod aggregates;
+mod fold;
 mod joins;
 mod sources;
 mod views;
@@ -15,6 +16,7 @@ use crate::problem::{Problem, Problems};
 use crate::row::Columns;
 use crate::view::{Asked, View};
 use crate::yaml;
+pub(crate) use fold::InRust;
 use sources::{Compiled, all, find, schema_of, sources};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,14 +61,21 @@ pub trait Topics {
 pub fn compile(name: &str, text: &str, topics: &dyn Topics) -> Result<SpecJob, Problems> {
     let told = |problems| Problems::new(name, text, problems);
     let root = yaml::parse(text).map_err(|problem| told(vec![problem]))?;
-    let mut file = file::read(&root).map_err(told)?;
-    let sources = sources(&file, topics).and_then(|sources| {
-        let tables = file.joins.iter().map(|join| find(&join.table, topics));
-        Ok((sources, all(tables)?))
-    });
-    let (sources, tables) = sources.map_err(told)?;
+    compile_tree(&root, text, topics, None).map_err(told)
+}
+
+/// [`compile`] of a file's tree; with a fold in Rust its aggregates are columns that the fold fills.
+pub(crate) fn compile_tree(
+    root: &yaml::Node,
+    text: &str,
+    topics: &dyn Topics,
+    fold: Option<&InRust>,
+) -> Result<SpecJob, Vec<Problem>> {
+    let mut file = file::read(root)?;
+    let sources = sources(&file, topics)?;
+    let tables = all(file.joins.iter().map(|join| find(&join.table, topics)))?;
     views::settle_grace(&mut file, &sources);
-    Compiler::new(&file, &sources, &tables).compile(text).map_err(told)
+    Compiler::new(&file, &sources, &tables).compile(text, fold)
 }
 
 struct Compiler<'c> {
@@ -154,7 +163,7 @@ impl<'c> Compiler<'c> {
         None
     }
 
-    fn compile(mut self, text: &str) -> Result<SpecJob, Vec<Problem>> {
+    fn compile(mut self, text: &str, fold: Option<&InRust>) -> Result<SpecJob, Vec<Problem>> {
         let file = self.file;
         let time = self.field(&file.time, "source.time", &[Type::Time]);
         let ids = [Type::Text, Type::Bytes, Type::Long];
@@ -166,15 +175,24 @@ impl<'c> Compiler<'c> {
         let lets = self.lets();
         let filter = file.filter.as_ref().and_then(|scalar| self.condition(scalar, "where"));
         let key = self.key(tenant);
-        let added: Vec<Added> = file.aggregates.iter().filter_map(|named| self.added(named)).collect();
+        let added: Vec<Added> = match fold {
+            None => file.aggregates.iter().filter_map(|named| self.added(named)).collect(),
+            Some(fold) => self.read_by(fold),
+        };
         let emit = self.emit(&key, &added);
         let rows = self.rows(&lets, filter.as_ref(), &key);
         if !self.problems.is_empty() {
             self.problems.retain(|problem| !problem.what.ends_with(FOLLOWS));
             return Err(self.problems);
         }
-        let columns = Columns::new(file, &key, &added, &emit);
-        let spec = self.spec(&lets, filter.as_ref(), &key, &added, &emit);
+        let columns = match fold {
+            None => Columns::new(file, &key, &added, &emit),
+            Some(fold) => fold.columns(Columns::of(file, &key, fold.cells.clone())).map_err(|problem| vec![problem])?,
+        };
+        let mut spec = self.spec(&lets, filter.as_ref(), &key, &added, &emit);
+        if let Some(fold) = fold {
+            spec.aggregates = fold.aggregates(&added);
+        }
         spec.validate().map_err(|invalid| vec![Problem::new(file.job.at, invalid.to_string())])?;
         let slots: Vec<usize> = self.used.iter().copied().collect();
         let wanted: Vec<String> = slots.iter().filter_map(|field| self.fields.get(*field).cloned()).collect();

@@ -1,18 +1,14 @@
 //! The tests that stand in a job file.
 
-use crate::instant::{duration_ms, rfc3339};
+use crate::expect::expect;
+use crate::instant::duration_ms;
 use crate::job::SpecJob;
 use crate::near;
 use crate::problem::{At, Problem, Problems};
-use crate::trial::{Shown, Trial};
+use crate::trial::Trial;
 use crate::yaml::{Data, Node};
-use serde_json::Value as Json;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-
-/// Doubles are equal that differ by so little, relatively: the file has them in decimal.
-const NEAR: f64 = 1e-9;
 
 /// What came of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +49,7 @@ pub fn run(name: &str, job: &Arc<SpecJob>) -> Result<Vec<Outcome>, Problems> {
     tests.collect::<Result<_, _>>().map_err(|problem| Problems::new(name, job.text(), vec![problem]))
 }
 
-fn entries<'n>(node: &'n Node, what: &str, known: &[&str]) -> Result<Vec<(&'n str, &'n Node)>, Problem> {
+pub(crate) fn entries<'n>(node: &'n Node, what: &str, known: &[&str]) -> Result<Vec<(&'n str, &'n Node)>, Problem> {
     let Data::Map(entries) = &node.data else {
         return Err(Problem::new(node.at, format!("{what} is a map of {}, not {}", known.join(", "), node.kind())));
     };
@@ -64,7 +60,7 @@ fn entries<'n>(node: &'n Node, what: &str, known: &[&str]) -> Result<Vec<(&'n st
     Ok(entries.iter().map(|(key, node)| (key.name.as_str(), node)).collect())
 }
 
-fn list(node: &Node) -> &[Node] {
+pub(crate) fn list(node: &Node) -> &[Node] {
     match &node.data {
         Data::List(items) => items,
         Data::Scalar(_) | Data::Map(_) => std::slice::from_ref(node),
@@ -86,16 +82,16 @@ fn test(job: &Arc<SpecJob>, number: usize, node: &Node) -> Result<Outcome, Probl
     let mut trial = Trial::new(Arc::clone(job), partitions).map_err(|why| Problem::new(node.at, why))?;
     let mut failures = Vec::new();
     for step in list(steps) {
-        failures.extend(run_step(&mut trial, job, step)?);
+        failures.extend(run_step(&mut trial, step)?);
     }
     Ok(Outcome { name, failures })
 }
 
-fn whole(node: &Node) -> Option<usize> {
+pub(crate) fn whole(node: &Node) -> Option<usize> {
     node.scalar()?.text.parse().ok()
 }
 
-fn run_step(trial: &mut Trial, job: &SpecJob, step: &Node) -> Result<Option<Failure>, Problem> {
+fn run_step(trial: &mut Trial<SpecJob>, step: &Node) -> Result<Option<Failure>, Problem> {
     let keys = entries(step, "a step", &["push", "partition", "arrives", "table", "delete", "advance", "expect"])?;
     let get = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, node)| *node);
     let partition = get("partition").and_then(whole).unwrap_or(0);
@@ -126,7 +122,9 @@ fn run_step(trial: &mut Trial, job: &SpecJob, step: &Node) -> Result<Option<Fail
         })?;
         trial.advance(ms).map_err(|why| Problem::new(node.at, why))?;
     }
-    get("expect").map_or(Ok(None), |node| expect(trial, job, node))
+    let Some(node) = get("expect") else { return Ok(None) };
+    let lines = expect(trial, node)?;
+    Ok((!lines.is_empty()).then_some(Failure { at: node.at, lines }))
 }
 
 /// What a step says of each join.
@@ -145,126 +143,7 @@ fn by_join<'n>(node: &'n Node, what: &str) -> Result<Vec<(&'n str, &'n Node)>, P
     }
 }
 
-fn time(node: &Node) -> Result<i64, Problem> {
+pub(crate) fn time(node: &Node) -> Result<i64, Problem> {
     crate::datum::instant(&node.json())
         .ok_or_else(|| Problem::new(node.at, "this is no instant").fix("write RFC 3339, as 2026-01-01T00:00:00Z"))
-}
-
-fn expect(trial: &Trial, job: &SpecJob, node: &Node) -> Result<Option<Failure>, Problem> {
-    const KEYS: &[&str] = &["window", "state", "rows", "late", "dead_letters", "filtered", "duplicates"];
-    let keys = entries(node, "`expect`", KEYS)?;
-    let get = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, node)| *node);
-    let window = get("window").map(time).transpose()?;
-    let mut lines = Vec::new();
-    if let Some(wanted) = get("state") {
-        let start = window.ok_or_else(|| Problem::new(wanted.at, "`state` is of a window").fix("add `window`"))?;
-        let wanted = wanted.scalar().map(|scalar| scalar.text.clone()).unwrap_or_default();
-        let got = trial.state(start).map_or("nothing: no record came for it", |state| state.name());
-        if wanted != got {
-            lines.push(format!("window {}: expected {wanted}, got {got}", rfc3339(start)));
-        }
-    }
-    let counts = trial.counts();
-    for (name, got) in [
-        ("late", counts.late),
-        ("dead_letters", counts.dead_letters),
-        ("filtered", counts.filtered),
-        ("duplicates", counts.duplicates),
-    ] {
-        if let Some(wanted) = get(name).and_then(whole).filter(|wanted| *wanted as i64 != got) {
-            lines.push(format!("{name}: expected {wanted}, got {got}"));
-        }
-    }
-    if get("dead_letters").is_none() {
-        lines.extend(trial.dead_letters().map(|(_, offset, why)| format!("record {offset} was dead-lettered: {why}")));
-    }
-    if let Some(rows) = get("rows") {
-        let got: Vec<Shown> = trial
-            .rows()
-            .into_iter()
-            .filter(|(start, _)| window.is_none_or(|w| w == *start))
-            .map(|(_, row)| row)
-            .collect();
-        let wanted: Vec<(At, Shown)> = list(rows).iter().map(|row| wanted_row(row, job)).collect::<Result<_, _>>()?;
-        lines.extend(differences(&wanted, &got, job));
-    }
-    Ok((!lines.is_empty()).then_some(Failure { at: node.at, lines }))
-}
-
-fn columns(job: &SpecJob) -> BTreeSet<String> {
-    let view = &job.columns().view;
-    let named = view.clustering.iter().chain(&view.values).map(|column| column.name.clone());
-    named.chain(["window_start", "window_end", "tenant"].map(str::to_owned)).collect()
-}
-
-fn wanted_row(node: &Node, job: &SpecJob) -> Result<(At, Shown), Problem> {
-    let (Data::Map(entries), Json::Object(row)) = (&node.data, node.json()) else {
-        return Err(Problem::new(node.at, format!("a row is a map of columns and values, not {}", node.kind())));
-    };
-    let known = columns(job);
-    match entries.iter().find(|(key, _)| !known.contains(&key.name)) {
-        None => Ok((node.at, Shown(row.into_iter().collect()))),
-        Some((key, _)) => {
-            let problem = Problem::new(key.at, format!("the view has no column `{}`", key.name));
-            Err(problem.fix(near::advice(&key.name, known.iter().map(String::as_str))))
-        }
-    }
-}
-
-/// Rows are told apart by the columns that are not values.
-fn differences(wanted: &[(At, Shown)], got: &[Shown], job: &SpecJob) -> Vec<String> {
-    let values: BTreeSet<&str> = job.columns().view.values.iter().map(|column| column.name.as_str()).collect();
-    let is_key = |name: &str| !values.contains(name);
-    let mut left: Vec<&Shown> = got.iter().collect();
-    let mut lines = Vec::new();
-    for (_, row) in wanted {
-        let keys: Vec<(&String, &Json)> = row.iter().filter(|(name, _)| is_key(name)).collect();
-        let same =
-            |shown: &&Shown| keys.iter().all(|(name, value)| shown.get(name).is_some_and(|found| equal(value, found)));
-        // Of several rows with these keys, one whose values are right too, so that the others are told of as they are.
-        let right =
-            |shown: &&Shown| row.iter().all(|(name, value)| shown.get(name).is_some_and(|found| equal(value, found)));
-        let found = left.iter().position(right).or_else(|| left.iter().position(same));
-        let label = label(keys.iter().map(|(name, value)| (name.as_str(), *value)));
-        let Some(found) = found else {
-            lines.push(format!("{label} is missing"));
-            continue;
-        };
-        let shown = left.remove(found);
-        for (name, value) in row.iter().filter(|(name, _)| !is_key(name)) {
-            let got = shown.get(name).unwrap_or(&Json::Null);
-            if !equal(value, got) {
-                lines.push(format!("{label} {name}: expected {value}, got {got}"));
-            }
-        }
-    }
-    for row in left {
-        let keys = row.iter().filter(|(name, _)| is_key(name)).map(|(name, value)| (name.as_str(), value));
-        let held: Vec<String> = row.iter().filter(|(name, _)| !is_key(name)).map(|(n, v)| format!("{n}={v}")).collect();
-        lines.push(format!("{} was not expected: {}", label(keys), held.join(" ")));
-    }
-    lines
-}
-
-fn label<'r>(keys: impl Iterator<Item = (&'r str, &'r Json)>) -> String {
-    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let words: Vec<String> = keys.map(|(name, value)| format!("{name}={}", text(value))).collect();
-    if words.is_empty() { "the row".to_owned() } else { words.join(" ") }
-}
-
-/// Lists and maps by their parts, of which a map may name a few only.
-fn equal(wanted: &Json, got: &Json) -> bool {
-    match (wanted, got) {
-        (Json::Number(a), Json::Number(b)) => match (a.as_f64(), b.as_f64()) {
-            (Some(a), Some(b)) => a == b || (a - b).abs() <= NEAR * a.abs().max(b.abs()),
-            _ => false,
-        },
-        (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
-        (Json::Object(a), Json::Object(b)) => a.iter().all(|(name, a)| b.get(name).is_some_and(|b| equal(a, b))),
-        (Json::Number(n), Json::String(text)) | (Json::String(text), Json::Number(n)) => n.to_string() == *text,
-        (Json::String(a), Json::String(b)) => {
-            a == b || matches!((crate::instant::parse(a), crate::instant::parse(b)), (Some(a), Some(b)) if a == b)
-        }
-        _ => wanted == got,
-    }
 }

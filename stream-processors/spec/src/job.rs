@@ -2,12 +2,14 @@
 
 pub(crate) mod rows;
 
+use crate::agree;
 use crate::cel::check::Checked;
 use crate::cel::eval::{EvalError, Frame, Node, Val, shown};
 use crate::file::File;
 use crate::join::{Behind, Join};
 use crate::row::Columns;
 use crate::source::Walk;
+use crate::viewed::Viewed;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -318,6 +320,16 @@ fn put_part(value: &Value<'_>, out: &mut Vec<u8>) -> Option<()> {
         Value::Null | Value::Double(_) | Value::Integer(_) => return None,
     }
     Some(())
+}
+
+impl Viewed for SpecJob {
+    fn head(&self) -> &SpecJob {
+        self
+    }
+
+    fn agree(&self, a: &Accumulators, b: &Accumulators) -> bool {
+        agree::sums(&self.functions, a, b)
+    }
 }
 
 impl Job for SpecJob {

@@ -33,10 +33,15 @@ impl Problem {
     pub fn fix(self, fix: impl Into<String>) -> Self {
         Self { fix: fix.into(), ..self }
     }
+
+    /// Without its place.
+    pub fn sentence(&self) -> String {
+        if self.fix.is_empty() { self.what.clone() } else { format!("{}; {}", self.what, self.fix) }
+    }
 }
 
 /// Everything that is wrong with a file, in its order; at least one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Problems {
     /// Name of the file.
     pub file: String,
@@ -57,17 +62,22 @@ impl Problems {
 
 impl std::error::Error for Problems {}
 
+/// As it is displayed: what a test or a program gives back is printed like this.
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Compilers' form: the place, then the line with a caret under the column.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, Problem { at, what, fix }) in self.problems.iter().enumerate() {
+        for (n, problem) in self.problems.iter().enumerate() {
             if n > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}:{}:{}: {what}", self.file, at.line, at.column)?;
-            if !fix.is_empty() {
-                write!(f, "; {fix}")?;
-            }
+            let at = problem.at;
+            write!(f, "{}:{}:{}: {}", self.file, at.line, at.column, problem.sentence())?;
             if let Some(line) = at.line.checked_sub(1).and_then(|line| self.lines.get(line)) {
                 write!(f, "\n    {line}\n    {:>column$}", "^", column = at.column)?;
             }

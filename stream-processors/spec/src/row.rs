@@ -19,9 +19,9 @@ use tidemark_views::{Column, Kind, Revision, Row, RowPartition, ViewSpec};
 
 /// A column of the rows and whether it may be null.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Cell {
-    column: Column,
-    nullable: bool,
+pub(crate) struct Cell {
+    pub(crate) column: Column,
+    pub(crate) nullable: bool,
 }
 
 /// A row from its datum.
@@ -41,6 +41,8 @@ pub struct Columns {
     /// Aggregates and what is emitted.
     values: Vec<Cell>,
     sessions: bool,
+    /// For each value of the table its place in the datum, where that is another.
+    stored: Option<Vec<usize>>,
 }
 
 fn kind_of(kind: Type) -> Kind {
@@ -99,6 +101,19 @@ fn record_name(job: &str) -> (String, String) {
 
 impl Columns {
     pub(crate) fn new(file: &File, key: &[Part], added: &[Added], emit: &[(String, Checked)]) -> Self {
+        let aggregate = |added: &Added| Cell {
+            column: Column { name: added.name.clone(), kind: kind_of_output(added.output) },
+            nullable: added.nullable,
+        };
+        let emitted = |(name, checked): &(String, Checked)| Cell {
+            column: Column { name: name.clone(), kind: kind_of(checked.kind.kind.unwrap_or(Type::Text)) },
+            nullable: true,
+        };
+        Self::of(file, key, added.iter().map(aggregate).chain(emit.iter().map(emitted)).collect())
+    }
+
+    /// With these columns besides the key and those that every view has.
+    pub(crate) fn of(file: &File, key: &[Part], values: Vec<Cell>) -> Self {
         let sessions = matches!(file.window, Windowing::Session { .. });
         let column = |name: &str, kind| Column { name: name.to_owned(), kind };
         let mut own: Vec<Column> = key.iter().skip(1).map(|part| column(&part.name, kind_of(part.kind))).collect();
@@ -111,15 +126,6 @@ impl Columns {
             .filter_map(|placed| own.iter().position(|column| column.name == placed.value))
             .collect();
         order.extend((0..own.len()).filter(|at| !order.contains(at)).collect::<Vec<_>>());
-        let aggregate = |added: &Added| Cell {
-            column: column(&added.name, kind_of_output(added.output)),
-            nullable: added.nullable,
-        };
-        let emitted = |(name, checked): &(String, Checked)| Cell {
-            column: column(name, kind_of(checked.kind.kind.unwrap_or(Type::Text))),
-            nullable: true,
-        };
-        let values: Vec<Cell> = added.iter().map(aggregate).chain(emit.iter().map(emitted)).collect();
         let mut table = vec![column("records", Kind::Long)];
         if sessions {
             table.insert(0, column("session_end", Kind::Time));
@@ -132,10 +138,54 @@ impl Columns {
             retention_ms: file.retention_ms.max(file.amend_for.value),
         };
         let schema = schema(file, &own, &values, sessions);
-        Self { schema, view: spec, key: own, order, values, sessions }
+        Self { schema, view: spec, key: own, order, values, sessions, stored: None }
     }
 
     pub(crate) fn put(&self, job: &SpecJob, row: &ViewRow<'_, Accumulators>, last: Option<i64>, out: &mut Vec<u8>) {
+        self.put_around(row, last, out, |out| {
+            let answers: Vec<Answer<'_>> = row.accumulator.results(&job.functions).collect();
+            for (answer, cell) in answers.iter().zip(&self.values) {
+                put_cell(cell, answer, out);
+            }
+            if !job.emit.is_empty() {
+                self.put_emitted(job, row, &answers, out);
+            }
+        });
+    }
+
+    /// The same columns under a schema that they were registered with before; `order` is that of the values in the table.
+    pub(crate) fn registered(mut self, schema: &Schema, order: &[String]) -> Result<Self, (String, String)> {
+        let (made, given) = (fields_of(&self.schema.avsc), fields_of(&schema.avsc));
+        if made != given {
+            let what = format!("{} has the fields {given:?}, and the rows of the view {made:?}", schema.name);
+            return Err((what, "declare the columns in its order and with its types".to_owned()));
+        }
+        let place = |name: &String| self.view.values.iter().position(|column| column.name == *name);
+        let places: Option<Vec<usize>> = order.iter().map(place).collect();
+        let all: Vec<&str> = self.view.values.iter().map(|column| column.name.as_str()).collect();
+        let Some(places) =
+            places.filter(|places| order.len() == all.len() && (0..all.len()).all(|at| places.contains(&at)))
+        else {
+            return Err((
+                format!("the values of the table are {}", all.join(", ")),
+                "name each of them once".to_owned(),
+            ));
+        };
+        self.view.values = places.iter().filter_map(|at| self.view.values.get(*at).cloned()).collect();
+        self.schema = schema.clone();
+        self.stored = Some(places);
+        Ok(self)
+    }
+
+    /// The columns that every row has, around those of the job.
+    #[inline]
+    pub(crate) fn put_around<A>(
+        &self,
+        row: &ViewRow<'_, A>,
+        last: Option<i64>,
+        out: &mut Vec<u8>,
+        values: impl FnOnce(&mut Vec<u8>),
+    ) {
         out.extend_from_slice(row.key);
         put_long(out, row.window_start);
         put_long(out, i64::from(row.merge_partition));
@@ -144,13 +194,7 @@ impl Columns {
             put_long(out, last.unwrap_or_default());
         }
         put_long(out, row.records);
-        let answers: Vec<Answer<'_>> = row.accumulator.results(&job.functions).collect();
-        for (answer, cell) in answers.iter().zip(&self.values) {
-            put_cell(cell, answer, out);
-        }
-        if !job.emit.is_empty() {
-            self.put_emitted(job, row, &answers, out);
-        }
+        values(out);
         put_long(out, i64::from(row.epoch));
         put_long(out, row.revision);
     }
@@ -195,6 +239,9 @@ impl Columns {
             let there = !cell.nullable || bool_of(reader.long()?)?;
             values.push(if there { get(cell.column.kind, &mut reader)? } else { tidemark_views::Value::Null });
         }
+        if let Some(stored) = &self.stored {
+            values = stored.iter().filter_map(|at| values.get(*at).cloned()).collect();
+        }
         let epoch = i32::get(&mut reader)?;
         let offset = reader.long()?;
         reader.finish()?;
@@ -212,6 +259,20 @@ impl Columns {
         let columns = self.clone();
         Arc::new(move |datum| columns.row(datum))
     }
+}
+
+/// Names and types of a record's fields, without what is there for people.
+fn fields_of(avsc: &str) -> Vec<(String, String)> {
+    let record: serde_json::Value = serde_json::from_str(avsc).unwrap_or_default();
+    let field = |field: &serde_json::Value| {
+        let mut kind = field.get("type").cloned().unwrap_or_default();
+        if let Some(said) = kind.as_object_mut() {
+            said.remove("doc");
+        }
+        (field.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned(), kind.to_string())
+    };
+    let fields = record.get("fields").and_then(|fields| fields.as_array());
+    fields.map(|fields| fields.iter().map(field).collect()).unwrap_or_default()
 }
 
 fn table_name(job: &str, version: u32) -> String {

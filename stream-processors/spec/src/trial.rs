@@ -4,15 +4,17 @@
 //! happens, or when the step says that it `arrives`; `advance` lets time go by with no records, so that windows close.
 
 use crate::datum::{Maker, instant};
-use crate::job::SpecJob;
+use crate::expect::{Unmet, expect};
 use crate::join::Join;
 use crate::view::completed;
+use crate::viewed::Viewed;
+use crate::yaml::Node;
 use serde_json::Value as Json;
 use std::sync::Arc;
 use tidemark_core::driver::Driver;
 use tidemark_core::join::{Change, KeyedTable};
 use tidemark_core::partial::Verdict;
-use tidemark_core::{Job, ViewRow, Windowing, window};
+use tidemark_core::{ViewRow, Windowing, window};
 
 /// Most source partitions of a trial.
 const PARTITIONS_MAX: usize = 16;
@@ -56,9 +58,9 @@ impl State {
 }
 
 /// A job at work on a log in memory. The tables of a job are in it, so that one trial of a job ends before the next begins.
-pub struct Trial {
-    job: Arc<SpecJob>,
-    driver: Driver<SpecJob>,
+pub struct Trial<J: Viewed> {
+    job: Arc<J>,
+    driver: Driver<J>,
     maker: Maker,
     /// For each join of the job.
     tables: Vec<Maker>,
@@ -82,31 +84,37 @@ pub struct Counts {
     pub dead_letters: i64,
 }
 
-impl Trial {
+impl<J: Viewed> Trial<J> {
     /// Of a job, with so many source partitions.
     ///
     /// # Errors
     /// More than [`PARTITIONS_MAX`], or a schema that is none.
-    pub fn new(job: Arc<SpecJob>, partitions: usize) -> Result<Self, String> {
+    pub fn new(job: Arc<J>, partitions: usize) -> Result<Self, String> {
         if !(1..=PARTITIONS_MAX).contains(&partitions) {
             return Err(format!("a trial has 1 to {PARTITIONS_MAX} partitions"));
         }
-        let avsc = job.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
-        let maker = Maker::new(&avsc, job.fields())?;
-        let tables = job.joins().iter().map(|join| {
+        let head = job.head();
+        let avsc = head.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
+        let maker = Maker::new(&avsc, head.fields())?;
+        let tables = head.joins().iter().map(|join| {
             let needed: Vec<String> = join.fields.iter().chain([&join.key]).chain(&join.time).cloned().collect();
             Maker::new(&join.table.schema().avsc, &needed)
         });
         let tables = tables.collect::<Result<_, _>>()?;
         job.tables().iter().for_each(|table| table.clear());
-        job.settle();
+        head.settle();
         let driver = Driver::new(Arc::clone(&job), partitions);
         let offsets = vec![0; partitions];
         Ok(Self { job, driver, maker, tables, changes: 0, now: 0, partitions, offsets, told: 0 })
     }
 
+    /// The job.
+    pub fn job(&self) -> &J {
+        &self.job
+    }
+
     fn join(&self, name: &str) -> Result<(&Join, &Maker), String> {
-        let joins = self.job.joins();
+        let joins = self.job.head().joins();
         let known = joins.iter().zip(&self.tables).find(|(join, _)| join.name == name);
         known.ok_or_else(|| {
             let names: Vec<&str> = joins.iter().map(|join| join.name.as_str()).collect();
@@ -150,7 +158,7 @@ impl Trial {
     pub fn push(&mut self, partition: usize, record: &Json, arrives: Option<i64>) -> Result<(), String> {
         let happens = record.get(&self.job.spec().time).and_then(instant);
         self.now = self.now.max(arrives.or(happens).unwrap_or(self.now));
-        let datum = match self.job.reads_views() {
+        let datum = match self.job.head().reads_views() {
             true => self.maker.datum(&completed(record, self.offsets.iter().sum()))?,
             false => self.maker.datum(record)?,
         };
@@ -201,7 +209,7 @@ impl Trial {
     /// What stops a stage.
     pub fn advance(&mut self, ms: i64) -> Result<(), String> {
         self.now = self.now.saturating_add(ms);
-        if let Some((schema, datum)) = self.job.progress_to(self.now) {
+        if let Some((schema, datum)) = self.job.head().progress_to(self.now) {
             for partition in 0..self.partitions {
                 self.driver.push_of(partition, self.now, schema, datum.clone());
                 self.read(partition);
@@ -212,6 +220,25 @@ impl Trial {
             (0..self.partitions).for_each(|partition| self.driver.idle(partition, self.now));
         }
         self.commit()
+    }
+
+    /// Compares with an expectation, which is written as under `expect` in a job file: `window`, its `state` and `rows` (those of
+    /// all windows without one), and counts: `late`, `filtered`, `duplicates`, `dead_letters` (none unless given). A row may
+    /// name some of its columns.
+    ///
+    /// ```text
+    /// the view is not as expected:
+    ///   class=2xx window_start=2026-01-01T10:00:00Z requests: expected 3, got 2
+    /// ```
+    ///
+    /// # Errors
+    /// It does not hold, or names what is not there.
+    pub fn expect(&self, expected: &Json) -> Result<(), Unmet> {
+        match expect(self, &Node::of_json(expected)) {
+            Ok(lines) if lines.is_empty() => Ok(()),
+            Ok(lines) => Err(Unmet { lines }),
+            Err(problem) => Err(Unmet { lines: vec![problem.sentence()] }),
+        }
     }
 
     /// What became of the records.
@@ -296,7 +323,7 @@ impl Trial {
     }
 
     fn shown(&self, window_start: i64, datum: &[u8]) -> Option<Shown> {
-        let columns = self.job.columns();
+        let columns = self.job.head().columns();
         let row = columns.row(datum).ok()?;
         let records = columns.view.values.iter().position(|column| column.name == "records")?;
         if row.values.get(records) == Some(&tidemark_views::Value::Long(0)) {
@@ -308,7 +335,7 @@ impl Trial {
             shown.push(("window_start".into(), crate::instant::rfc3339(window_start).into()));
             shown.push(("window_end".into(), crate::instant::rfc3339(end).into()));
         }
-        if self.job.fields().iter().any(|field| field == "tenant") && row.partition.tenant != "default" {
+        if self.job.head().fields().iter().any(|field| field == "tenant") && row.partition.tenant != "default" {
             shown.push(("tenant".into(), row.partition.tenant.into()));
         }
         for (column, value) in columns.view.clustering.iter().zip(&row.clustering) {

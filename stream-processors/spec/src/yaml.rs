@@ -52,6 +52,11 @@ pub struct Scalar {
 }
 
 impl Scalar {
+    /// A text at a place.
+    pub(crate) fn at(text: impl Into<String>, at: At) -> Self {
+        Self { text: text.into(), plain: false, lines: vec![at] }
+    }
+
     /// Where the character of this number stands.
     pub fn place(&self, character: usize) -> At {
         let before: String = self.text.chars().take(character).collect();
@@ -63,6 +68,29 @@ impl Scalar {
 }
 
 impl Node {
+    /// A text at a place.
+    pub(crate) fn text(text: impl Into<String>, at: At) -> Self {
+        Self { at, data: Data::Scalar(Scalar::at(text, at)) }
+    }
+
+    /// [`Node::json`] the other way round: of what stands nowhere.
+    pub(crate) fn of_json(json: &serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        let at = At::default();
+        let data = match json {
+            Json::String(text) => Data::Scalar(Scalar::at(text, at)),
+            Json::Array(items) => Data::List(items.iter().map(Self::of_json).collect()),
+            Json::Object(entries) => {
+                let entry = |(name, json): (&String, &Json)| (Key { at, name: name.clone() }, Self::of_json(json));
+                Data::Map(entries.iter().map(entry).collect())
+            }
+            plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => {
+                Data::Scalar(Scalar { plain: true, ..Scalar::at(plain.to_string(), at) })
+            }
+        };
+        Self { at, data }
+    }
+
     /// What it is, for messages.
     pub fn kind(&self) -> &'static str {
         match &self.data {

@@ -24,13 +24,13 @@ const DEADLINE: Duration = Duration::from_secs(300);
 pub(crate) fn run(args: &Args, workload: &Workload) -> anyhow::Result<()> {
     let (kafka, registry) = (Kafka::start(&[])?, Registry::start()?);
     let servers = Servers { kafka: kafka.bootstrap().to_owned(), registry: registry.url().to_owned() };
-    let reference = Reference::of(workload, PARTITIONS, flows_job(1).spec());
+    let reference = Reference::of(workload, PARTITIONS, flows_job(1)?.spec());
     load(servers.log()?.as_ref(), servers.registry().as_ref(), workload, PARTITIONS)?;
     let mut rounds = Rounds::default();
     // The first round warms up.
     for version in 1..=args.rounds + 1 {
-        let rust = flows_job(version);
-        let shape = flows::shape(rust.spec());
+        let rust = flows_job(version)?;
+        let shape = platform::shape(rust.head());
         let rust = round(&servers, &reference, rust, &shape, args.threads)?;
         let file = compiled(FILE, version)?;
         let shape = platform::shape(&file);
@@ -43,8 +43,8 @@ pub(crate) fn run(args: &Args, workload: &Workload) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn flows_job(version: u32) -> FlowsHourly {
-    FlowsHourly::new(&flows::Settings { version, ..flows::Settings::default() })
+fn flows_job(version: u32) -> anyhow::Result<FlowsHourly> {
+    Ok(flows::hourly(&flows::Settings { version, ..flows::Settings::default() })?)
 }
 
 /// Seconds until everything is committed.

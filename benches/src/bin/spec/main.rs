@@ -15,7 +15,7 @@ use tidemark_benches::workload::{Settings, Workload};
 use tidemark_core::merge::MergeFold;
 use tidemark_core::partial::{PartialFold, Position, read_accumulator};
 use tidemark_core::{Input, Job, table};
-use tidemark_jobs::flows::{self, FlowsHourly};
+use tidemark_jobs::flows;
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::catalog;
 use tidemark_schemas::engine::Partial;
@@ -82,10 +82,10 @@ fn main() -> anyhow::Result<()> {
             wire::split(&value).map(|(_, datum)| datum.to_vec()).unwrap_or_default()
         })
         .collect();
-    let rust = FlowsHourly::new(&flows::Settings::default());
+    let rust = flows::hourly(&flows::Settings::default())?;
     let sums = |sums: &flows::FlowSums| vec![sums.bytes_tx, sums.bytes_rx];
     folds("flows", &args, &data, (&rust, &sums), &compiled(FILE, 1)?)?;
-    folds("typical", &args, &data, (&typical::Typical::new(), &typical::sums), &compiled(typical::FILE, 1)?)?;
+    folds("typical", &args, &data, (&typical::Typical::new()?, &typical::sums), &compiled(typical::FILE, 1)?)?;
     drop(data);
     if args.end_to_end {
         end_to_end::run(&args, &workload)?;

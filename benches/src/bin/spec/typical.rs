@@ -2,7 +2,7 @@
 //! three aggregates.
 
 use tidemark_core::{Accumulator, Input, Job, JobSpec, Reject, Sample, ViewRow};
-use tidemark_jobs::flows::{self, FlowsHourly};
+use tidemark_jobs::flows;
 use tidemark_schemas::avro::{self, Avro, Reader, put_long};
 
 /// As a file.
@@ -18,7 +18,7 @@ aggregate: {total: sum(bytes), flows: count(), largest: max(bytes_tx)}
 ";
 
 /// A row.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Row {
     bytes: i128,
     flows: i64,
@@ -56,11 +56,11 @@ impl Accumulator for Row {
 pub(crate) struct Typical(JobSpec);
 
 impl Typical {
-    pub(crate) fn new() -> Self {
-        let mut spec = FlowsHourly::new(&flows::Settings::default()).spec().clone();
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let mut spec = flows::hourly(&flows::Settings::default())?.spec().clone();
         spec.name = "flows.typical_rust".to_owned();
         spec.key = ["tenant", "src_app", "vpc_id"].map(str::to_owned).into();
-        Self(spec)
+        Ok(Self(spec))
     }
 }
 

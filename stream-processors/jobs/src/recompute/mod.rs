@@ -43,7 +43,7 @@ use tidemark_runtime::run::Shape;
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
 use tidemark_spec::SpecJob;
-use tidemark_views::{ViewSpec, ViewStore};
+use tidemark_views::ViewStore;
 
 /// Rows of the windows of one pass, unless one window alone has more.
 pub const PASS_ROWS_MAX: i64 = 1_000_000;
@@ -130,12 +130,7 @@ pub struct Recompute<'r, J: Job> {
     pub now: i64,
 }
 
-/// The columns of a view whose job is in Rust: it has no lists of most frequent values.
-pub fn plain_columns(view: &ViewSpec) -> Columns {
-    Columns { view: view.clone(), tops: Default::default() }
-}
-
-/// The columns of a view whose job came from a file.
+/// The columns of a job's view; a fold in Rust has no lists of most frequent values.
 pub fn columns(job: &SpecJob) -> Columns {
     let top = |added: &tidemark_spec::job::Added| match added.function {
         Function::TopK { k, .. } => Some((added.name.clone(), k as usize)),

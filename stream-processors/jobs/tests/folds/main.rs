@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use tidemark_core::driver::Driver;
 use tidemark_core::{Input, Job, JobSpec, Reject, Sample, ViewRow};
-use tidemark_jobs::flows::{FlowSums, FlowsHourly, HOUR_MS, Settings};
+use tidemark_jobs::flows::{self, FlowSums, FlowsHourly, HOUR_MS, Settings};
 use tidemark_schemas::avro::Avro;
 use tidemark_schemas::flows::FlowObserved;
 
@@ -42,7 +42,7 @@ impl Job for With {
 }
 
 fn job(change: impl FnOnce(&mut JobSpec)) -> Arc<With> {
-    let job = FlowsHourly::new(&Settings { merge_partitions: 3, ..Settings::default() });
+    let job = flows::hourly(&Settings { merge_partitions: 3, ..Settings::default() }).unwrap();
     let mut spec = job.spec().clone();
     change(&mut spec);
     spec.validate().unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
+mod in_rust;
 mod readers;
 #[path = "../support/registry.rs"]
 mod registry;

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tidemark_core::Job;
 use tidemark_jobs::directory::{Directory, TOPIC};
-use tidemark_jobs::flows::{FlowsHourly, view};
 use tidemark_jobs::platform::{Jobs, shape};
 use tidemark_jobs::recompute::report::Report;
 use tidemark_jobs::recompute::{self, Recompute, Request};
@@ -27,6 +26,7 @@ use tidemark_schemas::avro::Avro;
 use tidemark_schemas::jobs::JobEntry;
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
+use tidemark_spec::{View, Viewed};
 use tidemark_views::local::LocalViews;
 use tidemark_views::{Error as ViewError, Row, RowPartition, RowQuery, Value, ViewSpec, ViewStore};
 
@@ -166,7 +166,7 @@ impl<'d> Process<'d> {
         let (jobs, thread) = Jobs::start(
             parts,
             settings,
-            vec![view(FlowsHourly::new(&tidemark_jobs::flows::Settings::default()).spec())],
+            vec![View::of(tidemark_jobs::flows::hourly(&tidemark_jobs::flows::Settings::default()).unwrap().head())],
         )
         .unwrap();
         Self { disk, log, views, jobs, thread, runtime }

@@ -3,7 +3,7 @@
 use crate::world::{DAY, HOUR, MINUTE, PARTITIONS, TOPIC, World, access, dice, job, only};
 use std::sync::Arc;
 use tidemark_core::Job;
-use tidemark_jobs::flows::{self, FlowsHourly, Settings};
+use tidemark_jobs::flows::{self, Settings};
 use tidemark_jobs::platform;
 use tidemark_jobs::recompute::report::Verdict;
 use tidemark_jobs::recompute::{self, Request};
@@ -118,8 +118,8 @@ fn a_session_holds_what_is_past_the_last_offset_of_the_hours_that_it_crosses() {
 fn the_built_in_job_is_recomputed_and_its_repeats_are_counted_once() {
     let world = World::new(None);
     let settings = Settings { merge_partitions: 2, dedupe_ms: HOUR, ..Settings::default() };
-    let job = Arc::new(FlowsHourly::new(&settings));
-    let shape = flows::shape(job.spec());
+    let job = Arc::new(flows::hourly(&settings).unwrap());
+    let shape = platform::shape(job.head());
     let topic = tidemark_log::TopicSpec {
         name: flows::TOPIC.into(),
         partitions: 2,
@@ -148,7 +148,7 @@ fn the_built_in_job_is_recomputed_and_its_repeats_are_counted_once() {
     world.settle(job.as_ref(), &shape, flows::TOPIC);
     running.stop();
     let views: &dyn ViewStore = world.views.as_ref();
-    let plain = || recompute::plain_columns(&shape.view);
+    let plain = || recompute::columns(job.head());
     let report = world.try_recompute(job.as_ref(), &shape, plain(), views, Request::default()).unwrap();
     assert_eq!(report.verdict(), Verdict::Equal, "{report:#?}");
     assert_eq!(report.windows.iter().map(|window| window.records).collect::<Vec<_>>(), [21, 20]);

@@ -6,7 +6,8 @@ use crate::world::World;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tidemark_jobs::flows::{self, HOUR_MS};
+use tidemark_jobs::flows::HOUR_MS;
+use tidemark_jobs::platform;
 use tidemark_log::{Batch, Error, Event, GroupOffset, Headers, Log, Member, OnBatch, Produce, Record, TopicPartition};
 use tidemark_runtime::drive::{Due, Prepared};
 use tidemark_runtime::writer::WriterStage;
@@ -63,7 +64,7 @@ struct Writer {
 
 impl Writer {
     fn on(world: &World) -> Self {
-        let (dir, shape) = (TempDir::new().unwrap(), flows::shape(&world.plan.spec));
+        let (dir, shape) = (TempDir::new().unwrap(), platform::shape(world.job.head()));
         let store = LocalViews::open(dir.path(), Arc::new(|| 11 * HOUR_MS)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut stage = WriterStage::new(

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tidemark_core::Job;
 use tidemark_jobs::flows::{self, FlowsHourly, Settings, TOPIC};
+use tidemark_jobs::platform;
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_log::span::NoSpans;
 use tidemark_log::{Cleanup, Log, Outgoing, TopicSpec, system_clock};
@@ -79,7 +79,7 @@ struct Shared {
 }
 
 fn job() -> FlowsHourly {
-    FlowsHourly::new(&Settings { merge_partitions: 2, ..Settings::default() })
+    flows::hourly(&Settings { merge_partitions: 2, ..Settings::default() }).unwrap()
 }
 
 impl Shared {
@@ -112,7 +112,7 @@ impl Shared {
             state: Some(state),
         };
         let job = Arc::new(job());
-        let shape = flows::shape(job.spec());
+        let shape = platform::shape(job.head());
         Process { running: run::start(job, &shape, &parts, &settings).unwrap(), metrics }
     }
 
@@ -158,7 +158,7 @@ impl Shared {
 
     /// Until all that was published is in the ledgers of the view.
     fn wait_for_all(&self) {
-        let view = flows::view_spec(job().spec());
+        let view = job().head().columns().view.clone();
         self.wait("result", || {
             let ledgers = self.runtime.block_on(tidemark_views::ViewStore::ledger(&*self.views, &view, 0, i64::MAX));
             ledgers.unwrap().iter().map(|ledger| ledger.records).sum::<i64>() == self.published

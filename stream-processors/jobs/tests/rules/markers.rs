@@ -5,6 +5,7 @@ use crate::world::{BASE, Owner, Pending, World};
 use std::sync::Arc;
 use tidemark_core::Job;
 use tidemark_jobs::flows::{self, HOUR_MS};
+use tidemark_jobs::platform;
 use tidemark_log::{GroupOffset, Log, TopicPartition};
 use tidemark_runtime::partial::PartialStage;
 use tidemark_runtime::{Metrics, Operator};
@@ -71,7 +72,7 @@ fn partial_stage(world: &World) -> PartialStage<tidemark_jobs::flows::FlowsHourl
     let mut stage = PartialStage::new(
         Arc::clone(&world.job),
         Arc::clone(&world.plan),
-        flows::shape(world.job.spec()).source,
+        platform::shape(world.job.head()).source,
         Arc::clone(&world.log) as Arc<dyn Log>,
         Arc::clone(&world.registry) as Arc<dyn Registry>,
         Arc::new(Metrics::default()),

@@ -68,9 +68,9 @@ impl World {
         log.create_topics(&[TopicSpec { name, partitions: sources as u32, cleanup, retention_ms: None }]).unwrap();
         let log = Arc::new(Hooked::new(log));
         let registry = Arc::new(MemoryRegistry::default());
-        let job = Arc::new(FlowsHourly::new(&Settings { merge_partitions: 1, ..Settings::default() }));
+        let job = Arc::new(flows::hourly(&Settings { merge_partitions: 1, ..Settings::default() }).unwrap());
         let mut plan = Plan::new(job.spec().clone()).unwrap();
-        plan.create(log.as_ref(), registry.as_ref(), &flows::shape(job.spec()).row).unwrap();
+        plan.create(log.as_ref(), registry.as_ref(), &job.head().columns().schema).unwrap();
         let next_source = vec![0; sources as usize];
         Self { _dir: dir, log, registry, job, plan: Arc::new(plan), sources, next_source, clock }
     }

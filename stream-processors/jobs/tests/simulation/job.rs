@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidemark_core::{Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, Windowing};
 use tidemark_jobs::flows::{self, FlowSums, FlowsHourly, Settings};
+use tidemark_jobs::platform;
 use tidemark_runtime::run::Shape;
 use tidemark_runtime::writer::ViewSource;
 use tidemark_schemas::avro::{self, Avro, Reader, put_long};
@@ -35,7 +36,7 @@ pub(crate) struct MinuteFlows {
 
 impl MinuteFlows {
     pub(crate) fn new(config: &Config) -> Self {
-        let job = FlowsHourly::new(&Settings::default());
+        let job = flows::hourly(&Settings::default()).unwrap();
         let windows = Windowing::Tumbling { size_ms: WINDOW_MS };
         let spec = JobSpec {
             window: config.gap_ms.map_or(windows, |gap_ms| Windowing::Session { gap_ms }),
@@ -51,12 +52,13 @@ impl MinuteFlows {
         };
         let settings = Settings { dedupe_ms: config.dedupe_ms.unwrap_or(0), ..Settings::default() };
         spec.validate().unwrap();
-        Self { job: FlowsHourly::new(&settings), spec }
+        Self { job: flows::hourly(&settings).unwrap(), spec }
     }
 
-    /// As [`flows::shape`]: sessions have a column more in their key, and one more beside it.
+    /// As of any job, with another retention; sessions have a column more in their key, and one more beside it.
     pub(crate) fn shape(&self) -> Shape {
-        let shape = flows::shape(&self.spec);
+        let mut shape = platform::shape(self.job.head());
+        shape.view.retention_ms = self.spec.retention_ms;
         if self.spec.window.gap_ms().is_none() {
             return shape;
         }

@@ -13,12 +13,12 @@
 mod rest;
 mod ways;
 
-use crate::job::SpecJob;
+use crate::viewed::Viewed;
 use rest::{AtRest, difference};
 use std::fmt;
 use std::sync::Arc;
 use tidemark_core::driver::Driver;
-use tidemark_core::{Input, Job, LatePolicy};
+use tidemark_core::{Input, LatePolicy};
 use ways::Running;
 
 /// Most source partitions.
@@ -39,15 +39,15 @@ pub struct Arrival {
 
 /// Data of the first source schema as they would arrive: dealt out to partitions in turn, each when it happens or, if that is
 /// earlier, with the one before. A view says after each that it is complete up to then.
-pub fn arrivals(job: &SpecJob, data: impl IntoIterator<Item = Vec<u8>>, partitions: usize) -> Vec<Arrival> {
-    job.settle();
+pub fn arrivals<J: Viewed>(job: &J, data: impl IntoIterator<Item = Vec<u8>>, partitions: usize) -> Vec<Arrival> {
+    job.head().settle();
     let mut now = 0;
     let arrive = |(at, datum): (usize, Vec<u8>)| {
         let mut scratch = Vec::new();
         let time = job.read(Input::of(&datum), &mut scratch).map_or(now, |sample| sample.event_time);
         now = now.max(time);
         let (partition, appended_at) = (at % partitions.max(1), now);
-        let told = job.progress_to(now);
+        let told = job.head().progress_to(now);
         let told = told.map(|(schema, datum)| Arrival { partition, appended_at, schema, datum });
         std::iter::once(Arrival { partition, appended_at, schema: 0, datum }).chain(told)
     };
@@ -117,8 +117,8 @@ pub enum Error {
 ///
 /// # Errors
 /// The figures differ; the job seals at once; a partition above [`PARTITIONS_MAX`]; or what stops a stage.
-pub fn check(job: &Arc<SpecJob>, records: &[Arrival], rounds: u64, seed: u64) -> Result<Checked, Error> {
-    job.settle();
+pub fn check<J: Viewed>(job: &Arc<J>, records: &[Arrival], rounds: u64, seed: u64) -> Result<Checked, Error> {
+    job.head().settle();
     let spec = job.spec();
     if spec.late == LatePolicy::Amend && spec.amend_for_ms == 0 {
         let why = format!(
@@ -137,16 +137,21 @@ pub fn check(job: &Arc<SpecJob>, records: &[Arrival], rounds: u64, seed: u64) ->
     let first = run(job, records, partitions, Way::FullSpeed)?;
     for &way in &ways {
         let other = run(job, records, partitions, way)?;
-        if let Some(what) = difference(job, &first, &other) {
+        if let Some(what) = difference(job.as_ref(), &first, &other) {
             return Err(Mismatch { way, what }.into());
         }
     }
     let late = first.windows.values().map(|(_, late, held)| late + held).sum();
-    let of_sample = records.iter().filter(|record| job.row_schemas().is_none_or(|rows| record.schema < rows)).count();
+    let of_sample = records.iter().filter(|record| job.head().row_schemas().is_none_or(|rows| record.schema < rows)).count();
     Ok(Checked { ways: ways.len() + 1, records: of_sample, rows: first.rows.len(), late })
 }
 
-fn run(job: &Arc<SpecJob>, records: &[Arrival], partitions: usize, way: Way) -> Result<AtRest, Error> {
+fn run<J: Viewed>(
+    job: &Arc<J>,
+    records: &[Arrival],
+    partitions: usize,
+    way: Way,
+) -> Result<AtRest<J::Accumulator>, Error> {
     let driver = Driver::new(Arc::clone(job), partitions);
     let now = records.iter().map(|record| record.appended_at).max().unwrap_or(0);
     let merges = job.spec().merge_partitions as usize;

@@ -1,21 +1,19 @@
 //! What a job holds once everything is read, and what of it differs.
 
-use crate::agree;
-use crate::job::SpecJob;
+use crate::viewed::Viewed;
 use std::collections::BTreeMap;
 use tidemark_core::Accumulator;
-use tidemark_core::aggregate::{Accumulators, Answer, Function};
 use tidemark_core::driver::Driver;
 use tidemark_core::partial::Verdict;
 
 /// The time of the last event (of sessions), records, and their sum.
-type Held = (Option<i64>, i64, Accumulators);
+type Held<A> = (Option<i64>, i64, A);
 
 /// What is the same whatever the way.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct AtRest {
+pub(super) struct AtRest<A> {
     /// By window and key.
-    pub(super) rows: BTreeMap<(i64, Vec<u8>), Held>,
+    pub(super) rows: BTreeMap<(i64, Vec<u8>), Held<A>>,
     /// By window: records, late ones in the rows, late ones left out.
     pub(super) windows: BTreeMap<i64, (i64, i64, i64)>,
     verdicts: BTreeMap<(usize, i64), Verdict>,
@@ -23,13 +21,11 @@ pub(super) struct AtRest {
     sealed_out: i64,
 }
 
-impl AtRest {
+impl<A: Accumulator> AtRest<A> {
     /// What a driver holds that has read everything.
-    pub(super) fn of(driver: &Driver<SpecJob>, sessions: bool) -> Self {
+    pub(super) fn of<J: Viewed<Accumulator = A>>(driver: &Driver<J>, sessions: bool) -> Self {
         let rows = if sessions {
-            let row = |(key, (last, records, sum)): (Vec<u8>, (i64, i64, Accumulators))| {
-                ((0, key), (Some(last), records, sum))
-            };
+            let row = |(key, (last, records, sum)): (Vec<u8>, (i64, i64, A))| ((0, key), (Some(last), records, sum));
             driver.sessions().into_iter().map(row).collect()
         } else {
             driver.rows().iter().map(|(key, (records, sum))| (key.clone(), (None, *records, sum.clone()))).collect()
@@ -49,7 +45,11 @@ impl AtRest {
 }
 
 /// The first thing that differs, in words.
-pub(super) fn difference(job: &SpecJob, first: &AtRest, other: &AtRest) -> Option<String> {
+pub(super) fn difference<J: Viewed>(
+    job: &J,
+    first: &AtRest<J::Accumulator>,
+    other: &AtRest<J::Accumulator>,
+) -> Option<String> {
     let verdict = first.verdicts.iter().find(|(at, verdict)| other.verdicts.get(at) != Some(verdict));
     if let Some(((partition, offset), verdict)) = verdict {
         let found = other.verdicts.get(&(*partition, *offset));
@@ -70,7 +70,7 @@ pub(super) fn difference(job: &SpecJob, first: &AtRest, other: &AtRest) -> Optio
     for at in first.rows.keys().chain(other.rows.keys()) {
         let (a, b) = (first.rows.get(at), other.rows.get(at));
         let same = match (a, b) {
-            (Some(a), Some(b)) => (a.0, a.1) == (b.0, b.1) && same_sums(job, &a.2, &b.2),
+            (Some(a), Some(b)) => (a.0, a.1) == (b.0, b.1) && job.agree(&a.2, &b.2),
             _ => false,
         };
         if !same {
@@ -81,43 +81,16 @@ pub(super) fn difference(job: &SpecJob, first: &AtRest, other: &AtRest) -> Optio
     None
 }
 
-/// Bit for bit, but for lists of most frequent values that have lost some.
-fn same_sums(job: &SpecJob, a: &Accumulators, b: &Accumulators) -> bool {
-    let bytes = |sums: &Accumulators| {
-        let mut out = Vec::new();
-        sums.put(&mut out);
-        out
-    };
-    if bytes(a) == bytes(b) {
-        return true;
-    }
-    let (answers, others) = (a.results(&job.functions), b.results(&job.functions));
-    let states = a.0.iter().zip(&b.0);
-    a.0.len() == b.0.len()
-        && job
-            .functions
-            .iter()
-            .zip(states)
-            .zip(answers.zip(others))
-            .all(|((function, (a, b)), (x, y))| a == b || (function.order_matters() && same_tops(function, &x, &y)))
-}
-
-fn same_tops(function: &Function, a: &Answer<'_>, b: &Answer<'_>) -> bool {
-    let Function::TopK { k, .. } = function else { return false };
-    let (Answer::Json(a), Answer::Json(b)) = (a, b) else { return false };
-    let (Ok(a), Ok(b)) = (serde_json::from_str(a), serde_json::from_str(b)) else { return false };
-    agree::top_k(&a, &b, *k as usize)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::{Way, arrivals, run};
     use super::*;
     use crate::datum::Maker;
-    use crate::{Topics, compile};
+    use crate::{SpecJob, Topics, compile};
     use serde_json::json;
     use std::sync::Arc;
+    use tidemark_core::aggregate::Accumulators;
 
     struct Access;
 
@@ -130,12 +103,12 @@ mod tests {
         }
     }
 
-    fn at_rest(text: &str) -> (Arc<SpecJob>, AtRest) {
+    fn at_rest(text: &str) -> (Arc<SpecJob>, AtRest<Accumulators>) {
         let job = Arc::new(compile("job.yaml", text, &Access).unwrap());
         let maker = Maker::new(&job.sources()[0].avsc, &[]).unwrap();
         let record =
             |at: i64| maker.datum(&json!({"at": at * 1_000, "client": "a", "status": 200, "path": "/"})).unwrap();
-        let records = arrivals(&job, [9_000, 1, 9_001].map(record), 1);
+        let records = arrivals(job.as_ref(), [9_000, 1, 9_001].map(record), 1);
         let rest = run(&job, &records, 1, Way::FullSpeed).unwrap();
         (job, rest)
     }
@@ -148,8 +121,8 @@ mod tests {
             include_str!("../../../../examples/access-log/access.sessions.yaml"),
         ] {
             let (job, rest) = at_rest(text);
-            assert_eq!(difference(&job, &rest, &rest.clone()), None);
-            let tampers: [fn(&mut AtRest); 9] = [
+            assert_eq!(difference(job.as_ref(), &rest, &rest.clone()), None);
+            let tampers: [fn(&mut AtRest<Accumulators>); 9] = [
                 |rest| rest.verdicts.retain(|(_, offset), _| *offset != 2),
                 |rest| rest.verdicts.values_mut().for_each(|verdict| *verdict = Verdict::Filtered),
                 |rest| rest.rejects += 1,
@@ -163,8 +136,11 @@ mod tests {
             for (at, tamper) in tampers.into_iter().enumerate() {
                 let mut other = rest.clone();
                 tamper(&mut other);
-                assert!(difference(&job, &rest, &other).is_some(), "tamper {at}");
-                assert!(difference(&job, &other, &rest).is_some() || at == 0, "tamper {at}, the other way round");
+                assert!(difference(job.as_ref(), &rest, &other).is_some(), "tamper {at}");
+                assert!(
+                    difference(job.as_ref(), &other, &rest).is_some() || at == 0,
+                    "tamper {at}, the other way round"
+                );
             }
         }
     }

@@ -1,15 +1,15 @@
 //! The ways that records come: reads, commits, merges and crashes in their order.
 
 use super::{Arrival, Dice};
-use crate::job::SpecJob;
+use tidemark_core::Job;
 use tidemark_core::driver::Driver;
 
 /// One step of so many is a crash, where there are any.
 const CRASH_EVERY: u64 = 6;
 
 /// A job at work.
-pub(super) struct Running {
-    pub(super) driver: Driver<SpecJob>,
+pub(super) struct Running<J: Job> {
+    pub(super) driver: Driver<J>,
     /// Time of every commit: it does not pass, so that nothing is sealed.
     pub(super) now: i64,
     pub(super) partitions: usize,
@@ -20,7 +20,7 @@ pub(super) struct Running {
 
 pub(super) type Ran = Result<(), tidemark_core::merge::Error>;
 
-impl Running {
+impl<J: Job> Running<J> {
     fn all(&self) -> Vec<usize> {
         (0..self.partitions).collect()
     }

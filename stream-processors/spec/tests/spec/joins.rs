@@ -295,7 +295,7 @@ fn a_join_is_part_of_what_a_job_means() {
 fn a_key_that_cannot_be_computed_is_a_dead_letter() {
     let job = job(&JOB.replace("on: partner_id", "on: int(queue)")).unwrap();
     let mut trial = Trial::new(job, 1).unwrap();
-    let push = |trial: &mut Trial, record: Json| trial.push(0, &record, None).unwrap();
+    let push = |trial: &mut Trial<SpecJob>, record: Json| trial.push(0, &record, None).unwrap();
     push(&mut trial, json!({"at": "2026-01-01T10:00:00Z", "partner_id": 1, "queue": "x", "pages": 1}));
     push(&mut trial, json!({"at": "2026-01-01T10:00:00Z", "partner_id": 1, "queue": "7", "pages": 1}));
     let dead: Vec<String> = trial.dead_letters().map(|(_, _, why)| why.to_owned()).collect();

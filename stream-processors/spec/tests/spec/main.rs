@@ -3,6 +3,7 @@
 
 mod cel;
 mod examples;
+mod in_rust;
 mod joins;
 mod refused;
 mod replay;

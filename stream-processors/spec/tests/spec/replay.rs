@@ -92,7 +92,7 @@ fn record(schema: &Json, dice: &mut Dice) -> Json {
 }
 
 /// Records in about the order of their event time: some an hour late, some repeated.
-fn sample(job: &SpecJob, records: usize, partitions: usize, seed: u64) -> Vec<Arrival> {
+pub(crate) fn sample(job: &SpecJob, records: usize, partitions: usize, seed: u64) -> Vec<Arrival> {
     let avsc = job.sources()[0].avsc.to_string();
     let (schema, maker) = (serde_json::from_str::<Json>(&avsc).unwrap(), Maker::new(&avsc, job.fields()).unwrap());
     let mut dice = Dice(seed);
