@@ -130,7 +130,8 @@ fn a_version_reads_one_version() {
 
 #[test]
 fn several_views_are_read_by_what_they_share() {
-    let text = PEAKS.replace("views: access.hourly", "views: [access.hourly, access.sessions]").replace("key: [class]\n", "");
+    let text =
+        PEAKS.replace("views: access.hourly", "views: [access.hourly, access.sessions]").replace("key: [class]\n", "");
     let job_of_both = job(&text).unwrap_or_else(|problems| panic!("{problems}"));
     let spec = job_of_both.spec();
     assert_eq!(spec.sources, ["view.access.hourly.v1", "view.access.sessions.v1"]);
