@@ -225,7 +225,7 @@ impl Columns {
     pub fn row(&self, datum: &[u8]) -> Result<Row, avro::Error> {
         let mut reader = Reader::new(datum);
         let tenant = reader.string()?.to_owned();
-        let key: Vec<tidemark_views::Value> =
+        let mut key: Vec<tidemark_views::Value> =
             self.key.iter().map(|column| get(column.kind, &mut reader)).collect::<Result<_, _>>()?;
         let window_start = reader.long()?;
         let merge_partition = i32::get(&mut reader)?;
@@ -240,14 +240,14 @@ impl Columns {
             values.push(if there { get(cell.column.kind, &mut reader)? } else { tidemark_views::Value::Null });
         }
         if let Some(stored) = &self.stored {
-            values = stored.iter().filter_map(|at| values.get(*at).cloned()).collect();
+            values = taken(&mut values, stored);
         }
         let epoch = i32::get(&mut reader)?;
         let offset = reader.long()?;
         reader.finish()?;
         Ok(Row {
             partition: RowPartition { tenant, window_start, merge_partition },
-            clustering: self.order.iter().filter_map(|at| key.get(*at).cloned()).collect(),
+            clustering: taken(&mut key, &self.order),
             values,
             revision: Revision { epoch, offset },
             written_at,
@@ -259,6 +259,12 @@ impl Columns {
         let columns = self.clone();
         Arc::new(move |datum| columns.row(datum))
     }
+}
+
+/// The values in another order; each place is named once.
+fn taken(values: &mut [tidemark_views::Value], order: &[usize]) -> Vec<tidemark_views::Value> {
+    let take = |value: &mut tidemark_views::Value| std::mem::replace(value, tidemark_views::Value::Null);
+    order.iter().filter_map(|at| values.get_mut(*at).map(take)).collect()
 }
 
 /// Names and types of a record's fields, without what is there for people.
