@@ -14,7 +14,7 @@ use tidemark_benches::workload::{Settings, TENANT};
 use tidemark_benches::{Outcome, Reference, Workload, load};
 use tidemark_core::Job;
 use tidemark_harness::Kafka;
-use tidemark_jobs::flows;
+use tidemark_jobs::{flows, platform};
 use tidemark_views::local::LocalViews;
 use tidemark_views::{RowPartition, RowQuery, Value, ViewStore};
 
@@ -33,9 +33,10 @@ fn a_day_read_at_full_speed_is_exact() {
     let dir = tempfile::tempdir().unwrap();
     let views = LocalViews::open(dir.path(), tidemark_log::system_clock()).unwrap();
     let store: Arc<dyn ViewStore> = Arc::clone(&views) as _;
-    let shape = flows::shape(job().spec());
+    let job = job().unwrap();
+    let shape = platform::shape(job.head());
     let stages =
-        Stages::start(Arc::new(job()), &shape, servers.log().unwrap(), servers.registry(), store, THREADS).unwrap();
+        Stages::start(Arc::new(job), &shape, servers.log().unwrap(), servers.registry(), store, THREADS).unwrap();
     let results = servers.results().unwrap();
     let deadline = Instant::now() + DEADLINE;
     let done = results.wait(workload.records(), deadline).unwrap();

@@ -17,7 +17,7 @@ use tidemark_schemas::registry::HttpRegistry;
 use tidemark_spec::datum::Maker;
 use tidemark_spec::trial::{Shown, Trial};
 use tidemark_spec::view::{Asked, completed};
-use tidemark_spec::{SpecJob, Topics, View, Viewed, inline};
+use tidemark_spec::{SpecJob, Topics, View, inline};
 
 /// So many job files may read each other's views, one after the other.
 const VIEWS_DEEP_MAX: usize = 8;

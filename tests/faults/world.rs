@@ -155,7 +155,7 @@ impl World {
             jobs: Vec::new(),
             gateway,
             random: Random::new(seed),
-            results: Results::new(Arc::clone(&log), registry, job(settings).spec()),
+            results: Results::new(Arc::clone(&log), registry, job(settings).spec(), tidemark_schemas::catalog::FLOW_HOURLY),
             settings,
             log,
             views,

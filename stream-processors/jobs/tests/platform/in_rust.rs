@@ -150,8 +150,8 @@ fn a_job_in_rust_runs_is_served_proved_and_goes_on_after_a_restart() {
 fn the_name_of_a_job_in_rust_cannot_be_taken_by_a_file() {
     let (dir, registry) = (tempfile::TempDir::new().unwrap(), Arc::new(MemoryRegistry::default()));
     let process = Process::start(dir.path(), &registry);
-    let names = vec![process.job.head().file().job.value.clone()];
-    let (jobs, thread) = Jobs::start(process.parts.clone(), process.settings.clone(), names).unwrap();
+    let views = vec![tidemark_spec::View::of(process.job.head())];
+    let (jobs, thread) = Jobs::start(process.parts.clone(), process.settings.clone(), views).unwrap();
     let file = "job: access.peaks\nsource: {topics: logs.access, time: at}\nwindow: {tumbling: 1h}\nlate: hold\n\
                 aggregate: {n: count()}\n";
     let refused = jobs.apply("job.yaml", file).unwrap_err().to_string();

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tidemark_core::Job;
 use tidemark_jobs::directory::{Directory, TOPIC};
 use tidemark_jobs::platform::{Jobs, shape};
 use tidemark_jobs::recompute::report::Report;
@@ -26,7 +25,7 @@ use tidemark_schemas::avro::Avro;
 use tidemark_schemas::jobs::JobEntry;
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
-use tidemark_spec::{View, Viewed};
+use tidemark_spec::View;
 use tidemark_views::local::LocalViews;
 use tidemark_views::{Error as ViewError, Row, RowPartition, RowQuery, Value, ViewSpec, ViewStore};
 
