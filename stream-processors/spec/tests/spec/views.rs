@@ -29,7 +29,7 @@ aggregate:
   shares: sum(share)
 ";
 
-fn rows(trial: &Trial) -> Vec<(String, i64, i64)> {
+fn rows(trial: &Trial<tidemark_spec::SpecJob>) -> Vec<(String, i64, i64)> {
     let number = |row: &tidemark_spec::trial::Shown, name: &str| row.get(name).and_then(Json::as_i64).unwrap();
     let rows = trial.rows();
     rows.iter()
@@ -250,7 +250,7 @@ proptest! {
         // And so in any way that it may be read, crashes included.
         let maker = Maker::new(&peaks.sources()[0].avsc, &[]).unwrap();
         let data: Vec<Vec<u8>> = shuffled.iter().map(|record| maker.datum(&completed(record, 0)).unwrap()).collect();
-        let checked = check(&peaks, &arrivals(&peaks, data, 3), 3, seed).unwrap_or_else(|error| panic!("{error}"));
+        let checked = check(&peaks, &arrivals(peaks.as_ref(), data, 3), 3, seed).unwrap_or_else(|error| panic!("{error}"));
         prop_assert_eq!(checked.records, all.len());
     }
 }
