@@ -70,7 +70,7 @@ pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
         if let Schemas::Embedded(registry) = &process.schemas {
             router = router.nest("/registry", crate::registry::router(Arc::clone(registry)));
         }
-        let router = router.merge(jobs.router(&process)?);
+        let router = router.merge(jobs.router(&process)?).merge(process.records());
         let router = tidemark_query_api::finish(guard.protect(router), &api);
         tokio::spawn(Arc::clone(&guard).follow());
         tokio::spawn(say_hello(hello));
@@ -127,6 +127,7 @@ async fn serve_gateway(
     let mut process = Process::open_on(config, replica, open::kafka_later(config)?, clock)?;
     let gateway = process.start_gateway()?;
     let router = tidemark_gateway::router(Arc::clone(&gateway))
+        .merge(process.records())
         .merge(ops::router(process.ops))
         .method_not_allowed_fallback(tidemark_gateway::method_not_allowed);
     server::serve(listener, guard.protect(router), stopped()).await;
@@ -142,7 +143,7 @@ async fn serve_jobs(
     let mut process = Process::open(config, replica).await?;
     process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
     let jobs = process.start_jobs()?;
-    let router = jobs.router(&process)?.merge(ops::router(std::mem::take(&mut process.ops)));
+    let router = jobs.router(&process)?.merge(process.records()).merge(ops::router(std::mem::take(&mut process.ops)));
     server::serve(listener, guard.protect(router), stopped()).await;
     stop_in_order(None, Some(jobs), process.telemetry).await
 }
@@ -165,6 +166,7 @@ async fn serve_query_api(config: &Config, listener: tokio::net::TcpListener, gua
 /// The job that is built in, and those that were applied.
 struct Jobs {
     running: Running,
+    built_in: Arc<jobs::http::BuiltIn>,
     applied: Arc<platform::Jobs>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -181,8 +183,10 @@ impl Jobs {
         });
         let jobs = jobs::http::router(jobs::http::Context {
             jobs: Arc::clone(&self.applied),
+            built_in: Arc::clone(&self.built_in),
             log: Arc::clone(&process.log),
             registry: process.registry(),
+            views: process.views()?,
         });
         Ok(jobs.merge(recompute))
     }
@@ -236,6 +240,12 @@ impl Process {
         self.views.clone().context("the view store is not open")
     }
 
+    /// The route that shows what is on topics.
+    fn records(&self) -> axum::Router {
+        let (log, registry) = (Arc::clone(&self.log), self.registry());
+        topics::records_http::router(topics::records_http::Context { log, registry })
+    }
+
     fn start_jobs(&mut self) -> anyhow::Result<Jobs> {
         let job = Arc::new(FlowsHourly::new(&self.config.flows.job()));
         let metrics = Arc::new(Metrics::default());
@@ -258,6 +268,8 @@ impl Process {
         let shape = flows::shape(job.spec());
         let own = format!("job=\"{}\",version=\"{}\"", job.spec().name, job.spec().version);
         let listed = flows::catalog_entry(job.spec(), (self.clock)());
+        let (spec, view, own_metrics) = (job.spec().clone(), shape.view.clone(), Arc::clone(&metrics));
+        let built_in = Arc::new(jobs::http::BuiltIn { spec, view, metrics: own_metrics });
         let (running, applied, thread) = tokio::task::block_in_place(|| -> anyhow::Result<_> {
             let running = tidemark_runtime::run::start(job, &shape, &parts, &settings)?;
             parts.handle.block_on(async {
@@ -268,16 +280,36 @@ impl Process {
             Ok((running, applied, thread))
         })?;
         let (ready, told) = (Arc::clone(&metrics), Arc::clone(&metrics));
-        self.ops.status.push(tidemark_query_api::Status::new("jobs", move || told.status()));
+        let (troubles, warned) = (Arc::clone(&applied), Arc::clone(&applied));
+        self.ops.status.push(tidemark_query_api::Status::new("jobs", move || {
+            let mut status = told.status();
+            let troubles: Vec<_> = troubles
+                .troubles()
+                .into_iter()
+                .map(|((job, version), why)| serde_json::json!({"job": job, "version": version, "why": why}))
+                .collect();
+            status
+                .as_object_mut()
+                .into_iter()
+                .for_each(|status| drop(status.insert("failed".into(), troubles.clone().into())));
+            status
+        }));
         self.ops.check("jobs", move || ready.ready());
+        // The process does its other work: it stays in rotation.
+        self.ops.warn("jobs", move || {
+            let why = |((job, version), why)| format!("{job} version {version}: {why}");
+            let all: Vec<String> = warned.troubles().into_iter().map(why).collect();
+            if all.is_empty() { Ok(()) } else { Err(all.join("; ")) }
+        });
         let all = Arc::clone(&applied);
         self.ops.metrics.push(Arc::new(move |out: &mut String| {
             let label = |((job, version), metrics)| (format!("job=\"{job}\",version=\"{version}\""), metrics);
             let mut jobs = vec![(own.clone(), Arc::clone(&metrics))];
             jobs.extend(all.metrics().into_iter().map(label));
             tidemark_runtime::metrics::join::render(&jobs, out);
+            all.render(out);
         }));
-        Ok(Jobs { running, applied, thread })
+        Ok(Jobs { running, built_in, applied, thread })
     }
 
     fn start_gateway(&mut self) -> anyhow::Result<Arc<Gateway>> {
@@ -309,6 +341,7 @@ impl Process {
         let ops = std::mem::take(&mut self.ops);
         let parts = tidemark_query_api::Parts {
             checks: ops.checks,
+            warnings: ops.warnings,
             metrics: ops.metrics,
             status: ops.status,
             docs: vec![tidemark_gateway::openapi(), auth::openapi(), jobs::openapi::openapi()],

@@ -48,6 +48,8 @@ pub struct Settings {
     pub gateway: bool,
     /// Of the source topic. All but the last have records; the last is idle throughout, and windows close nevertheless.
     pub partitions: u32,
+    /// Every stage works again in every partition so long after a kill.
+    pub recovery_max: Duration,
 }
 
 pub struct World {

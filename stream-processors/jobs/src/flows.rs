@@ -64,7 +64,7 @@ pub struct Settings {
     pub merge_partitions: u32,
     /// How long a window waits for stragglers, event-time milliseconds.
     pub grace_ms: i64,
-    /// How long rows are kept and windows can be amended, milliseconds.
+    /// How long windows can be amended after they closed, milliseconds; rows are kept for as long and for what a window takes.
     pub retention_ms: i64,
     /// A partition is idle after so much silence, milliseconds.
     pub idle_after_ms: i64,
@@ -109,9 +109,9 @@ impl FlowsHourly {
             idle_after_ms: settings.idle_after_ms,
             max_future_ms: settings.max_future_ms,
             merge_partitions: settings.merge_partitions,
-            retention_ms: settings.retention_ms,
+            retention_ms: 0,
         };
-        Self { spec }
+        Self { spec: JobSpec { retention_ms: spec.least_retention_ms(), ..spec } }
     }
 }
 
@@ -126,7 +126,9 @@ impl Job for FlowsHourly {
     fn read<'a>(&'a self, input: Input<'a>, _scratch: &'a mut Vec<u8>) -> Result<Sample<'a, FlowSums>, Reject> {
         let datum = input.datum;
         let mut reader = Reader::new(datum);
-        for field in ["tenant", "src_app", "dest_app", "vpc_id"] {
+        let tenant = reader.string().map_err(malformed)?;
+        name("tenant", tenant)?;
+        for field in ["src_app", "dest_app", "vpc_id"] {
             name(field, reader.string().map_err(malformed)?)?;
         }
         // The four names stand first and together: their bytes are the key, as they are.
@@ -135,7 +137,7 @@ impl Job for FlowsHourly {
         let bytes_tx = bytes("bytes_tx", reader.long().map_err(malformed)?)?;
         let bytes_rx = bytes("bytes_rx", reader.long().map_err(malformed)?)?;
         let event_id = reader.bytes().map_err(malformed)?;
-        let id = if self.spec.dedupe.is_some() { dedupe::id(event_id) } else { 0 };
+        let id = if self.spec.dedupe.is_some() { dedupe::id(tenant.as_bytes(), event_id) } else { 0 };
         reader.finish().map_err(malformed)?;
         if event_time < 0 {
             let detail = format!("observed_at is {event_time} ms, before 1970: check the unit, it is milliseconds");
@@ -336,6 +338,19 @@ mod tests {
         assert_eq!(row.values, [Value::Integer(3), Value::Integer(1 << 70), Value::Long(5)]);
         assert_eq!(row.revision, Revision { epoch: 1, offset: 77 });
         job.spec().validate().unwrap();
+    }
+
+    /// Whose ids they are is part of what they are: one tenant's cannot make another's records repeats.
+    #[test]
+    fn ids_of_two_tenants_are_two_ids() {
+        let job = FlowsHourly::new(&Settings { dedupe_ms: HOUR_MS, ..Settings::default() });
+        let id = |tenant| {
+            let mut datum = vec![];
+            FlowObserved { tenant, ..flow() }.put(&mut datum);
+            job.read(Input::of(&datum), &mut Vec::new()).unwrap().id
+        };
+        assert_eq!(id("a"), id("a"));
+        assert_ne!(id("a"), id("b"));
     }
 
     /// A running job stops when its fingerprint changes: this value changes only together with the job's version.

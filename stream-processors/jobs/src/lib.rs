@@ -6,3 +6,4 @@ pub mod flows;
 pub mod platform;
 pub mod recompute;
 mod retire;
+pub mod sources;

@@ -4,12 +4,13 @@ use crate::instant::{duration_ms, rfc3339};
 use crate::job::SpecJob;
 use crate::near;
 use crate::problem::{At, Problem, Problems};
-use crate::trial::{Shown, Trial};
+use crate::trial::{Shown, State, Trial};
 use crate::yaml::{Data, Node};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use tidemark_core::{Job, window};
 
 /// Doubles are equal that differ by so little, relatively: the file has them in decimal.
 const NEAR: f64 = 1e-9;
@@ -82,8 +83,16 @@ fn test(job: &Arc<SpecJob>, number: usize, node: &Node) -> Result<Outcome, Probl
         Data::Map(entries) => entries.iter().find(|(key, _)| key.name == "partition").and_then(|(_, n)| whole(n)),
         Data::Scalar(_) | Data::List(_) => None,
     };
-    let partitions = list(steps).iter().filter_map(wide).max().unwrap_or(0) + 1;
+    let partitions = list(steps).iter().filter_map(wide).max().unwrap_or(0).saturating_add(1);
     let mut trial = Trial::new(Arc::clone(job), partitions).map_err(|why| Problem::new(node.at, why))?;
+    if !list(steps)
+        .iter()
+        .any(|step| matches!(&step.data, Data::Map(keys) if keys.iter().any(|(key, _)| key.name == "expect")))
+    {
+        return Err(
+            Problem::new(node.at, "the test expects nothing, so it cannot fail").fix("add a step with `expect`")
+        );
+    }
     let mut failures = Vec::new();
     for step in list(steps) {
         failures.extend(run_step(&mut trial, job, step)?);
@@ -96,9 +105,14 @@ fn whole(node: &Node) -> Option<usize> {
 }
 
 fn run_step(trial: &mut Trial, job: &SpecJob, step: &Node) -> Result<Option<Failure>, Problem> {
-    let keys = entries(step, "a step", &["push", "partition", "arrives", "table", "delete", "advance", "expect"])?;
+    const ACTS: &[&str] = &["push", "table", "delete", "advance", "expect"];
+    let keys = entries(step, "a step", &[ACTS, &["topic", "partition", "arrives"]].concat())?;
     let get = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, node)| *node);
-    let partition = get("partition").and_then(whole).unwrap_or(0);
+    if !keys.iter().any(|(key, _)| ACTS.contains(key)) {
+        return Err(Problem::new(step.at, "the step does nothing").fix(format!("give it one of {}", ACTS.join(", "))));
+    }
+    let partition = get("partition").map_or(Ok(0), |node| count(node, "partition"))?;
+    let schema = get("topic").map_or(Ok(0), |node| schema_of(job, node))?;
     let arrives = match get("arrives") {
         None => None,
         Some(node) => Some(time(node)?),
@@ -116,7 +130,7 @@ fn run_step(trial: &mut Trial, job: &SpecJob, step: &Node) -> Result<Option<Fail
     }
     if let Some(records) = get("push") {
         for record in list(records) {
-            trial.push(partition, &record.json(), arrives).map_err(|why| Problem::new(record.at, why))?;
+            trial.push_of(schema, partition, &record.json(), arrives).map_err(|why| Problem::new(record.at, why))?;
         }
     }
     if let Some(node) = get("advance") {
@@ -127,6 +141,24 @@ fn run_step(trial: &mut Trial, job: &SpecJob, step: &Node) -> Result<Option<Fail
         trial.advance(ms).map_err(|why| Problem::new(node.at, why))?;
     }
     get("expect").map_or(Ok(None), |node| expect(trial, job, node))
+}
+
+/// A number that is a number.
+fn count(node: &Node, what: &str) -> Result<usize, Problem> {
+    whole(node).ok_or_else(|| {
+        let found = node.scalar().map_or(node.kind(), |scalar| scalar.text.as_str());
+        Problem::new(node.at, format!("`{what}` is a whole number, not `{found}`"))
+    })
+}
+
+/// Which schema the records of a topic are of.
+fn schema_of(job: &SpecJob, node: &Node) -> Result<usize, Problem> {
+    let topic = node.scalar().map(|scalar| scalar.text.as_str()).unwrap_or_default();
+    job.schema_of(topic).ok_or_else(|| {
+        let topics = job.topics().iter().map(|(topic, _)| topic.as_str());
+        let problem = Problem::new(node.at, format!("the job does not read `{topic}`"));
+        problem.fix(near::advice(topic, topics.collect::<Vec<_>>()))
+    })
 }
 
 /// What a step says of each join.
@@ -154,11 +186,16 @@ fn expect(trial: &Trial, job: &SpecJob, node: &Node) -> Result<Option<Failure>, 
     const KEYS: &[&str] = &["window", "state", "rows", "late", "dead_letters", "filtered", "duplicates"];
     let keys = entries(node, "`expect`", KEYS)?;
     let get = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, node)| *node);
-    let window = get("window").map(time).transpose()?;
+    if keys.iter().all(|(key, _)| *key == "window") {
+        let rest: Vec<&str> = KEYS.iter().copied().filter(|key| *key != "window").collect();
+        let problem = Problem::new(node.at, "`expect` names nothing to compare");
+        return Err(problem.fix(format!("give it one of {}", rest.join(", "))));
+    }
+    let window = get("window").map(|node| window_start(node, job)).transpose()?;
     let mut lines = Vec::new();
     if let Some(wanted) = get("state") {
         let start = window.ok_or_else(|| Problem::new(wanted.at, "`state` is of a window").fix("add `window`"))?;
-        let wanted = wanted.scalar().map(|scalar| scalar.text.clone()).unwrap_or_default();
+        let wanted = state(wanted)?;
         let got = trial.state(start).map_or("nothing: no record came for it", |state| state.name());
         if wanted != got {
             lines.push(format!("window {}: expected {wanted}, got {got}", rfc3339(start)));
@@ -171,7 +208,8 @@ fn expect(trial: &Trial, job: &SpecJob, node: &Node) -> Result<Option<Failure>, 
         ("filtered", counts.filtered),
         ("duplicates", counts.duplicates),
     ] {
-        if let Some(wanted) = get(name).and_then(whole).filter(|wanted| *wanted as i64 != got) {
+        let wanted = get(name).map(|node| count(node, name)).transpose()?;
+        if let Some(wanted) = wanted.filter(|wanted| *wanted as i64 != got) {
             lines.push(format!("{name}: expected {wanted}, got {got}"));
         }
     }
@@ -189,6 +227,26 @@ fn expect(trial: &Trial, job: &SpecJob, node: &Node) -> Result<Option<Failure>, 
         lines.extend(differences(&wanted, &got, job));
     }
     Ok((!lines.is_empty()).then_some(Failure { at: node.at, lines }))
+}
+
+/// The start of a window; of sessions, of their bucket.
+fn window_start(node: &Node, job: &SpecJob) -> Result<i64, Problem> {
+    let at = time(node)?;
+    let start = window::tumbling(at, job.spec().window.hop_ms()).start;
+    if start == at {
+        return Ok(at);
+    }
+    let (at, start) = (rfc3339(at), rfc3339(start));
+    Err(Problem::new(node.at, format!("no window starts at {at}; the one that holds it starts at {start}")))
+}
+
+fn state(node: &Node) -> Result<&'static str, Problem> {
+    let names = [State::Open, State::Final, State::Amended, State::Sealed].map(State::name);
+    let found = node.scalar().map(|scalar| scalar.text.as_str()).unwrap_or_default();
+    names
+        .into_iter()
+        .find(|name| *name == found)
+        .ok_or_else(|| Problem::new(node.at, format!("there is no state `{found}`")).fix(near::advice(found, names)))
 }
 
 fn columns(job: &SpecJob) -> BTreeSet<String> {

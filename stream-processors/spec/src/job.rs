@@ -18,6 +18,9 @@ use tidemark_schemas::catalog::Schema;
 /// Longest key of a row, bytes: what a view's clustering key may hold, with room to spare.
 const KEY_BYTES_MAX: usize = 4_096;
 
+/// Whose records they are that say nobody's.
+pub(crate) const TENANT: &str = "default";
+
 /// Longest text that an aggregate keeps as it is, bytes.
 const KEPT_BYTES_MAX: usize = 4_096;
 
@@ -92,6 +95,12 @@ impl SpecJob {
         &self.topics
     }
 
+    /// Which of [`SpecJob::sources`] the records of a topic are of; none of a topic that is not read.
+    pub fn schema_of(&self, topic: &str) -> Option<usize> {
+        let (_, avsc) = self.topics.iter().find(|(name, _)| name == topic)?;
+        self.schemas.iter().position(|schema| *schema.avsc == **avsc)
+    }
+
     /// The tables that its records are joined with.
     pub fn joins(&self) -> &[Join] {
         &self.joins
@@ -159,6 +168,18 @@ impl SpecJob {
         Reject { rule: "expression", detail: format!("{what}: `{}`: {error}{with}", checked.text) }
     }
 
+    /// Whose record it is; none where no source says so.
+    #[inline]
+    fn tenant<'v>(&self, fields: &[Value<'v>]) -> Option<&'v str> {
+        let Some(Node::Field(slot)) = self.key.first()?.checked.as_ref().map(|checked| &checked.node) else {
+            return None;
+        };
+        match fields.get(*slot) {
+            Some(Value::Text(tenant)) => Some(tenant),
+            _ => Some(TENANT),
+        }
+    }
+
     /// Looks the record up in every table.
     fn joined<'a>(
         &'a self,
@@ -170,7 +191,8 @@ impl SpecJob {
         for join in &self.joins {
             let on = join.on.node.eval(Frame { fields, lets: &[] });
             let on = on.map_err(|error| self.failed(&format!("join {}", join.name), &join.on, &error, fields))?;
-            join.table.look_up(&on.value(), event_time, appended_at, lets).map_err(|Behind| {
+            let tenant = self.tenant(fields);
+            join.table.look_up(tenant, &on.value(), event_time, appended_at, lets).map_err(|Behind| {
                 let table = join.table.topic();
                 Reject {
                     rule: TABLE_BEHIND,
@@ -226,11 +248,9 @@ impl SpecJob {
     }
 
     fn put_key<'a>(&'a self, fields: &[Value<'a>], lets: &[Val<'a>], out: &mut Vec<u8>) -> Result<(), Reject> {
-        for part in &self.key {
-            let Some(checked) = &part.checked else {
-                put_bytes(out, b"default");
-                continue;
-            };
+        put_bytes(out, self.tenant(fields).unwrap_or(TENANT).as_bytes());
+        for part in self.key.iter().skip(1) {
+            let Some(checked) = &part.checked else { continue };
             let value = checked.node.eval(Frame { fields, lets });
             let value = value.map_err(|error| self.failed(&format!("key {}", part.name), checked, &error, fields))?;
             put_part(&value.value(), out).ok_or_else(|| {
@@ -276,11 +296,12 @@ impl Job for SpecJob {
                 return Err(Reject { rule: "event_time", detail });
             }
         };
+        let tenant = self.tenant(&fields).unwrap_or(TENANT).as_bytes();
         let id = match self.dedupe.and_then(|slot| fields.get(slot)) {
             None => 0,
-            Some(Value::Text(text)) => dedupe::id(text.as_bytes()),
-            Some(Value::Bytes(bytes)) => dedupe::id(bytes),
-            Some(Value::Long(n)) => dedupe::id(&n.to_be_bytes()),
+            Some(Value::Text(text)) => dedupe::id(tenant, text.as_bytes()),
+            Some(Value::Bytes(bytes)) => dedupe::id(tenant, bytes),
+            Some(Value::Long(n)) => dedupe::id(tenant, &n.to_be_bytes()),
             Some(other) => {
                 let by = self.spec.dedupe.as_ref().map(|dedupe| dedupe.by.as_str()).unwrap_or_default();
                 let detail = format!("{by} is {}; repeats cannot be told without it", shown(other));

@@ -176,7 +176,10 @@ impl Node {
             }
             Self::Negate(operand) => match operand.eval(frame)?.value() {
                 Value::Long(n) => n.checked_neg().map(|n| Val::Plain(Value::Long(n))).ok_or_else(overflow),
-                Value::Integer(n) => plain(Value::Integer(-n)),
+                Value::Integer(n) => match n.checked_neg() {
+                    Some(n) => plain(Value::Integer(n)),
+                    None => Err(too_big()),
+                },
                 Value::Double(n) => plain(Value::Double(-n)),
                 other => Err(EvalError::unfit("a number", &other)),
             },
@@ -350,6 +353,10 @@ pub(super) fn characters(text: &str) -> i64 {
     if text.is_ascii() { text.len() as i64 } else { text.chars().count() as i64 }
 }
 
+fn too_big() -> EvalError {
+    EvalError("the result does not fit 128 bits".to_owned())
+}
+
 pub(super) fn overflow() -> EvalError {
     EvalError("the result does not fit 64 bits".to_owned())
 }
@@ -457,7 +464,7 @@ impl Arith {
             Self::Divide => a.checked_div(b),
             Self::Remainder => a.checked_rem(b),
         }
-        .ok_or_else(|| EvalError("the result does not fit 128 bits".to_owned()))
+        .ok_or_else(too_big)
     }
 
     fn double(self, a: f64, b: f64) -> f64 {

@@ -74,11 +74,18 @@ pub struct File {
     /// Order of the key columns in the view; the key's own when none is given.
     pub clustering: Vec<Placed<String>>,
     /// Milliseconds that rows are kept.
-    pub retention_ms: i64,
+    pub retention: Placed<i64>,
     /// Partitions of the job's own topics.
     pub partitions: u32,
     /// A window is to be final so many milliseconds after its end.
     pub freshness: Option<Placed<i64>>,
     /// Inline tests, as they stand.
     pub tests: Vec<Node>,
+}
+
+impl File {
+    /// [`tidemark_core::JobSpec::least_retention_ms`].
+    pub fn least_retention_ms(&self) -> i64 {
+        self.window.least_retention_ms([self.grace.value, self.idle_after_ms, self.max_future_ms, self.amend_for.value])
+    }
 }

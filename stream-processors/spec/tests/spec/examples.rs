@@ -1,9 +1,9 @@
-use crate::support::{HOURLY, SESSIONS, job};
+use crate::support::{ERRORS, HOURLY, SESSIONS, job};
 use tidemark_spec::inline;
 
 #[test]
 fn the_examples_pass_their_tests() {
-    for text in [HOURLY, SESSIONS] {
+    for text in [HOURLY, ERRORS, SESSIONS] {
         let job = job(text).unwrap_or_else(|problems| panic!("{problems}"));
         let outcomes = inline::run("job.yaml", &job).unwrap_or_else(|problems| panic!("{problems}"));
         assert!(!outcomes.is_empty());

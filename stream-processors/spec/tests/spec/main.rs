@@ -3,7 +3,12 @@
 
 mod cel;
 mod examples;
+mod inline;
 mod joins;
+mod limits;
+mod nulls;
 mod refused;
 mod replay;
 mod support;
+mod tenants;
+mod version;
