@@ -6,7 +6,7 @@ use crate::remote::Remote;
 use crate::serve::Part;
 use crate::{doctor, jobs, logging, schemas, serve, topics};
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -97,6 +97,15 @@ enum TopicsCommand {
     Create(topics::remote::Create),
     /// Show the topics that take events, as a running gateway sees them.
     List(Remote),
+    /// Show what is on a topic of a running platform, a line of JSON for each record: the last 10 unless it is said which.
+    Read {
+        /// Name of the topic.
+        topic: String,
+        #[command(flatten)]
+        range: topics::fetch::Range,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,9 +122,34 @@ enum SchemasCommand {
     Check,
 }
 
+/// What a job is compiled with without a platform.
+const OFFLINE: [&str; 2] = ["config", "registry"];
+
+/// The command line. Where a server's options mean nothing they are taken and not shown.
+fn command() -> clap::Command {
+    let cli = Cli::command();
+    let server: Vec<Arg> = cli.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    let but = |shown: &[&str]| -> Vec<Arg> {
+        let hidden = server.iter().map(|arg| arg.clone().hide(!shown.contains(&arg.get_id().as_str())));
+        hidden.collect()
+    };
+    let asks_a_platform = |command: clap::Command| {
+        let offline = ["new", "test", "try", "replay"].contains(&command.get_name());
+        command.args(but(if offline { &OFFLINE } else { &[] }))
+    };
+    cli.mut_subcommand("job", |job| job.mut_subcommands(asks_a_platform)).mut_subcommand("topics", |topics| {
+        topics.mut_subcommands(|command| if command.get_name() == "apply" { command } else { asks_a_platform(command) })
+    })
+}
+
 /// Parses the command line, runs the command and says what went wrong.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    if !matches!(cli.command, Command::Up { .. } | Command::Serve { .. }) {
+        // A reader that has seen enough, as `head`, ends the command without a word, as it does every tool of Unix. A server
+        // that cannot log goes on: it keeps what Rust sets, which is to ignore the signal.
+        sigpipe::reset();
+    }
     let outcome = Config::load(cli.config.as_deref(), &cli.overrides).map_err(anyhow::Error::from).and_then(|config| {
         match cli.command {
             Command::Up { demo } => {
@@ -130,6 +164,7 @@ pub fn main() -> ExitCode {
                 TopicsCommand::Apply => topics::apply(&config),
                 TopicsCommand::Create(options) => topics::remote::create(&options),
                 TopicsCommand::List(remote) => topics::remote::list(&remote),
+                TopicsCommand::Read { topic, range, remote } => topics::fetch::print(&topic, &range, &remote),
             }
             .map(|()| ExitCode::SUCCESS),
             Command::Job { command } => jobs::run(&config, command),
@@ -183,7 +218,43 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    fn help(path: &[&str]) -> String {
+        let mut at = command();
+        at.build();
+        let mut at = &mut at;
+        for name in path {
+            at = at.find_subcommand_mut(name).unwrap();
+        }
+        at.render_long_help().to_string()
+    }
+
+    #[test]
+    fn help_shows_what_applies() {
+        for path in [&["job", "list"][..], &["job", "promote"], &["topics", "list"]] {
+            let help = help(path);
+            assert!(
+                help.contains("--url") && !help.contains("--kafka") && !help.contains("--config"),
+                "{path:?}: {help}"
+            );
+        }
+        let test = help(&["job", "test"]);
+        assert!(test.contains("--registry") && test.contains("--config") && !test.contains("--otlp"), "{test}");
+        for path in [&["up"][..], &["serve"], &["topics", "apply"]] {
+            assert!(help(path).contains("--kafka"), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn options_are_taken_wherever_they_stand() {
+        let parsed = |args: &[&str]| Cli::from_arg_matches(&command().try_get_matches_from(args).unwrap()).unwrap();
+        for args in
+            [&["tidemark", "--registry", "r", "job", "test", "f"], &["tidemark", "job", "test", "f", "--registry", "r"]]
+        {
+            assert!(format!("{:?}", parsed(args).overrides).contains("Some(\"r\")"), "{args:?}");
+        }
+        parsed(&["tidemark", "job", "list", "--data-dir", "d"]);
     }
 }

@@ -61,7 +61,22 @@ impl Remote {
     pub fn lines(&self, path: &str, body: &Value, on_line: &mut dyn FnMut(&Value)) -> anyhow::Result<()> {
         let url = format!("{}{path}", self.base());
         let request = self.authorized(agent_for(None).post(url)).header("content-type", "application/json");
-        let answer = request.send(body.to_string());
+        self.each_line(request.send(body.to_string()), on_line)
+    }
+
+    /// As [`Remote::lines`], and asks for them without a body.
+    ///
+    /// # Errors
+    /// As [`Remote::lines`].
+    pub fn get_lines(&self, path: &str, on_line: &mut dyn FnMut(&Value)) -> anyhow::Result<()> {
+        self.each_line(self.authorized(agent_for(None).get(format!("{}{path}", self.base()))).call(), on_line)
+    }
+
+    fn each_line(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        on_line: &mut dyn FnMut(&Value),
+    ) -> anyhow::Result<()> {
         let answer = match answer {
             Ok(answer) if answer.status().is_success() => answer,
             other => return self.read(other).map(|_| ()),
@@ -84,9 +99,7 @@ impl Remote {
     /// The answer's body; an answer that says no is an error in its own words.
     fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
         let base = self.base();
-        let mut answer = answer.map_err(|error| {
-            anyhow::anyhow!("cannot reach a platform at {base}: {error}; start one with `tidemark up`, or give its address with --url")
-        })?;
+        let mut answer = answer.map_err(|error| Unreachable(base.to_owned(), error.to_string()))?;
         let status = answer.status();
         let body = answer.body_mut().read_to_string().with_context(|| format!("the answer of {base} broke off"))?;
         let body: Value = serde_json::from_str(&body).unwrap_or_default();
@@ -111,6 +124,11 @@ fn agent_for(timeout: Option<Duration>) -> ureq::Agent {
     // No proxy: a platform on this machine is not to be asked for through one.
     ureq::Agent::config_builder().timeout_global(timeout).http_status_as_error(false).proxy(None).build().into()
 }
+
+/// Nobody is there.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot reach a platform at {0}: {1}; start one with `tidemark up`, or give its address with --url")]
+pub struct Unreachable(String, String);
 
 /// A path segment: everything but unreserved characters (RFC 3986) is percent-encoded.
 pub fn escaped(segment: &str) -> String {

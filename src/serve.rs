@@ -71,7 +71,7 @@ pub fn up(config: &Config, demo: bool) -> anyhow::Result<()> {
         if let Schemas::Embedded(registry) = &process.schemas {
             router = router.nest("/registry", crate::registry::router(Arc::clone(registry)));
         }
-        let router = router.merge(jobs.router(&process)?);
+        let router = router.merge(jobs.router(&process)?).merge(process.records());
         let router = tidemark_query_api::finish(guard.protect(router), &api);
         tokio::spawn(Arc::clone(&guard).follow());
         tokio::spawn(say_hello(hello));
@@ -128,6 +128,7 @@ async fn serve_gateway(
     let mut process = Process::open_on(config, replica, open::kafka_later(config)?, clock)?;
     let gateway = process.start_gateway()?;
     let router = tidemark_gateway::router(Arc::clone(&gateway))
+        .merge(process.records())
         .merge(ops::router(process.ops))
         .method_not_allowed_fallback(tidemark_gateway::method_not_allowed);
     server::serve(listener, guard.protect(router), stopped()).await;
@@ -143,7 +144,7 @@ async fn serve_jobs(
     let mut process = Process::open(config, replica).await?;
     process.log.create_topics(&topics::sources(config, process.log.as_ref())?)?;
     let jobs = process.start_jobs()?;
-    let router = jobs.router(&process)?.merge(ops::router(std::mem::take(&mut process.ops)));
+    let router = jobs.router(&process)?.merge(process.records()).merge(ops::router(std::mem::take(&mut process.ops)));
     server::serve(listener, guard.protect(router), stopped()).await;
     stop_in_order(None, Some(jobs), process.telemetry).await
 }
@@ -165,7 +166,7 @@ async fn serve_query_api(config: &Config, listener: tokio::net::TcpListener, gua
 
 /// The jobs that are built in, and those that were applied.
 struct Jobs {
-    built_in: Vec<Arc<dyn Hosted>>,
+    built_in: Vec<jobs::http::BuiltIn>,
     running: Vec<Running>,
     applied: Arc<platform::Jobs>,
     thread: std::thread::JoinHandle<()>,
@@ -175,7 +176,7 @@ impl Jobs {
     fn router(&self, process: &Process) -> anyhow::Result<axum::Router> {
         let recompute = jobs::recompute_http::router(jobs::recompute_http::Context {
             jobs: Arc::clone(&self.applied),
-            built_in: self.built_in.clone(),
+            built_in: self.built_in.iter().map(|own| Arc::clone(&own.job)).collect(),
             log: Arc::clone(&process.log),
             registry: process.registry(),
             views: process.views()?,
@@ -183,8 +184,10 @@ impl Jobs {
         });
         let jobs = jobs::http::router(jobs::http::Context {
             jobs: Arc::clone(&self.applied),
+            built_in: self.built_in.clone(),
             log: Arc::clone(&process.log),
             registry: process.registry(),
+            views: process.views()?,
         });
         Ok(jobs.merge(recompute))
     }
@@ -238,6 +241,12 @@ impl Process {
         self.views.clone().context("the view store is not open")
     }
 
+    /// The route that shows what is on topics.
+    fn records(&self) -> axum::Router {
+        let (log, registry) = (Arc::clone(&self.log), self.registry());
+        topics::records_http::router(topics::records_http::Context { log, registry })
+    }
+
     fn start_jobs(&mut self) -> anyhow::Result<Jobs> {
         let built_in = jobs::built_in::built_in(&self.config)?;
         let metrics: Vec<Arc<Metrics>> = built_in.iter().map(|_| Arc::new(Metrics::default())).collect();
@@ -269,16 +278,41 @@ impl Process {
         })?;
         let named = |job: &Arc<dyn Hosted>| (job.head().spec().name.clone(), job.head().spec().version);
         let own: Vec<_> = built_in.iter().map(named).zip(metrics.iter().cloned()).collect();
+        let here = |(job, metrics): (Arc<dyn Hosted>, &Arc<Metrics>)| {
+            let metrics = Arc::clone(metrics);
+            jobs::http::BuiltIn { job, metrics }
+        };
+        let built_in = built_in.into_iter().zip(&metrics).map(here).collect();
         // What is shown of the process at a glance is its first job, the flows'.
         let told = metrics.first().cloned().unwrap_or_default();
-        self.ops.status.push(tidemark_query_api::Status::new("jobs", move || told.status()));
+        let (troubles, warned) = (Arc::clone(&applied), Arc::clone(&applied));
+        self.ops.status.push(tidemark_query_api::Status::new("jobs", move || {
+            let mut status = told.status();
+            let troubles: Vec<_> = troubles
+                .troubles()
+                .into_iter()
+                .map(|((job, version), why)| serde_json::json!({"job": job, "version": version, "why": why}))
+                .collect();
+            status
+                .as_object_mut()
+                .into_iter()
+                .for_each(|status| drop(status.insert("failed".into(), troubles.clone().into())));
+            status
+        }));
         self.ops.check("jobs", move || metrics.iter().try_for_each(|metrics| metrics.ready()));
+        // The process does its other work: it stays in rotation.
+        self.ops.warn("jobs", move || {
+            let why = |((job, version), why)| format!("{job} version {version}: {why}");
+            let all: Vec<String> = warned.troubles().into_iter().map(why).collect();
+            if all.is_empty() { Ok(()) } else { Err(all.join("; ")) }
+        });
         let all = Arc::clone(&applied);
         self.ops.metrics.push(Arc::new(move |out: &mut String| {
             let label = |job: &str, version: &dyn std::fmt::Display| format!("job=\"{job}\",version=\"{version}\"");
             let own = own.iter().map(|((job, version), metrics)| (label(job, version), Arc::clone(metrics)));
             let applied = all.metrics().into_iter().map(|((job, version), metrics)| (label(&job, &version), metrics));
             tidemark_runtime::metrics::join::render(&own.chain(applied).collect::<Vec<_>>(), out);
+            all.render(out);
         }));
         Ok(Jobs { built_in, running, applied, thread })
     }
@@ -312,6 +346,7 @@ impl Process {
         let ops = std::mem::take(&mut self.ops);
         let parts = tidemark_query_api::Parts {
             checks: ops.checks,
+            warnings: ops.warnings,
             metrics: ops.metrics,
             status: ops.status,
             docs: vec![tidemark_gateway::openapi(), auth::openapi(), jobs::openapi::openapi()],

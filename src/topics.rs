@@ -7,6 +7,9 @@ use tidemark_jobs::flows;
 use tidemark_log::{Cleanup, Log, TopicSpec};
 use tidemark_runtime::Plan;
 
+pub mod fetch;
+pub mod records;
+pub mod records_http;
 pub mod remote;
 
 /// The source topics of all jobs. Telemetry is kept for the retention. One that has been grown keeps its partitions: the jobs

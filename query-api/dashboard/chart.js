@@ -75,7 +75,7 @@ export class Chart {
   label(h) {
     const late = h.late ? `, ${count(h.late)} late` : "";
     const total = this.look === HOURS ? `${bytes(this.look.total(h))}, ` : "";
-    return `${this.look.name(h)}: ${h.state}, ${total}${count(h.records)} records${late}`;
+    return `${this.look.name(h)}: ${h.state}, ${total}${count(h.records)} ${h.records === 1 ? "record" : "records"}${late}`;
   }
 
   show(hours, chosen) {

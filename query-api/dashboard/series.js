@@ -2,7 +2,7 @@
 import { decimals } from "./chart.js";
 import { ask, brief, clock, count, day, element, figure, span } from "./units.js";
 
-const LINES = 5, KEYS_READ = 5000, REFRESH_MS = 10000;
+const LINES = 5, KEYS_READ = 5000, REFRESH_MS = 10000, STEPS_MAX = 96, GAP_MAX = 24;
 const WIDTH = 1000, HEIGHT = 200;
 const DAY_MS = 86400000;
 const ROUND_MS = [1, 5, 15, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000].map((s) => s * 1000);
@@ -37,9 +37,7 @@ export class Series {
     byId("series-card").hidden = false;
     const same = this.start === start && this.newest === windows[0].start;
     if (same && performance.now() - this.asked < REFRESH_MS) return;
-    Object.assign(this, { start, newest: windows[0].start, from: Date.parse(windows.at(-1).start), to: Date.parse(windows[0].start) + this.step });
-    // No further back than what can be told apart.
-    this.from = Math.max(this.from, this.to - 96 * this.step);
+    Object.assign(this, { start, newest: windows[0].start, ...around(Date.parse(start), windows.map((w) => Date.parse(w.start)), this.step) });
     this.refresh();
   }
 
@@ -48,16 +46,22 @@ export class Series {
     this.asked = performance.now();
     const turn = this.turn;
     try {
-      const window = await ask(this.path, { ...this.params, window: this.start, limit: KEYS_READ });
-      const largest = window.rows.filter((row) => row[this.column] !== null)
+      let whose = "of the chosen window";
+      let window = await ask(this.path, { ...this.params, window: this.start, limit: KEYS_READ });
+      if (window.rows.length < LINES && this.shown.key.length > 0) {
+        // Too few to show what else there is.
+        whose = "of the windows shown";
+        window = await ask(this.path, { ...this.params, from: this.from, to: this.to, limit: KEYS_READ });
+      }
+      const largest = byKey(window.rows, this.shown.key, this.column).filter((row) => row[this.column] !== null)
         .sort((a, b) => Number(b[this.column]) - Number(a[this.column])).slice(0, LINES);
       const lines = await Promise.all(largest.map((row) => this.line(row)));
       if (turn !== this.turn) return;
       this.lines = lines;
-      const whose = window.next ? `The largest among the first ${count(window.rows.length)} keys of the chosen window.` : "The largest keys of the chosen window.";
+      const read = window.next ? `The largest among the first ${count(window.rows.length)} keys ${whose}.` : `The largest keys ${whose}.`;
       const { error } = this.shown.values.find((column) => column.name === this.column);
       const stated = error === null ? "" : ` Stated error: ± ${(100 * error).toLocaleString("en-US", { maximumSignificantDigits: 2 })} %.`;
-      byId("series-note").textContent = `${whose} Choose one to filter the rows.${stated}`;
+      byId("series-note").textContent = `${read} Choose one to filter the rows.${stated}`;
       this.legend();
       this.draw();
     } catch {
@@ -93,7 +97,7 @@ export class Series {
     const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${this.column} by window, ${this.lines.map((l) => l.name).join("; ")}` });
     for (const tick of ticks) plot.append(svg("line", { x1: 0, x2: WIDTH, y1: y(tick), y2: y(tick), class: "grid" }));
     if (Date.parse(this.start) >= this.from) plot.append(svg("line", { x1: x(Date.parse(this.start)), x2: x(Date.parse(this.start)), y1: 0, y2: HEIGHT, class: "chosen-at" }));
-    this.lines.forEach((line, i) => plot.append(...strokes(line, this.slots, x, y).map((d) => svg("path", { d, class: `s${i + 1}` }))));
+    this.lines.forEach((line, i) => plot.append(...strokes(line, this.slots, x, y).map(({ d, dot }) => svg("path", { d, class: `s${i + 1}${dot ? " dot" : ""}` }))));
     const axis = element("div", { class: "series-axis", "aria-hidden": "true" }, ...ticks.map((tick) => {
       const em = element("em", {}, this.tick(tick));
       em.style.bottom = `${(100 * tick) / top}%`;
@@ -137,6 +141,25 @@ export class Series {
   }
 }
 
+/** The windows around one, newest first, as far as there is no long gap and as they can be told apart: from the first start to the last end. */
+function around(chosen, starts, step) {
+  let at = starts.indexOf(chosen), last = at;
+  while (at > 0 && starts[at - 1] - starts[at] <= GAP_MAX * step && starts[at - 1] - chosen < (STEPS_MAX / 2) * step) at -= 1;
+  const to = starts[at] + step;
+  while (last + 1 < starts.length && starts[last] - starts[last + 1] <= GAP_MAX * step && to - starts[last + 1] <= STEPS_MAX * step) last += 1;
+  return { from: starts[last], to };
+}
+
+/** One row of each key, the one with the largest value. */
+function byKey(rows, key, column) {
+  const largest = new Map();
+  for (const row of rows) {
+    const name = JSON.stringify(key.map((k) => String(row[k.name])));
+    if (row[column] !== null && !(Number(largest.get(name)?.[column]) >= Number(row[column]))) largest.set(name, row);
+  }
+  return [...largest.values()];
+}
+
 /** Lines between neighbours; a window without a row breaks them, and a value between two breaks is a point. */
 function strokes(line, slots, x, y) {
   const runs = [[]];
@@ -145,7 +168,7 @@ function strokes(line, slots, x, y) {
     if (value === undefined || Number.isNaN(value)) runs.push([]);
     else runs.at(-1).push(`${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
   }
-  return runs.filter((run) => run.length).map((run) => `M${run.length === 1 ? `${run[0]}L${run[0]}` : run.join("L")}`);
+  return runs.filter((run) => run.length).map((run) => ({ d: `M${run.length === 1 ? `${run[0]}L${run[0]}` : run.join("L")}`, dot: run.length === 1 }));
 }
 
 function svg(name, attributes) {

@@ -1,6 +1,6 @@
 // The job behind a view, as it stands: sources, stages, topics, lag. Asked of the process that runs jobs; a process that only
 // serves queries has no answer, and the picture is left out.
-import { ask, count, element } from "./units.js";
+import { ask, breakable, count, element } from "./units.js";
 
 const EVERY_MS = 2000;
 const byId = (id) => document.getElementById(id);
@@ -35,7 +35,7 @@ export class Stages {
     if (asked !== this.name) return;
     const version = job?.versions.find((v) => v.version === this.version);
     byId("stages-card").hidden = !version?.stages;
-    if (version?.stages) draw(version);
+    if (version?.stages) draw(version, job.retiring ?? []);
   }
 }
 
@@ -47,20 +47,25 @@ async function described(name) {
   return jobs.some((job) => job.job === name) ? ask(`/v1/jobs/${encodeURIComponent(name)}`) : null;
 }
 
-function draw(version) {
-  const topic = (name, more) => element("li", { class: "stage-topic" }, element("span", {}, name), more ? element("span", { class: "fine" }, more) : "");
+function draw(version, retiring) {
+  const topic = (name, more) => element("li", { class: "stage-topic" }, element("span", {}, ...breakable(name)), more ? element("span", { class: "fine" }, more) : "");
   const lag = (stage) => stage.lag === null || stage.lag === undefined ? "lag not known yet" : stage.lag === 0 ? "at the end" : `${count(stage.lag)} behind`;
-  const parts = version.stages.flatMap((stage) => [
+  // What nobody in the picture reads: late and dead-lettered records, the changelog.
+  const aside = (stage, next) => stage.writes.filter((name) => next && !next.reads.some((read) => read.topic === name));
+  const parts = version.stages.flatMap((stage, i) => [
     ...stage.reads.map((read) => topic(read.topic, `${read.partitions ?? "?"} partitions`)),
     element("li", { class: `stage ${stage.lag > 0 ? "behind" : ""}` },
       element("strong", {}, stage.stage), element("span", { class: "fine" }, stage.does),
-      element("span", { class: "lag" }, lag(stage)), stage.state ? element("span", { class: "fine" }, stage.state.split(" in memory")[0]) : ""),
+      element("span", { class: "lag" }, lag(stage)), stage.state ? element("span", { class: "fine" }, stage.state.split(" in memory")[0]) : "",
+      ...aside(stage, version.stages[i + 1]).map((name) => element("span", { class: "aside" }, "also ", ...breakable(name)))),
   ]);
   const last = version.stages.at(-1)?.writes ?? [];
   const items = [...parts, ...last.map((name) => topic(name))];
-  const key = `${version.state}${items.map((item) => item.outerHTML).join("")}`;
+  const gone = retiring.map((old) => `; version ${old.version} is retired and is being removed`).join("");
+  const state = (version.why ? `${version.state}: ${version.why}` : version.state) + gone;
+  const key = `${state}${items.map((item) => item.outerHTML).join("")}`;
   if (byId("stages").dataset.key === key) return;
   byId("stages").dataset.key = key;
-  byId("stages-state").textContent = version.why ? `${version.state}: ${version.why}` : version.state;
+  byId("stages-state").textContent = state;
   byId("stages").replaceChildren(...items);
 }

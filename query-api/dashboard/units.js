@@ -159,3 +159,6 @@ export function write(id, text) {
   const at = document.getElementById(id);
   if (at.textContent !== text) at.textContent = text;
 }
+
+/** A name that may be broken after its dots and underscores only, as long as they are close enough. */
+export const breakable = (name) => name.split(/(?<=[._])/).flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));

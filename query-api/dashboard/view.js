@@ -16,7 +16,9 @@ export class View {
     this.rows = new Rows(trouble);
     this.series = new Series((key) => this.rows.narrow(key));
     this.stages = new Stages();
-    byId("follow").addEventListener("click", () => { this.chosen = null; this.refresh(); });
+    byId("follow").addEventListener("click", () => { this.chosen = null; this.turnTo([]); });
+    byId("earlier").addEventListener("click", () => this.turnTo([...this.pages, this.next]));
+    byId("later").addEventListener("click", () => this.turnTo(this.pages.slice(0, -1)));
   }
 
   /** Shows a view, or what has changed of it. `version`: of a version that is not the current one. */
@@ -27,6 +29,7 @@ export class View {
     if (changed) {
       this.name = name;
       this.chosen = null;
+      this.pages = [];
       this.fresh = "";
       this.path = `/v1/views/${encodeURIComponent(summary.view)}`;
       // The bare name follows what is promoted; a version asked for by number stays.
@@ -58,6 +61,7 @@ export class View {
     const facts = [
       ["Time", cut(shown.window)], ["Grace", period(shown.grace_ms)], ["Key", shown.key.map((k) => k.name).join(", ") || "none: one row"],
       ["From", shown.sources.join(", ")], ["Kept", period(shown.retention_ms)], ["Watermark", delay],
+      ...(shown.dead_lettered ? [["Dead-lettered", `${count(shown.dead_lettered)} records, on tidemark.${summary.view}.v${shown.version}.dead-letter`]] : []),
     ];
     describe("about", facts);
     this.versions(summary, shown);
@@ -83,6 +87,13 @@ export class View {
     return span(start, w.end ? Date.parse(w.end) : start + (this.shown.window.size_ms ?? this.step));
   }
 
+  /** To the windows behind these cursors, the newest without any. */
+  turnTo(pages) {
+    this.pages = pages;
+    this.chosen = null;
+    this.refresh();
+  }
+
   choose(index) {
     this.chosen = index === this.windows[0]?.hour ? null : index;
     this.draw();
@@ -93,8 +104,12 @@ export class View {
     this.turn += 1;
     const turn = this.turn;
     try {
-      const answer = await ask(`${this.path}/windows`, { ...this.params, limit: WINDOWS });
+      const answer = await ask(`${this.path}/windows`, { ...this.params, limit: WINDOWS, cursor: this.pages.at(-1) });
       if (turn !== this.turn) return;
+      this.next = answer.next;
+      byId("earlier").disabled = !answer.next;
+      byId("later").disabled = this.pages.length === 0;
+      byId("windows-pages").hidden = !answer.next && this.pages.length === 0;
       this.windows = answer.windows.map((w) => ({ ...w, hour: Math.round(Date.parse(w.start) / this.step) }));
       this.trouble(null);
       this.draw();
@@ -107,7 +122,7 @@ export class View {
     if (!this.windows.some((w) => w.hour === this.chosen)) this.chosen = null;
     const window = this.windows.find((w) => w.hour === (this.chosen ?? this.windows[0]?.hour));
     this.chart.show(this.windows, window?.hour);
-    byId("follow").hidden = this.chosen === null;
+    byId("follow").hidden = this.chosen === null && this.pages.length === 0;
     const start = window?.start;
     write("window-title", window ? this.title(window) : "No records yet");
     this.explain(start);
@@ -152,7 +167,7 @@ function explain(why) {
   describe("counts", [
     ["Records", count(why.records)], ["Keys", count(why.rows)], ["Late", late],
     ["Closes when all have passed", instant(why.closes_at)], ["Closed", why.closed_at ? instant(why.closed_at) : why.state === "open" ? "not yet" : "–"],
-    ["Sealed when all have passed", instant(why.seals_at)], ["As of", instant(why.as_of)],
+    ["Sealed when all have passed", instant(why.seals_at) + (why.amendable_until ? `, not before ${instant(why.amendable_until)}` : "")], ["As of", instant(why.as_of)],
   ]);
   byId("behind-box").hidden = why.behind.length === 0;
   byId("behind").tBodies[0].replaceChildren(...why.behind.map((b) => element("tr", {},

@@ -1,6 +1,6 @@
 // The page of all views: the list, asked for again and again, and the view that is chosen.
 import { View } from "./view.js";
-import { ask, cut, duration, element, themeButton, write } from "./units.js";
+import { ask, breakable, cut, duration, element, themeButton, write } from "./units.js";
 
 const EVERY_MS = 1500;
 const byId = (id) => document.getElementById(id);
@@ -18,7 +18,9 @@ function trouble(source, text) {
 
 /** What the address names: "#access.hourly" or, of a version that is not current, "#access.hourly@3". */
 function wanted() {
-  const [name, version] = decodeURIComponent(location.hash.slice(1)).split("@");
+  let address = location.hash.slice(1);
+  try { address = decodeURIComponent(address); } catch { /* It was not made by this page. */ }
+  const [name, version] = address.split("@");
   return { name, version: version ? Number(version) : undefined };
 }
 
@@ -28,6 +30,9 @@ function draw() {
   if (views.length === 0) return;
   const { name, version } = wanted();
   const chosen = views.find((v) => v.view === name) ?? views[0];
+  const unknown = name && chosen.view !== name ? `There is no view “${name}”; this is ${chosen.view}.`
+    : version && ![chosen, ...chosen.others].some((v) => v.version === version) ? `${name} has no version ${version}; this is version ${chosen.version}.` : null;
+  trouble("address", unknown);
   list(chosen);
   view.show(chosen, version);
 }
@@ -52,7 +57,7 @@ function item(v, chosen) {
   // Rounded, so that the list is not drawn anew for each second.
   const delay = v.watermark_delay_ms === null ? "no watermark yet" : `${duration(Math.round(v.watermark_delay_ms / 10000) * 10000)} behind`;
   return element("a", { href: `#${encodeURIComponent(v.view)}`, "aria-current": chosen ? "true" : undefined },
-    element("span", { class: "name" }, v.view), badge,
+    element("span", { class: "name" }, ...breakable(v.view)), badge,
     element("span", { class: "fine" }, cut(v.window)), element("span", { class: "fine right" }, version),
     element("span", { class: "fine wide" }, delay));
 }

@@ -19,8 +19,8 @@ use crate::state::State;
 /// Reads before an answer is given whose rows are partly newer than its ledger.
 const READS_MAX: usize = 3;
 
-/// Seconds that a sealed answer may be kept without asking again.
-const SEALED_AGE_S: i64 = 86_400;
+/// Seconds that a sealed answer may be kept without asking again: no record changes it, but it may be recomputed.
+const SEALED_AGE_S: i64 = 60;
 
 /// Answers by (question, tag of the facts), bounded by their bytes.
 pub(crate) type Cache = quick_cache::sync::Cache<(u128, u128), Arc<Made>, Weight>;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use tidemark_schemas::near;
 use tidemark_views::{CatalogEntry, Error, ViewStore, ViewVersion};
 
 use crate::Api;
 use crate::cached::Cached;
-use crate::params::nearest;
 use crate::problem::Problem;
 use crate::served::Served;
 
@@ -77,7 +77,10 @@ impl Api {
 
     /// The version that the first page was of, which a cursor names.
     pub(crate) async fn find_again(&self, name: Name, version: u32) -> Result<Found, Problem> {
-        let entry = self.catalog.entry(name, Some(version)).await?;
+        let view = name.as_ref().map_or_else(|_| String::new(), |Path(name)| name.clone());
+        // A view that is not there any more has no versions either: there was one when the cursor was given.
+        let gone = |problem: Problem| if problem.is_no_view() { Problem::gone(&view, version) } else { problem };
+        let entry = self.catalog.entry(name, Some(version)).await.map_err(gone)?;
         let found = entry.version(version).ok_or_else(|| Problem::gone(&entry.view, version))?;
         Ok(Found { served: self.served(found), version: Arc::new(found.clone()), view: entry.view })
     }
@@ -86,7 +89,7 @@ impl Api {
 fn no_view(name: &str, entries: &[CatalogEntry]) -> Problem {
     let names: Vec<&str> = entries.iter().map(|entry| entry.view.as_str()).collect();
     let more = if names.len() > NAMES_MAX { ", …; see /v1/views" } else { "" };
-    let fix = match nearest(name, &names) {
+    let fix = match near::near(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "there is none yet: apply a job, and its view is here at once".to_owned(),
         None => format!("there are {}{more}", names.iter().take(NAMES_MAX).copied().collect::<Vec<_>>().join(", ")),

@@ -34,6 +34,8 @@ pub(crate) struct Health {
     status: &'static str,
     /// The names of the checks that passed.
     checks: Vec<String>,
+    /// What is wrong and keeps this process from nothing else: a job that has stopped, with the reason.
+    warnings: Vec<Reason>,
 }
 
 /// Whether every part of this process can do its work.
@@ -55,7 +57,11 @@ pub(crate) async fn health(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery)
             Err(reason) => reasons.push(Reason { check, reason }),
         }
     }
-    if reasons.is_empty() { Ok(Json(Health { status: "ready", checks })) } else { Err(Problem::not_ready(reasons)) }
+    if !reasons.is_empty() {
+        return Err(Problem::not_ready(reasons));
+    }
+    let warn = |c: &Check| (c.check)().err().map(|reason| Reason { check: c.name.clone(), reason });
+    Ok(Json(Health { status: "ready", checks, warnings: api.parts.warnings.iter().filter_map(warn).collect() }))
 }
 
 async fn views(api: &Api) -> Result<(), String> {

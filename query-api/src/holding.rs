@@ -33,10 +33,10 @@ pub struct Holding {
 }
 
 /// Why the oldest open window that has records is open.
-pub(crate) fn holding(facts: &Facts, served: &Served) -> Option<Holding> {
+pub(crate) fn holding(facts: &Facts, served: &Served, now: i64) -> Option<Holding> {
     let start = facts.ledgers.iter().map(|l| l.window_start).find(|start| facts.state(*start) == WindowState::Open)?;
     let closes_at = facts.closes_at(start);
-    let why = why(&facts.progress, closes_at, served.idle_after_ms);
+    let why = why(&facts.progress, Span { end: facts.end(start), closes_at, now }, served.idle_after_ms);
     Some(Holding {
         hour: (served.cut == HOURS).then_some(start.div_euclid(HOUR_MS)),
         start: instant::rfc3339(start),
@@ -66,10 +66,38 @@ impl Why {
     }
 }
 
+/// A window, and the time at which it is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) end: i64,
+    pub(crate) closes_at: i64,
+    pub(crate) now: i64,
+}
+
+/// So long the view may have heard nothing before that is worth saying: markers come each second.
+const SILENCE_MS: i64 = 60_000;
+
+/// That the view has heard nothing for long, so that what it says of partitions may be old.
+pub(crate) fn silence(as_of: Option<i64>, now: i64) -> Option<String> {
+    let at = as_of.filter(|at| now.saturating_sub(*at) > SILENCE_MS)?;
+    Some(format!(
+        "the view knows nothing after {}: a stage of the job has stopped or is behind, see `tidemark job list`",
+        instant::rfc3339(at)
+    ))
+}
+
 /// The first of the reasons that applies, from the coarsest to the finest.
-pub(crate) fn why(progress: &[Progress], closes_at: i64, idle_after_ms: i64) -> Why {
+pub(crate) fn why(progress: &[Progress], span: Span, idle_after_ms: i64) -> Why {
+    let Span { end, closes_at, now } = span;
     if progress.is_empty() {
         return Why::of("no merge partition has reported yet: is the job running?".to_owned());
+    }
+    // Partitions are to blame for what is due only.
+    if now < end {
+        return Why::of(format!("it is not over before {}", instant::rfc3339(end)));
+    }
+    if now < closes_at {
+        return Why::of(format!("it waits for stragglers until {}", instant::rfc3339(closes_at)));
     }
     if let Some(missing) = state::missing(progress).first() {
         let all = state::merge_partitions(progress);

@@ -96,6 +96,8 @@ impl QueryConfig {
 pub struct Parts {
     /// Asked by `/v1/health`, besides whether the view store answers.
     pub checks: Vec<Check>,
+    /// Asked by `/v1/health` too: what does not hold is told, and the process is ready all the same.
+    pub warnings: Vec<Check>,
     /// Asked by `/metrics`, besides the API's own.
     pub metrics: Vec<Render>,
     /// Asked by `/v1/status`.

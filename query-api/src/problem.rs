@@ -42,6 +42,7 @@ pub struct Reason {
 }
 
 const VIEWS_INVALID: &str = "urn:tidemark:problem:views_invalid";
+const NO_VIEW: &str = "urn:tidemark:problem:no_view";
 
 /// Seconds after which a caller who met a passing problem may come again.
 const RETRY_AFTER_S: &str = "1";
@@ -94,7 +95,7 @@ impl Problem {
 
     /// 404: no such view, or no such version of it.
     pub fn no_view(detail: impl Into<String>, fix: impl Into<Box<str>>) -> Self {
-        let mut problem = Self::new(StatusCode::NOT_FOUND, "urn:tidemark:problem:no_view", "no such view", detail);
+        let mut problem = Self::new(StatusCode::NOT_FOUND, NO_VIEW, "no such view", detail);
         problem.fix = Some(fix.into());
         problem
     }
@@ -105,6 +106,11 @@ impl Problem {
         let mut problem = Self::new(StatusCode::GONE, "urn:tidemark:problem:version_gone", "version gone", detail);
         problem.fix = Some("read again from the first page: leave `cursor` and `version` out".into());
         problem
+    }
+
+    /// Whether there is no such view.
+    pub(crate) fn is_no_view(&self) -> bool {
+        self.kind == NO_VIEW
     }
 
     /// Whether the store holds something else than was expected.

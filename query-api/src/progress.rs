@@ -146,7 +146,7 @@ pub(crate) fn summary(facts: &Facts, served: &Served, now: i64) -> ProgressAnswe
         dropped,
         sources: sources.iter().map(source_counts).collect(),
         merge_partitions: facts.progress.iter().map(merge_progress).collect(),
-        holding: holding::holding(facts, served),
+        holding: holding::holding(facts, served, now),
     }
 }
 

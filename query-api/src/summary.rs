@@ -35,6 +35,8 @@ pub struct WindowSummary {
     pub updated_at: Option<String>,
     /// When it became final, RFC 3339; null while it is open.
     pub closed_at: Option<String>,
+    /// When it was recomputed from its records and written anew, RFC 3339; null while it is as it was streamed.
+    pub recomputed_at: Option<String>,
 }
 
 impl WindowSummary {
@@ -55,8 +57,17 @@ impl WindowSummary {
             opened_at: window.iter().map(|l| l.opened_at).min().map(instant::rfc3339),
             updated_at: window.iter().map(|l| l.updated_at).max().map(instant::rfc3339),
             closed_at: closed_at(window).filter(|_| state != WindowState::Open).map(instant::rfc3339),
+            recomputed_at: recomputed_at(window).map(instant::rfc3339),
         }
     }
+}
+
+/// Rows as they were streamed have this epoch or a lower one; each recomputation that is written has the next.
+const STREAMED_EPOCH: i32 = 1;
+
+/// When a merge partition last took a recomputation in.
+pub(crate) fn recomputed_at(window: &[Ledger]) -> Option<i64> {
+    window.iter().filter(|l| l.epoch > STREAMED_EPOCH).map(|l| l.updated_at).max()
 }
 
 /// When the last merge partition that has records of it closed it; `None` while one has not.

@@ -14,6 +14,7 @@ use crate::Api;
 use crate::instant;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::progress::sources;
 use crate::summary::WindowSummary;
 
 /// Every view.
@@ -69,6 +70,8 @@ pub struct VersionSummary {
     pub watermark_delay_ms: Option<i64>,
     /// Processing time up to which everything read is in, RFC 3339.
     pub as_of: Option<String>,
+    /// Records of its sources that could not be read or counted, in whatever window they belong: they are on the dead-letter topic.
+    pub dead_lettered: i64,
     /// The newest window that has rows; null before the first record.
     pub newest: Option<WindowSummary>,
 }
@@ -147,6 +150,7 @@ async fn describe(api: &Api, version: &ViewVersion) -> Result<VersionSummary, Er
         watermark: facts.watermark.map(instant::rfc3339),
         watermark_delay_ms: facts.watermark.map(|w| now.saturating_sub(w)),
         as_of: facts.as_of().map(instant::rfc3339),
+        dead_lettered: sources(&facts.progress).iter().map(|s| s.dead_lettered).fold(0, i64::saturating_add),
         newest: newest.map(|window| WindowSummary::of(&facts, window)),
     })
 }

@@ -12,14 +12,14 @@ use utoipa::ToSchema;
 use crate::Api;
 use crate::catalog::{Found, Name};
 use crate::facts::{self, Counts, Facts, Source};
-use crate::holding::{self, Why};
+use crate::holding::{self, Span, Why};
 use crate::instant::rfc3339;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::progress::sources;
 use crate::range;
 use crate::state::State as WindowState;
-use crate::summary::closed_at;
+use crate::summary::{closed_at, recomputed_at};
 use crate::view::ViewWindow;
 
 /// Everything known of one window.
@@ -39,6 +39,9 @@ pub struct WhyAnswer {
     pub closes_at: String,
     /// The watermark at which it is sealed, RFC 3339.
     pub seals_at: String,
+    /// It is not sealed before this append time either, `amend_for` after its first record was folded, RFC 3339; null while it
+    /// has no record.
+    pub amendable_until: Option<String>,
     /// Lowest watermark of all merge partitions, RFC 3339; null while one has none.
     pub watermark: Option<String>,
     /// Processing time up to which everything read is in, RFC 3339.
@@ -53,7 +56,7 @@ pub struct WhyAnswer {
     pub closed_by: Option<i32>,
     /// Late or straggling records have been folded in after it was complete.
     pub amended: bool,
-    /// Nothing can change it any more.
+    /// No record can change it any more; a recomputation can.
     pub sealed: bool,
     /// Distinct keys.
     pub rows: i64,
@@ -71,6 +74,8 @@ pub struct WhyAnswer {
     pub opened_at: Option<String>,
     /// When its last change was, RFC 3339.
     pub updated_at: Option<String>,
+    /// When it was recomputed from its records and written anew, RFC 3339; null while it is as it was streamed.
+    pub recomputed_at: Option<String>,
     /// Source offsets that it was made of.
     pub sources: Vec<Source>,
     /// What each merge partition that has records of it knows.
@@ -122,8 +127,10 @@ pub struct MergeWindow {
     pub closed_at: Option<String>,
     /// Late or straggling records have been folded in after that.
     pub amended: bool,
-    /// Nothing can change it any more here.
+    /// No record can change it any more here.
     pub sealed: bool,
+    /// 1 as it was streamed; one more with each recomputation that was written here.
+    pub epoch: i32,
 }
 
 /// What holds a window open, or when and by what it closed; its late records, offsets and lag.
@@ -153,7 +160,7 @@ pub(crate) async fn why(
         None => oldest_open(&api, &found).await?,
     };
     let facts = found.served.facts(start, start.saturating_add(1)).await?;
-    Ok(Json(explain(&found, &facts, start)))
+    Ok(Json(explain(&found, &facts, start, api.now())))
 }
 
 async fn oldest_open(api: &Api, found: &Found) -> Result<i64, Problem> {
@@ -165,11 +172,17 @@ async fn oldest_open(api: &Api, found: &Found) -> Result<i64, Problem> {
     })
 }
 
-fn explain(found: &Found, facts: &Facts, start: i64) -> WhyAnswer {
+fn explain(found: &Found, facts: &Facts, start: i64, now: i64) -> WhyAnswer {
     let (state, closes_at, window) = (facts.state(start), facts.closes_at(start), facts.window(start));
-    let seals_at = closes_at.saturating_add(found.version.amend_for_ms);
+    let amend_for_ms = found.version.amend_for_ms;
+    let ends = Ends {
+        closes_at,
+        seals_at: closes_at.saturating_add(amend_for_ms),
+        amendable_until: window.iter().map(|l| l.opened_at.saturating_add(amend_for_ms)).max(),
+    };
     let open = state == WindowState::Open;
-    let held = open.then(|| holding::why(&facts.progress, closes_at, found.served.idle_after_ms));
+    let span = Span { end: facts.end(start), closes_at, now };
+    let held = open.then(|| holding::why(&facts.progress, span, found.served.idle_after_ms));
     let held_by = held.map(|why| held_by(facts, why));
     let closed = closed_at(window).filter(|_| !open);
     let closed_by = closed.and_then(|at| window.iter().find(|l| l.closed_at == Some(at))).map(|l| l.merge_partition);
@@ -179,13 +192,15 @@ fn explain(found: &Found, facts: &Facts, start: i64) -> WhyAnswer {
         version: found.version.version,
         window: ViewWindow { start: rfc3339(start), end: rfc3339(facts.end(start)) },
         state,
-        why: words(facts, state, [closes_at, seals_at], held_by.as_ref(), closed.zip(closed_by), count),
+        why: words(facts, (state, ends, now), held_by.as_ref(), closed.zip(closed_by), count)
+            + &recomputed(window, count),
         closes_at: rfc3339(closes_at),
-        seals_at: rfc3339(seals_at),
+        seals_at: rfc3339(ends.seals_at),
+        amendable_until: ends.amendable_until.map(rfc3339),
         watermark: facts.watermark.map(rfc3339),
         as_of: facts.as_of().map(rfc3339),
         held_by,
-        behind: if open { behind(facts, closes_at, found.served.idle_after_ms) } else { vec![] },
+        behind: if open && now >= closes_at { behind(facts, closes_at, found.served.idle_after_ms) } else { vec![] },
         closed_at: closed.map(rfc3339),
         closed_by,
         amended: window.iter().any(|l| l.amended),
@@ -198,6 +213,7 @@ fn explain(found: &Found, facts: &Facts, start: i64) -> WhyAnswer {
         sealed_out: count.sealed_out,
         opened_at: window.iter().map(|l| l.opened_at).min().map(rfc3339),
         updated_at: window.iter().map(|l| l.updated_at).max().map(rfc3339),
+        recomputed_at: recomputed_at(window).map(rfc3339),
         sources: facts::sources(window),
         merge_partitions: window.iter().map(merge_window).collect(),
     }
@@ -240,19 +256,41 @@ fn merge_window(ledger: &Ledger) -> MergeWindow {
         closed_at: ledger.closed_at.map(rfc3339),
         amended: ledger.amended,
         sealed: ledger.sealed,
+        epoch: ledger.epoch,
     }
+}
+
+/// That it is not as it was streamed, and whether it leaves out anything that came.
+fn recomputed(window: &[Ledger], count: Counts) -> String {
+    let Some(at) = recomputed_at(window) else { return String::new() };
+    let all = if count.late() == count.late_folded { ", and no record that came is beside its rows" } else { "" };
+    format!(". It was recomputed from its records at {}{all}", rfc3339(at))
+}
+
+/// Until when a window takes records.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    closes_at: i64,
+    seals_at: i64,
+    amendable_until: Option<i64>,
 }
 
 /// What a person would say.
 fn words(
     facts: &Facts,
-    state: WindowState,
-    [closes_at, seals_at]: [i64; 2],
+    (state, ends, now): (WindowState, Ends, i64),
     held_by: Option<&HeldBy>,
     closed: Option<(i64, i32)>,
     count: Counts,
 ) -> String {
-    let (closes, seals) = (rfc3339(closes_at), rfc3339(seals_at));
+    let (closes, seals) = (rfc3339(ends.closes_at), rfc3339(ends.seals_at));
+    // The one of the two conditions that is still to come, or both.
+    let passed = facts.watermark.is_some_and(|watermark| watermark >= ends.seals_at);
+    let seals_when = match ends.amendable_until.filter(|at| *at > now).map(rfc3339) {
+        Some(until) if passed => format!("at {until}, the time it can be amended after its first record came"),
+        Some(until) => format!("when they pass {seals}, and not before {until}"),
+        None => format!("when they pass {seals}"),
+    };
     let closed = match closed {
         Some((at, merge_partition)) => {
             format!(
@@ -269,14 +307,19 @@ fn words(
             let reason = held.map(|h| h.reason.as_str()).unwrap_or_default();
             format!("open: it closes when every source partition has passed {closes}; {reason}{offset}")
         }
-        (WindowState::Final, _) => format!("final: {closed}; it is sealed when they pass {seals}"),
+        (WindowState::Final, _) => format!("final: {closed}; it is sealed {seals_when}"),
         (WindowState::Amended, _) => {
+            // Lateness is a matter of each partition by itself; the window closes without those that are idle.
+            let came = if count.late() > 0 { "" } else { ", on time on partitions that had been idle," };
             format!(
-                "amended: {closed}, and records that came after that have been folded in; it is sealed when they pass {seals}"
+                "amended: {closed}, and records that came after that{came} have been folded in; it is sealed {seals_when}"
             )
         }
-        (WindowState::Sealed, _) => format!("sealed: {closed}, then {seals}; nothing can change it any more"),
+        (WindowState::Sealed, _) => format!("sealed: {closed}, then {seals}; no record can change it any more"),
     };
+    if let Some(silence) = holding::silence(facts.as_of(), now) {
+        said += &format!("; {silence}");
+    }
     if facts.ledgers.is_empty() {
         said += ". No record of it has come";
     } else if count.late() > 0 {

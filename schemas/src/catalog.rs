@@ -31,6 +31,8 @@ schemas! {
     PARTIAL = "tidemark.engine.Partial", "engine/Partial.avsc";
     /// How far a commit has read.
     MARKER = "tidemark.engine.Marker", "engine/Marker.avsc";
+    /// Rows of a sealed window, recomputed.
+    REPAIR = "tidemark.engine.Repair", "engine/Repair.avsc";
     /// What is known of a window.
     LEDGER = "tidemark.engine.Ledger", "engine/Ledger.avsc";
     /// How far a merge partition has come.

@@ -101,6 +101,39 @@ avro_record! {
 }
 
 avro_record! {
+    /// `Repair.avsc`: rows of a sealed window, recomputed. All of one merge partition stand in one transaction; the last of them
+    /// ends with the ledger.
+    pub struct Repair<'a> {
+        /// Of the job version.
+        pub fingerprint: i64,
+        /// Start of the window.
+        pub window_start: i64,
+        /// Epoch of the ledger that it was computed from.
+        pub replaces: i32,
+        /// They take the place of those of the same key; one of no records takes it away.
+        pub rows: Vec<PartialRow<'a>>,
+        /// Of the last one: what the window holds from now on.
+        pub ledger: Option<RepairedLedger>,
+    }
+}
+
+avro_record! {
+    /// What a window holds after a [`Repair`].
+    pub struct RepairedLedger {
+        /// Distinct keys.
+        pub rows: i64,
+        /// Records in the rows.
+        pub records: i64,
+        /// Of these, late ones that were not in the rows before: held.
+        pub held: i64,
+        /// Likewise: come after the window was sealed.
+        pub sealed_out: i64,
+        /// Where the records came from.
+        pub sources: Vec<SourceRange>,
+    }
+}
+
+avro_record! {
     /// `Ledger.avsc`: what one merge partition knows of one window.
     pub struct Ledger {
         /// Start of the window.
@@ -121,17 +154,17 @@ avro_record! {
         pub sealed_out: i64,
         /// Late or straggling records are in the rows.
         pub amended: bool,
-        /// Nothing can change the window any more.
+        /// No record can change the window any more; only a recomputation can.
         pub sealed: bool,
         /// Append time of the first partial.
         pub opened_at: i64,
         /// Append time of the marker that made it final here.
         pub closed_at: Option<i64>,
-        /// Append time of the last partial folded.
+        /// Append time of the last partial folded, or of the recomputation.
         pub updated_at: i64,
         /// Where its records came from, by topic and partition.
         pub sources: Vec<SourceRange>,
-        /// Grows when partials are rebuilt.
+        /// Grows by one with each recomputation that is written.
         pub epoch: i32,
         /// Partials offset + 1 of the last change.
         pub revision: i64,
@@ -173,7 +206,7 @@ avro_record! {
         pub partition_counts: Vec<TopicPartitions>,
         /// Grows when partials are rebuilt.
         pub epoch: i32,
-        /// Partials offset + 1 of the last marker folded.
+        /// Partials offset + 1 of the last marker folded, or of the last recomputation of a window.
         pub revision: i64,
     }
 }

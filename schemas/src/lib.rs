@@ -9,6 +9,7 @@ pub mod engine;
 pub mod flows;
 pub mod gateway;
 pub mod jobs;
+pub mod near;
 pub mod registry;
 pub mod resolve;
 pub mod wire;

@@ -79,6 +79,8 @@ records! {
     Marker { fingerprint, at, oldest_append, sources, partition_counts }
     SourceMark { topic, partition, next_offset, watermark, idle_at, records, late, held, filtered, dead_lettered, duplicates }
     TopicPartitions { topic, partitions }
+    Repair<'_> { fingerprint, window_start, replaces, rows, ledger }
+    RepairedLedger { rows, records, held, sealed_out, sources }
     Ledger {
         window_start, window_end, merge_partition, rows, records, late, held, sealed_out, amended, sealed, opened_at,
         closed_at, updated_at, sources, epoch, revision,
@@ -150,6 +152,10 @@ fn every_struct_is_its_avsc() {
         partition_counts: counts(),
     };
     check(in_step(catalog::MARKER, &marker, &mut vec![]));
+    for ledger in [None, Some(repaired())] {
+        in_step(catalog::REPAIR, &repair(ledger), &mut vec![]);
+    }
+    check(catalog::REPAIR.name.to_string());
     check(in_step(catalog::LEDGER, &ledger(), &mut vec![]));
     check(in_step(catalog::PROGRESS, &progress(counts()), &mut vec![]));
     let ids = SeenIds { fingerprint: 7, topic: "flows.observed", partition: 3, ids: &[5; 48] };
@@ -231,6 +237,16 @@ fn partial() -> Partial<'static> {
     let window = |start, rows| PartialWindow { start, first_offset: 5, last_offset: 6, late: 7, held: 8, rows };
     let windows = vec![window(3_600_000, vec![row(1), row(2)]), window(-3_600_000, vec![])];
     Partial { fingerprint: i64::MIN, topic: "flows.observed", partition: 9, windows }
+}
+
+fn repair(ledger: Option<RepairedLedger>) -> Repair<'static> {
+    let row = |records| PartialRow { key: b"k", records, accumulator: &[0xff, 3] };
+    Repair { fingerprint: -3, window_start: 3_600_000, replaces: 120, rows: vec![row(121), row(0)], ledger }
+}
+
+fn repaired() -> RepairedLedger {
+    let source = SourceRange { topic: "flows.observed".into(), partition: 122, first_offset: 123, last_offset: 124 };
+    RepairedLedger { rows: 125, records: 126, held: 127, sealed_out: 128, sources: vec![source] }
 }
 
 fn marks() -> Vec<SourceMark> {

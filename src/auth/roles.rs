@@ -17,7 +17,7 @@ pub enum Role {
     Ops,
     /// Read and register schemas at the embedded registry.
     Registry,
-    /// Make topics and register their schemas; apply and change jobs.
+    /// Make topics and register their schemas; read what is on them; apply and change jobs.
     Admin,
 }
 
@@ -92,11 +92,13 @@ const ADMIN: Need = Need::Roles(&[Role::Admin]);
 const TOPICS: Need = Need::Roles(&[Role::Query, Role::Publish, Role::Admin]);
 
 /// Every route of every process.
-pub static TABLE: [Rule; 57] = [
+pub static TABLE: [Rule; 59] = [
     post("/v1/flows", PUBLISH),
     post("/v1/events/{type}", PUBLISH),
     get("/v1/topics", TOPICS),
     put("/v1/topics/{topic}", ADMIN),
+    // Records whole, of every topic: views show what their jobs let out.
+    get("/v1/topics/{topic}/records", ADMIN),
     get("/v1/flows", QUERY),
     get("/v1/hours", QUERY),
     get("/v1/live", QUERY),
@@ -113,6 +115,7 @@ pub static TABLE: [Rule; 57] = [
     post("/v1/jobs/{job}/{change}", ADMIN),
     // It reads and compares, and changes nothing.
     post("/v1/jobs/{job}/recompute", QUERY),
+    post("/v1/jobs/{job}/recompute/write", ADMIN),
     get("/metrics", OPS),
     get("/v1/status", STATUS),
     get("/v1/openapi.json", Need::Token),

@@ -132,8 +132,8 @@ pub struct JobsConfig {
     /// Longest time between two checkpoints of state that changes, milliseconds, 100 to 21,600,000 (6 h: a checkpoint of more
     /// than 12 h is not used). Shorter makes a restart read less of the changelog, and writes changed windows more often.
     pub checkpoint_interval_ms: i64,
-    /// Memory for rows of open windows, bytes, at least 16 MiB. Windows over it are kept on disk alone until they change; at twice as
-    /// much, reading waits for a checkpoint.
+    /// Memory of the process for rows of open windows, bytes, at least 16 MiB; the job versions that run in it have equal parts.
+    /// Windows over it are kept on disk alone until they change; at twice as much, reading waits for a checkpoint.
     pub state_memory_bytes: u64,
     /// Follow the state of partitions that other processes own, so that taking them over takes no time. Costs the memory and
     /// disk of all state in each process.
@@ -161,7 +161,12 @@ impl JobsConfig {
             memory_bytes: usize::try_from(self.state_memory_bytes).unwrap_or(usize::MAX),
             ..Default::default()
         };
-        tidemark_runtime::state::StateConfig { path: replica.join("state"), settings, standby: self.standby }
+        tidemark_runtime::state::StateConfig {
+            path: replica.join("state"),
+            settings,
+            sharers: tidemark_runtime::state::Sharers::default(),
+            standby: self.standby,
+        }
     }
 }
 

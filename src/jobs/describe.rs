@@ -28,6 +28,10 @@ pub fn describe(job: &str, mermaid: bool, remote: &Remote) -> anyhow::Result<()>
             print_text(&answer, version);
         }
     }
+    for gone in list(&answer, "retiring").filter(|_| !mermaid) {
+        println!("{job} version {}: retiring since {}", number(gone, "version"), text(gone, "retired_at"));
+        list(gone, "topics").for_each(|topic| println!("    removes  {}", topic.as_str().unwrap_or_default()));
+    }
     Ok(())
 }
 
@@ -45,6 +49,12 @@ fn print_text(job: &Value, version: &Value) {
         println!("  reads view {} version {}", text(view, "view"), number(view, "version"));
     }
     println!("  window {}, grace {}, late: {}", text(version, "window"), text(version, "grace"), text(version, "late"));
+    if let Some(letters) = version.get("dead_lettered").and_then(Value::as_i64) {
+        println!(
+            "  {letters} dead letters; the last ones: tidemark topics read {}",
+            text(version, "dead_letter_topic")
+        );
+    }
     for stage in list(version, "stages") {
         let lag =
             stage.get("lag").and_then(Value::as_i64).map_or("not known yet".to_owned(), |lag| format!("{lag} records"));
@@ -100,9 +110,13 @@ pub fn why(view: &str, window: &str, remote: &Remote) -> anyhow::Result<()> {
     println!("records   {} in {} rows", number(&answer, "records"), number(&answer, "rows"));
     let [folded, held, sealed] = ["late_folded", "late_held", "sealed_out"].map(|reason| number(&answer, reason));
     println!("late      {folded} folded in, {held} held out, {sealed} after it was sealed");
-    for (name, key) in
-        [("opened", "opened_at"), ("changed", "updated_at"), ("closed", "closed_at"), ("seals", "seals_at")]
-    {
+    for (name, key) in [
+        ("opened", "opened_at"),
+        ("changed", "updated_at"),
+        ("closed", "closed_at"),
+        ("seals", "seals_at"),
+        ("written", "recomputed_at"),
+    ] {
         if !text(&answer, key).is_empty() {
             println!("{name:<9} {}", text(&answer, key));
         }

@@ -1,23 +1,24 @@
 //! Job files without a platform: written, tested, tried out.
 
 use crate::config::Config;
-use crate::remote::{Remote, escaped};
+use crate::jobs::input::{Arriving, Input};
+use crate::remote::{Remote, Unreachable, escaped};
 use anyhow::Context;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 use tidemark_core::Job;
 use tidemark_jobs::flows;
+use tidemark_schemas::near;
 use tidemark_schemas::registry::HttpRegistry;
-use tidemark_spec::datum::Maker;
 use tidemark_spec::trial::{Shown, Trial};
-use tidemark_spec::view::{Asked, completed};
-use tidemark_spec::{SpecJob, Topics, View, inline};
+use tidemark_spec::view::Asked;
+use tidemark_spec::{SpecJob, Topics, View, inline, replay};
 
 /// So many job files may read each other's views, one after the other.
 const VIEWS_DEEP_MAX: usize = 8;
@@ -28,22 +29,17 @@ pub struct Schemas {
     /// Schema of a topic, as TOPIC=FILE; else TOPIC.avsc beside the job file, one of the platform's own, or the registry's.
     #[arg(long = "schema", value_name = "TOPIC=FILE")]
     given: Vec<String>,
-    /// A running platform that is asked for schemas that are not here.
-    #[arg(
-        long,
-        env = "TIDEMARK_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    url: String,
+    /// A running platform is asked for schemas that are not here.
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 /// Schemas for the job file in `dir`.
 struct Found<'s> {
     schemas: &'s Schemas,
     dir: PathBuf,
-    registry: String,
+    /// A registry that is none of a platform's own.
+    registry: Option<String>,
     /// The view of the built-in job.
     flows: View,
     read: RefCell<BTreeMap<String, Option<String>>>,
@@ -53,11 +49,18 @@ struct Found<'s> {
 
 impl<'s> Found<'s> {
     fn new(config: &Config, schemas: &'s Schemas, file: &Path) -> anyhow::Result<Self> {
-        let registry =
-            config.registry.url.clone().unwrap_or_else(|| format!("{}/registry", schemas.url.trim_end_matches('/')));
         let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
         let flows = View::of(flows::hourly(&config.flows.job())?.head());
+        let registry = config.registry.url.clone();
         Ok(Self { schemas, dir, registry, flows, read: RefCell::default(), reading: RefCell::default() })
+    }
+
+    /// Topics whose schemas are known without a platform.
+    fn beside(&self) -> Vec<String> {
+        let dir = if self.dir.as_os_str().is_empty() { Path::new(".") } else { &self.dir };
+        let beside = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let topic = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".avsc").map(str::to_owned);
+        beside.filter_map(topic).chain([tidemark_jobs::flows::TOPIC.to_owned()]).collect()
     }
 
     fn find(&self, topic: &str) -> Result<Option<String>, String> {
@@ -75,9 +78,19 @@ impl<'s> Found<'s> {
         if topic == tidemark_jobs::flows::TOPIC {
             return Ok(Some(tidemark_schemas::catalog::FLOW_OBSERVED.avsc.to_string()));
         }
-        // Nobody there is no error here: the message about the topic says how else to give the schema.
-        let latest = HttpRegistry::new(&self.registry).latest(&format!("{topic}-value"));
-        Ok(latest.ok().flatten().map(|schema| schema.to_string()))
+        // Nobody there is no error where the name of another topic may be meant.
+        let subject = format!("{topic}-value");
+        if let Some(registry) = &self.registry {
+            return Ok(HttpRegistry::new(registry).latest(&subject).ok().flatten().map(|schema| schema.to_string()));
+        }
+        let latest = self.schemas.remote.get(&format!("/registry/subjects/{}/versions/latest", escaped(&subject)));
+        if let Err(error) = &latest
+            && error.is::<Unreachable>()
+            && near::near(topic, self.beside().iter().map(String::as_str)).is_none()
+        {
+            return Err(format!("there is no {topic}.avsc beside the file, and {error}"));
+        }
+        Ok(latest.ok().and_then(|latest| latest.get("schema")?.as_str().map(str::to_owned)))
     }
 }
 
@@ -92,9 +105,10 @@ impl Topics for Found<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        let beside = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let topic = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".avsc").map(str::to_owned);
-        beside.filter_map(topic).chain([tidemark_jobs::flows::TOPIC.to_owned()]).collect()
+        let told = self.schemas.remote.get("/v1/topics").unwrap_or_default();
+        let topics = told.get("topics").and_then(Value::as_array).into_iter().flatten();
+        let names = topics.filter_map(|topic| topic.get("topic")?.as_str().map(str::to_owned));
+        self.beside().into_iter().chain(names).collect()
     }
 
     /// Of the job file beside, `VIEW.yaml`; the built-in one; or that of the running platform.
@@ -106,7 +120,7 @@ impl Topics for Found<'_> {
         } else if asked.view == self.flows.name {
             return version_of(self.flows.clone(), asked).map(Some);
         } else {
-            let job = Remote::to(&self.schemas.url).get(&format!("/v1/jobs/{}", escaped(asked.view)));
+            let job = self.schemas.remote.get(&format!("/v1/jobs/{}", escaped(asked.view)));
             // Nobody there is no error here, as with topics.
             job.ok().and_then(|job| text_of(&job, asked.version)).map(|text| (asked.view.to_owned(), text))
         };
@@ -161,6 +175,10 @@ pub fn test(config: &Config, files: &[PathBuf], schemas: &Schemas) -> anyhow::Re
     for file in files {
         let job = compile(config, file, schemas)?;
         println!("{} version {}  ({})", job.spec().name, job.spec().version, file.display());
+        if job.file().tests.is_empty() {
+            println!("FAIL  it has no tests: write one under `tests:`, as `tidemark job new` does");
+            failed += 1;
+        }
         for outcome in inline::run(&file.display().to_string(), &job)? {
             println!("{outcome}");
             *if outcome.failures.is_empty() { &mut passed } else { &mut failed } += 1;
@@ -173,62 +191,37 @@ pub fn test(config: &Config, files: &[PathBuf], schemas: &Schemas) -> anyhow::Re
 /// Prints the rows that a job gives for a sample.
 ///
 /// # Errors
-/// The file is wrong, or no record of the sample can be read.
-pub fn try_out(config: &Config, file: &Path, input: &Path, csv: bool, schemas: &Schemas) -> anyhow::Result<()> {
+/// The file is wrong, or the sample cannot be read, or there is not one record in it that can.
+pub fn try_out(config: &Config, file: &Path, input: &Input, csv: bool, schemas: &Schemas) -> anyhow::Result<()> {
     let job = compile(config, file, schemas)?;
-    let mut sample = String::new();
-    if input == Path::new("-") {
-        std::io::stdin().read_to_string(&mut sample).context("standard input")?;
-    } else {
-        sample =
-            std::fs::read_to_string(input).with_context(|| format!("cannot read the sample {}", input.display()))?;
-    }
-    let avsc = job.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
-    let maker = Maker::new(&avsc, job.fields()).map_err(anyhow::Error::msg)?;
-    let mut trial = Trial::new(Arc::clone(&job), 1).map_err(anyhow::Error::msg)?;
-    let mut unread = 0;
-    for (number, line) in sample.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let record: Result<Value, String> = serde_json::from_str(line).map_err(|error| error.to_string());
-        match record.and_then(|record| datum(&job, &maker, &record, number)) {
-            Ok(datum) => {
-                // A sample is history: it all arrives after it happened.
-                trial.set_clock(i64::MAX / 4);
-                trial.add(0, datum);
-            }
-            Err(why) => {
-                unread += 1;
-                if unread <= 5 {
-                    eprintln!("{}:{}: {why}", input.display(), number + 1);
-                }
-            }
-        }
+    let mut loaded = input.load(&job, &schemas.remote, Arriving::Late)?;
+    let mut trial = Trial::new(Arc::clone(&job), loaded.partitions).map_err(anyhow::Error::msg)?;
+    replay::fill(&job, &loaded.sample.changes).map_err(anyhow::Error::msg)?;
+    for record in std::mem::take(&mut loaded.sample.records) {
+        trial.arrive(record);
     }
     trial.commit().map_err(anyhow::Error::msg)?;
     let rows: Vec<Shown> = trial.rows().into_iter().map(|(_, row)| row).collect();
     let mut out = std::io::stdout().lock();
-    unless_closed(if csv { print_csv(&rows, &mut out) } else { print_table(&rows, &mut out) })?;
-    let counts = trial.counts();
+    let printed = if csv { print_csv(&rows, &mut out) } else { print_table(&rows, &mut out) };
+    printed.context("standard output")?;
+    let (counts, unread) = (trial.counts(), &loaded.unread);
     eprintln!(
-        "\n{} records, {} rows; {} late, {} filtered, {} repeated, {} dead-lettered, {unread} lines not read",
+        "\n{} records, {} rows; {} late, {} filtered, {} repeated, {} dead-lettered, {} not read",
         counts.records,
         rows.len(),
         counts.late,
         counts.filtered,
         counts.duplicates,
-        counts.dead_letters
+        counts.dead_letters,
+        unread.count
     );
-    for (_, offset, why) in trial.dead_letters().take(5) {
-        eprintln!("record {offset} would be dead-lettered: {why}");
+    for (partition, offset, why) in trial.dead_letters().take(5) {
+        eprintln!("{} would be dead-lettered: {why}", loaded.place(partition, offset));
     }
+    unread.told.iter().for_each(|what| eprintln!("{what}"));
+    anyhow::ensure!(counts.records > 0, "no record was read: the rows say nothing of the job");
     Ok(())
-}
-
-/// A line of a sample; of the rows of a view a later line is a later revision.
-pub(super) fn datum(job: &SpecJob, maker: &Maker, record: &Value, line: usize) -> Result<Vec<u8>, String> {
-    match job.reads_views() {
-        true => maker.datum(&completed(record, i64::try_from(line).unwrap_or(i64::MAX))),
-        false => maker.datum(record),
-    }
 }
 
 fn cell(value: Option<&Value>) -> String {
@@ -241,14 +234,6 @@ fn cell(value: Option<&Value>) -> String {
 
 fn columns(rows: &[Shown]) -> Vec<&String> {
     rows.first().map(|row| row.iter().map(|(name, _)| name).collect()).unwrap_or_default()
-}
-
-/// A reader that has seen enough, as `head`, is no error.
-fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
-    match written {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("standard output"),
-    }
 }
 
 fn print_csv(rows: &[Shown], out: &mut impl Write) -> std::io::Result<()> {

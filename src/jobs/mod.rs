@@ -1,18 +1,23 @@
 //! Jobs from files: `tidemark job …`, and the routes under `/v1/jobs` that it asks.
 
 pub mod built_in;
+mod change;
 pub mod describe;
 pub mod diff;
 pub mod files;
 pub mod http;
+pub mod input;
+mod made;
 pub mod manage;
 pub mod openapi;
 pub mod recompute;
 pub mod recompute_http;
 pub mod replay;
+mod shown;
 
 use crate::config::Config;
 use crate::remote::Remote;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,22 +42,22 @@ pub(crate) enum Command {
         #[command(flatten)]
         schemas: files::Schemas,
     },
-    /// Show the rows that a job would give for a sample.
+    /// Show the rows that a job would give for a sample, or for what is on its topics.
     Try {
         /// Job file.
         file: PathBuf,
-        /// Records, one JSON object a line; `-` reads standard input.
-        #[arg(long, value_name = "FILE")]
-        input: PathBuf,
+        #[command(flatten)]
+        input: input::Input,
         /// As CSV.
         #[arg(long)]
         csv: bool,
         #[command(flatten)]
         schemas: files::Schemas,
     },
-    /// Check a job file, run its tests, and start it on a running platform; a new version runs beside the old one.
+    /// Check job files, run their tests, and start them on a running platform; a new version runs beside the old one. Of
+    /// several, all are checked before the first is applied.
     Apply {
-        /// Job files.
+        /// Job files, and folders of them.
         #[arg(required = true)]
         files: Vec<PathBuf>,
         #[command(flatten)]
@@ -90,6 +95,9 @@ pub(crate) enum Command {
         /// Version.
         #[arg(id = "job_version", long = "version", value_name = "VERSION")]
         version: Option<i32>,
+        /// Even if it is not at work or has still much to read.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         remote: Remote,
     },
@@ -114,8 +122,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Compute a view's figures again from the source offsets that they were made of, and compare row by row. Exit status:
-    /// 0 equal, 1 differs, 2 not provable.
+    /// Compute a view's figures again from the source offsets that they were made of, compare row by row, and unless --compare
+    /// is given write what differs. Exit status: 0 equal, 1 differs, 2 not provable or not to be written.
     #[command(disable_version_flag = true)]
     Recompute {
         #[command(flatten)]
@@ -130,7 +138,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Check that a job gives the same figures from a sample at any speed, in any interleaving, and after crashes.
+    /// Check that a job gives the same figures from the same records at any speed, in any interleaving, and after crashes.
     Replay {
         #[command(flatten)]
         sample: replay::Sample,
@@ -157,9 +165,14 @@ pub(crate) fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode>
         Command::List { remote } => manage::list(&remote).map(done),
         Command::Describe { job, mermaid, remote } => describe::describe(&job, mermaid, &remote).map(done),
         Command::Why { view, window, remote } => describe::why(&view, &window, &remote).map(done),
-        Command::Promote { job, version, remote } => manage::change(&job, "promote", version, &remote).map(done),
-        Command::Rollback { job, remote } => manage::change(&job, "rollback", None, &remote).map(done),
-        Command::Retire { job, version, remote, .. } => manage::change(&job, "retire", version, &remote).map(done),
+        Command::Promote { job, version, force, remote } => {
+            manage::change(&job, "promote", &json!({"version": version, "force": force}), &remote).map(done)
+        }
+        Command::Rollback { job, remote } => manage::change(&job, "rollback", &json!({}), &remote).map(done),
+        Command::Retire { job, version, all, remote } => {
+            let which = if all { json!({"all": true}) } else { json!({"version": version}) };
+            manage::change(&job, "retire", &which, &remote).map(done)
+        }
         Command::Recompute { which, remote } => Ok(recompute::recompute(&which, &remote)),
         Command::Diff { which, remote } => Ok(diff::diff(&which, &remote)),
         Command::Replay { sample, schemas } => replay::replay(config, &sample, &schemas),

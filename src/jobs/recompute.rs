@@ -22,7 +22,8 @@ pub struct Which {
     /// The window that starts then.
     #[arg(long, conflicts_with_all = ["from", "to"])]
     window: Option<String>,
-    /// Compare row by row with the view; nothing is written.
+    /// Compare row by row with the view; nothing is written. Without it, what differs is written into sealed windows, each as a
+    /// new epoch.
     #[arg(long)]
     compare: bool,
     /// Fold late records too that the streamed figure leaves out: what was held, and what came after its window was sealed.
@@ -36,7 +37,8 @@ pub struct Which {
     json: bool,
 }
 
-/// Recomputes windows and prints the verdict. Exit status: 0 equal, 1 differs, 2 not provable.
+/// Recomputes windows and prints the verdict. Exit status: 0 equal, if it was written compared again; 1 differs; 2 not provable,
+/// or not to be written.
 pub fn recompute(which: &Which, remote: &Remote) -> ExitCode {
     match ask(which, remote) {
         Ok(report) => {
@@ -56,15 +58,12 @@ pub fn recompute(which: &Which, remote: &Remote) -> ExitCode {
 }
 
 fn ask(which: &Which, remote: &Remote) -> anyhow::Result<Value> {
-    anyhow::ensure!(
-        which.compare,
-        "give --compare: recomputed rows are compared with the view; writing them into it as a new epoch is not built"
-    );
     let Which { view, from, to, window, include_late, version, .. } = which;
     let body = json!({"from": from, "to": to, "window": window, "include_late": include_late, "version": version});
     let (mut report, mut failed) = (None, None);
     let terminal = std::io::stderr().is_terminal();
-    remote.lines(&format!("/v1/jobs/{}/recompute", escaped(view)), &body, &mut |line| {
+    let path = format!("/v1/jobs/{}/recompute{}", escaped(view), if which.compare { "" } else { "/write" });
+    remote.lines(&path, &body, &mut |line| {
         if let Some(progress) = line.get("progress") {
             tell(progress, terminal);
         }
@@ -135,6 +134,16 @@ fn print(report: &Value) {
         number(records, "late_folded"),
         number(records, "left_out")
     );
+    if report.get("write").and_then(Value::as_bool).unwrap_or_default() {
+        let written = report.get("written").unwrap_or(&nothing);
+        println!(
+            "  written   {} windows: {} rows, {} rows taken away; {} windows not written",
+            number(written, "windows"),
+            number(written, "rows"),
+            number(written, "removed"),
+            number(written, "refused")
+        );
+    }
     println!("  included  {}", text(report, "included"));
     println!("  margin    {}", text(report, "margin"));
     for source in list(report, "sources") {
@@ -150,6 +159,23 @@ fn print(report: &Value) {
         "  took      {:.3} s, {rate:.0} records/s",
         report.get("seconds").and_then(Value::as_f64).unwrap_or_default()
     );
+    if let Some(seconds) = report.get("streamed_seconds").and_then(Value::as_f64) {
+        println!("  streamed  {seconds:.3} s, from the first partial until the last window was final");
+    }
+    for window in windows {
+        let Some(written) = window.get("written").filter(|written| !written.is_null()) else { continue };
+        println!(
+            "\n  window {}: epoch {}, {} rows written, {} taken away; {} records, {} late ones left out (were {} and {})",
+            text(window, "start"),
+            number(written, "epoch"),
+            number(written, "rows"),
+            number(written, "removed"),
+            number(written, "records"),
+            number(written, "left_out"),
+            number(window, "records"),
+            number(window, "left_out")
+        );
+    }
     for window in windows.iter().filter(|window| text(window, "verdict") != "equal") {
         println!("\n  window {} ({}): {}", text(window, "start"), text(window, "state"), text(window, "verdict"));
         list(window, "notes").iter().filter_map(Value::as_str).for_each(|note| println!("    {note}"));

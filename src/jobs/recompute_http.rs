@@ -1,4 +1,5 @@
-//! `POST /v1/jobs/{job}/recompute`: a view's figures computed again from their source offsets, and compared.
+//! `POST /v1/jobs/{job}/recompute`: a view's figures computed again from their source offsets, and compared; with `/write`
+//! behind it, what differs is written. That is a route of its own since it takes the role that applies jobs.
 //!
 //! The answer is NDJSON, a line for each step: `{"progress": …}` some times a second, and in the end one `{"report": …}` or
 //! `{"error": "…"}`. Whoever hangs up ends the work.
@@ -49,10 +50,13 @@ pub struct Context {
     pub clock: Clock,
 }
 
-/// The route.
+/// The routes.
 pub fn router(context: Context) -> Router {
     let runs = Arc::new(Semaphore::new(RUNS_MAX));
-    Router::new().route("/v1/jobs/{job}/recompute", post(recompute)).with_state((context, runs))
+    Router::new()
+        .route("/v1/jobs/{job}/recompute", post(compare))
+        .route("/v1/jobs/{job}/recompute/write", post(write))
+        .with_state((context, runs))
 }
 
 /// What is asked.
@@ -81,7 +85,7 @@ fn bad(detail: impl Into<String>) -> Problem {
 }
 
 impl Ask {
-    fn request(&self) -> Result<Request, Problem> {
+    fn request(&self, write: bool) -> Result<Request, Problem> {
         let time = |name: &str, value: &Option<Value>| match value {
             None | Some(Value::Null) => Ok(None),
             Some(value) => {
@@ -95,11 +99,11 @@ impl Ask {
         let include_late = self.include_late;
         match (window, from, to) {
             (Some(start), None, None) => {
-                Ok(Request { from: Some(start), to: Some(start.saturating_add(1)), include_late })
+                Ok(Request { from: Some(start), to: Some(start.saturating_add(1)), include_late, write })
             }
             (Some(_), _, _) => Err(bad("`window` is one window; leave `from` and `to` out")),
             (None, Some(from), Some(to)) if from >= to => Err(bad("`from` is not before `to`")),
-            (None, from, to) => Ok(Request { from, to, include_late }),
+            (None, from, to) => Ok(Request { from, to, include_late, write }),
         }
     }
 }
@@ -130,11 +134,17 @@ fn find(context: &Context, name: &str, version: Option<i32>) -> Result<Arc<dyn H
     job.clone().map(|job| job as Arc<dyn Hosted>).ok_or_else(starting)
 }
 
-async fn recompute(
-    State((context, runs)): State<(Context, Arc<Semaphore>)>,
-    Path(job): Path<String>,
-    body: Bytes,
-) -> Result<Response, Problem> {
+type Shared = (Context, Arc<Semaphore>);
+
+async fn compare(State(shared): State<Shared>, Path(job): Path<String>, body: Bytes) -> Result<Response, Problem> {
+    recompute(shared, job, body, false).await
+}
+
+async fn write(State(shared): State<Shared>, Path(job): Path<String>, body: Bytes) -> Result<Response, Problem> {
+    recompute(shared, job, body, true).await
+}
+
+async fn recompute((context, runs): Shared, job: String, body: Bytes, write: bool) -> Result<Response, Problem> {
     let ask: Ask = if body.is_empty() {
         Ask::default()
     } else {
@@ -142,7 +152,7 @@ async fn recompute(
             bad(format!("{error}; send {{\"window\": \"…\"}} or {{\"from\": \"…\", \"to\": \"…\"}}"))
         })?
     };
-    let request = ask.request()?;
+    let request = ask.request(write)?;
     let permit = runs.try_acquire_owned().map_err(|_| {
         Problem::unavailable(format!("{RUNS_MAX} recomputations run already; try again when one is done"))
     })?;

@@ -1,14 +1,12 @@
 //! `tidemark job replay`: whether a job gives the same figures however a sample comes.
 
 use crate::config::Config;
-use crate::jobs::files::{self, Schemas, compile};
-use anyhow::Context;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use crate::jobs::files::{Schemas, compile};
+use crate::jobs::input::{Arriving, Input};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use tidemark_core::Job;
-use tidemark_spec::datum::Maker;
 use tidemark_spec::replay::{self, Error};
 
 /// A job and a sample.
@@ -16,10 +14,9 @@ use tidemark_spec::replay::{self, Error};
 pub struct Sample {
     /// Job file.
     file: PathBuf,
-    /// Records, one JSON object a line, as they arrive; `-` reads standard input.
-    #[arg(long, value_name = "FILE")]
-    input: PathBuf,
-    /// Source partitions that they are dealt out to, in turn.
+    #[command(flatten)]
+    input: Input,
+    /// Source partitions that the records of a file are dealt out to, in turn; those of topics stay where they are.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
     partitions: u8,
     /// So many interleavings, and as many with crashes.
@@ -36,23 +33,18 @@ pub struct Sample {
 /// The file or the sample is wrong, or the job cannot be checked.
 pub fn replay(config: &Config, sample: &Sample, schemas: &Schemas) -> anyhow::Result<ExitCode> {
     let job = compile(config, &sample.file, schemas)?;
-    let avsc = job.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
-    let maker = Maker::new(&avsc, job.fields()).map_err(anyhow::Error::msg)?;
-    let text = read(&sample.input)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let datum = |(number, line): (usize, &str)| {
-        let record = serde_json::from_str(line).map_err(|error| error.to_string());
-        let datum = record.and_then(|record| files::datum(&job, &maker, &record, number));
-        datum.map_err(|why| anyhow::anyhow!("{}:{}: {why}", sample.input.display(), number + 1))
-    };
-    let data = lines.map(datum).collect::<anyhow::Result<Vec<_>>>()?;
-    anyhow::ensure!(!data.is_empty(), "{} has no records", sample.input.display());
-    let records = replay::arrivals(job.as_ref(), data, usize::from(sample.partitions));
+    let partitions = usize::from(sample.partitions);
+    let loaded = sample.input.load(&job, &schemas.remote, Arriving::Dealt(partitions))?;
+    if let Some(first) = loaded.unread.told.first() {
+        anyhow::ensure!(sample.input.is_topic(), "{first}");
+        eprintln!("{} records cannot be read and are left out, the first: {first}", loaded.unread.count);
+    }
+    anyhow::ensure!(!loaded.sample.records.is_empty(), "there are no records");
     let seed = sample
         .seed
         .unwrap_or_else(|| u64::from(uuid::Uuid::now_v7().as_fields().1) << 16 | u64::from(std::process::id()));
     let began = Instant::now();
-    match replay::check(&job, &records, u64::from(sample.rounds), seed) {
+    match replay::check(&job, &loaded.sample, u64::from(sample.rounds), seed) {
         Ok(checked) => {
             println!(
                 "{}: the same figures {} ways: at full speed, record by record, {} interleavings, {} with crashes (seed {seed})",
@@ -64,7 +56,7 @@ pub fn replay(config: &Config, sample: &Sample, schemas: &Schemas) -> anyhow::Re
             let seconds = began.elapsed().as_secs_f64();
             println!(
                 "{} records on {} partitions, {} rows, {} late; every sum bit for bit, in {seconds:.2} s",
-                checked.records, sample.partitions, checked.rows, checked.late
+                checked.records, loaded.partitions, checked.rows, checked.late
             );
             Ok(ExitCode::SUCCESS)
         }
@@ -75,14 +67,4 @@ pub fn replay(config: &Config, sample: &Sample, schemas: &Schemas) -> anyhow::Re
         }
         Err(error @ Error::Unable(_)) => Err(error.into()),
     }
-}
-
-fn read(input: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    if input == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).context("standard input")?;
-    } else {
-        text = std::fs::read_to_string(input).with_context(|| format!("cannot read the sample {}", input.display()))?;
-    }
-    Ok(text)
 }

@@ -132,6 +132,10 @@ impl Registry for EmbeddedRegistry {
         Ok(latest.map(|v| Latest { id: v.id, version: v.version, schema: v.schema }))
     }
 
+    fn id_of(&self, subject: &str, schema: &str) -> Result<Option<u32>, registry::Error> {
+        Ok(self.read(|s| s.lookup(subject, schema).ok().map(|v| v.id)))
+    }
+
     fn subject_names(&self) -> Result<Vec<String>, registry::Error> {
         Ok(self.read(|s| s.subjects().into_iter().map(str::to_owned).collect()))
     }

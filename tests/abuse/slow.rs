@@ -56,9 +56,15 @@ fn a_thousand_slow_connections_are_reaped_while_others_are_answered() {
         }
         std::thread::sleep(Duration::from_secs(1).min(REAPED.saturating_sub(connected.elapsed())));
     }
-    let open = slow.iter_mut().enumerate().filter_map(|(n, stream)| (!is_closed(stream)).then_some(n % ways.len()));
-    let open: Vec<usize> = open.collect();
-    assert!(open.is_empty(), "{} are still open after {REAPED:?}, of the ways {open:?}", open.len());
+    // Where ordinary requests are slow, the machine is, and so is who closes a thousand connections.
+    let (mut open, until) = (slow.len(), connected + REAPED + slowest * 10);
+    while open > 0 {
+        let ways = slow.iter_mut().enumerate().filter_map(|(n, stream)| (!is_closed(stream)).then_some(n % ways.len()));
+        let ways: Vec<usize> = ways.collect();
+        open = ways.len();
+        assert!(open == 0 || Instant::now() < until, "{open} are still open after {REAPED:?}, of the ways {ways:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert!(slowest < Duration::from_secs(5), "an ordinary request took {slowest:?}");
     target.assert_well();
 }

@@ -1,6 +1,7 @@
 """The figures of an access log in combined format, computed by other means than the platform: plain loops over the lines.
 
-Reads the log from standard input and prints JSON: hourly figures by class of status, and the visits of each client.
+Reads the log from standard input and prints JSON: hourly figures by class of status, the
+share of each hour's requests that failed, and the visits of each client.
 """
 
 import json
@@ -18,7 +19,8 @@ def iso(seconds):
 
 
 def main():
-    hours = defaultdict(lambda: {"requests": 0, "bytes": 0, "known": 0, "clients": set(), "errors": 0, "paths": Counter()})
+    hours = defaultdict(lambda: {"requests": 0, "bytes": 0, "known": 0, "clients": set(), "paths": Counter()})
+    failures = defaultdict(Counter)
     requests = defaultdict(list)
     for line in sys.stdin:
         client, at, _, path, status, size = LINE.match(line).groups()
@@ -29,7 +31,7 @@ def main():
             cell["bytes"] += int(size)
             cell["known"] += 1
         cell["clients"].add(client)
-        cell["errors"] += int(status) >= 400
+        failures[at - at % 3600][status[0]] += 1
         cell["paths"][path] += 1
         requests[client].append((at, 0 if size == "-" else int(size)))
     hourly = [
@@ -39,12 +41,21 @@ def main():
             "requests": cell["requests"],
             "bytes": cell["bytes"] if cell["known"] else None,
             "clients": len(cell["clients"]),
-            "errors": cell["errors"],
-            "error_ratio": cell["errors"] / cell["requests"],
             "top_counts": sorted(cell["paths"].values(), reverse=True)[:10],
             "paths": cell["paths"],
         }
         for (start, name), cell in sorted(hours.items())
+    ]
+    errors = [
+        {
+            "window_start": iso(start),
+            "requests": sum(classes.values()),
+            "errors_4xx": classes["4"],
+            "errors_5xx": classes["5"],
+            "ratio_4xx": classes["4"] / sum(classes.values()),
+            "ratio_5xx": classes["5"] / sum(classes.values()),
+        }
+        for start, classes in sorted(failures.items())
     ]
     visits = []
     for client, seen in sorted(requests.items()):
@@ -57,7 +68,7 @@ def main():
                 first, count, size = None, 0, 0
             first, last, count, size = at if first is None else first, at, count + 1, size + more
         visits.append((client, iso(first), iso(last), count, size))
-    json.dump({"hourly": hourly, "visits": visits}, sys.stdout)
+    json.dump({"hourly": hourly, "errors": errors, "visits": visits}, sys.stdout)
 
 
 main()

@@ -33,12 +33,24 @@ impl Servers {
         Tidemark::start(data, &all)
     }
 
-    fn log(&self) -> std::sync::Arc<KafkaLog> {
+    pub fn log(&self) -> std::sync::Arc<KafkaLog> {
         KafkaLog::connect(KafkaConfig::new(self.kafka.bootstrap())).unwrap()
     }
 
-    fn tool(&self, class: &str, args: &[&str]) -> String {
+    pub fn tool(&self, class: &str, args: &[&str]) -> String {
         self.kafka.tool(class, args).unwrap()
+    }
+
+    /// Whether the keyspace has a table, by the store itself.
+    pub fn has_table(&self, table: &str) -> bool {
+        let select = format!("SELECT * FROM {}.{table} LIMIT 1", self.keyspace);
+        match tidemark_harness::cql(&tidemark_harness::cassandra(), &select) {
+            Ok(()) => true,
+            Err(error) if error.to_string().contains("does not exist") => false,
+            // Cassandra is about to drop it.
+            Err(error) if error.to_string().contains("Unknown CF") => true,
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ impl Browser {
         let mut browser = Self { driver, session: String::new() };
         let began = Instant::now();
         while call("GET", &format!("{base}/status"), None).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "chromedriver does not answer");
+            assert!(began.elapsed() < Duration::from_secs(60), "chromedriver does not answer");
             std::thread::sleep(Duration::from_millis(50));
         }
         let mut args = vec![

@@ -51,7 +51,7 @@ fn run_with(
 ) {
     let most = std::env::var("TRIALS").map_or(usize::MAX, |trials| trials.parse().unwrap());
     let trials = trials.min(most);
-    let mut world = World::start(settings);
+    let mut world = World::start(Settings { recovery_max: trials::RECOVERY_MAX, ..settings });
     let before = world.rest();
     let mut row = Row { fault, recoveries: Vec::new(), records: 0, verdict: before.clone() };
     while row.recoveries.len() < trials && row.verdict.wrong.is_empty() {

@@ -11,8 +11,10 @@ use crate::world::{PATIENCE, SESSION, Settings, World};
 
 /// A process that is to die at a failpoint comes to it within this time.
 const DEATH: Duration = Duration::from_secs(30);
-/// Every stage works again in every partition so long after a kill.
-const RECOVERY_MAX: Duration = Duration::from_secs(10);
+/// [`Settings::recovery_max`] where nothing else is at work.
+pub const RECOVERY_MAX: Duration = Duration::from_secs(10);
+/// The same among all other tests, on a machine that may be slow: there the figures are checked, and that it does go on.
+const RECOVERY_MAX_CROWDED: Duration = Duration::from_secs(40);
 /// How long everything is left to run between two faults, milliseconds, at random.
 const BETWEEN_MS: (u64, u64) = (150, 900);
 
@@ -61,7 +63,11 @@ impl World {
         // Asked only now: the answer waits for the transaction that the dead process left open.
         let before = self.commits();
         let recovered = self.await_commits(killed, &before);
-        assert!(recovered < RECOVERY_MAX, "processing again {recovered:?} after a kill:\n{}", self.logs());
+        assert!(
+            recovered < self.settings.recovery_max,
+            "processing again {recovered:?} after a kill:\n{}",
+            self.logs()
+        );
         recovered
     }
 
@@ -287,7 +293,8 @@ pub fn settings() -> Settings {
     let seed = (tidemark_log::system_clock())() as u64;
     let seed = std::env::var("TIDEMARK_FAULTS_SEED").map_or(seed, |seed| seed.parse().unwrap());
     let load = Load { shape: Shape::Ordinary, records_per_second: 2_000, poison_one_in: 300, repeat_one_in: 10 };
-    Settings { seed, keys: 300, load, dedupe: true, gateway: false, partitions: 4 }
+    let recovery_max = RECOVERY_MAX_CROWDED;
+    Settings { seed, keys: 300, load, dedupe: true, gateway: false, partitions: 4, recovery_max }
 }
 
 /// Trials of an EndTxn that arrives late: none may end a later transaction.

@@ -49,6 +49,8 @@ pub struct Settings {
     pub gateway: bool,
     /// Of the source topic. All but the last have records; the last is idle throughout, and windows close nevertheless.
     pub partitions: u32,
+    /// Every stage works again in every partition so long after a kill.
+    pub recovery_max: Duration,
 }
 
 pub struct World {
@@ -155,7 +157,12 @@ impl World {
             jobs: Vec::new(),
             gateway,
             random: Random::new(seed),
-            results: Results::new(Arc::clone(&log), registry, job(settings).spec(), tidemark_schemas::catalog::FLOW_HOURLY),
+            results: Results::new(
+                Arc::clone(&log),
+                registry,
+                job(settings).spec(),
+                tidemark_schemas::catalog::FLOW_HOURLY,
+            ),
             settings,
             log,
             views,

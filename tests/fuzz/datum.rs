@@ -41,6 +41,7 @@ kinds! {
     ANSWER => gateway::Answer<'_>,
     SPOOL_POSITION => gateway::SpoolPosition<'_>,
     JOB_ENTRY => jobs::JobEntry,
+    REPAIR => engine::Repair<'_>,
 }
 
 /// Their schemas.

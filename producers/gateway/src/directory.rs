@@ -13,16 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidemark_log::Log;
+use tidemark_schemas::near;
 use tidemark_schemas::registry::{Latest, Registry};
 use tidemark_spool::disk::Disk;
 use tokio::sync::watch;
 
+use crate::FLOWS_TOPIC;
 use crate::form::Form;
 use crate::known;
 use crate::problem::{Kind, Problem};
 use crate::rule::shown;
 use crate::topic;
-use crate::{FLOWS_TOPIC, typo};
 
 /// Most topics known.
 const KNOWN_MAX: usize = 256;
@@ -214,7 +215,7 @@ impl Directory {
     fn no_topic(&self, name: &str) -> Problem {
         let subjects = self.registry.subject_names().unwrap_or_default();
         let topics = subjects.iter().filter_map(|subject| topic::of_subject(subject)).chain([FLOWS_TOPIC]);
-        let hint = typo::hint(name, topics);
+        let hint = near::hint(name, topics);
         let detail = format!(
             "there is no topic {:?}; {hint}make it with: tidemark topics create {} --schema FILE.avsc (or PUT /v1/topics/{})",
             shown(name),

@@ -9,13 +9,13 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use tidemark_schemas::near;
 
 use crate::batch::{Collector, RECORDS_MAX};
 use crate::draft::{Draft, FIELDS, Raw};
 use crate::number;
 use crate::problem::{Kind, Problem};
 use crate::rule::{Finding, Rule, shown};
-use crate::typo;
 
 /// Deepest nesting of arrays and objects that is read. A flow record needs 2.
 pub(crate) const DEPTH_MAX: usize = 16;
@@ -206,7 +206,7 @@ pub(crate) fn kind(text: &str) -> &'static str {
 }
 
 fn unknown(name: &str) -> Finding {
-    let fix = format!("{}allowed are {}", typo::hint(name, FIELDS.into_iter()), FIELDS.join(", "));
+    let fix = format!("{}allowed are {}", near::hint(name, FIELDS.into_iter()), FIELDS.join(", "));
     Finding::of(&shown(name), Rule::UnknownField, format!("no field is called {:?}", shown(name)), fix)
 }
 

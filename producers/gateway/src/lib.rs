@@ -57,7 +57,6 @@ mod status;
 mod topic;
 mod topics;
 mod trace;
-mod typo;
 mod values;
 mod writer_schema;
 
@@ -66,6 +65,7 @@ pub use metrics::Metrics;
 pub use openapi::openapi;
 pub use problem::{ERRORS_LISTED_MAX, Problem, RecordError};
 pub use routes::{method_not_allowed, router};
+pub use topics::schema_notes;
 
 use pump::Pump;
 pub(crate) use schema_ids::SchemaIds;

@@ -11,7 +11,8 @@ const START: i64 = NOW_HOUR * HOUR_MS;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_applied_shows_up_with_its_figures_and_why_it_is_open() {
-    let f = Fixture::new().await;
+    // It is over, or nobody would be to blame for its being open.
+    let (f, start) = (Fixture::new().await, START - HOUR_MS);
     let url = serve(&f).await;
     let mut page = Browser::open().await;
     page.go(&format!("{url}/views")).await;
@@ -19,10 +20,10 @@ async fn a_view_applied_shows_up_with_its_figures_and_why_it_is_open() {
 
     let (v, bytes) = (version(1, HOURS), figure());
     f.views.create(&v.table).await.unwrap();
-    let row = view_row(START, 1, address("first & <b>", 443), sums(bytes, 3), 5);
+    let row = view_row(start, 1, address("first & <b>", 443), sums(bytes, 3), 5);
     f.views.put_rows(&v.table, &[row]).await.unwrap();
-    f.known(&v, window(&v, START, 1, |l| l.records = 3)).await;
-    f.sources(&v, &[(0, Some(START + 7), None), (1, Some(START + HOUR_MS), None)], 1).await;
+    f.known(&v, window(&v, start, 1, |l| l.records = 3)).await;
+    f.sources(&v, &[(0, Some(start + 7), None), (1, Some(start + HOUR_MS), None)], 1).await;
     f.views.put_catalog(&entry("access.hourly", 1, std::slice::from_ref(&v))).await.unwrap();
     page.until("document.querySelectorAll('#rows tbody tr').length === 1").await;
     assert_eq!(page.eval("document.querySelector('#rows tbody th').textContent").await, "first & <b>");
@@ -33,17 +34,17 @@ async fn a_view_applied_shows_up_with_its_figures_and_why_it_is_open() {
 
     page.until("document.getElementById('window-state')?.textContent === 'open'").await;
     let why = page.eval("document.getElementById('why').textContent").await;
-    for part in ["access.logged, partition 0", "21 Nov 03:00:00", "read up to offset 1000", "passed 21 Nov 04:10:00"] {
+    for part in ["access.logged, partition 0", "21 Nov 02:00:00", "read up to offset 1000", "passed 21 Nov 03:10:00"] {
         assert!(why.as_str().unwrap().contains(part), "{part} in {why}");
     }
     let behind = "[...document.querySelectorAll('#behind tbody th')].map(c => c.textContent).join()";
     assert_eq!(page.eval(behind).await, "access.logged 0,access.logged 1");
 
-    f.known(&v, window(&v, START, 1, |l| (l.closed_at, l.records, l.revision) = (Some(START + 5_000), 3, 6))).await;
-    f.reached(&v, START + HOUR_MS + GRACE_MS, 2).await;
+    f.known(&v, window(&v, start, 1, |l| (l.closed_at, l.records, l.revision) = (Some(start + 5_000), 3, 6))).await;
+    f.reached(&v, start + HOUR_MS + GRACE_MS, 2).await;
     page.until("document.getElementById('window-state').textContent === 'final'").await;
     let why = page.eval("document.getElementById('why').textContent").await;
-    assert!(why.as_str().unwrap().contains("closed at 21 Nov 03:00:05, when merge partition 1"), "{why}");
+    assert!(why.as_str().unwrap().contains("closed at 21 Nov 02:00:05, when merge partition 1"), "{why}");
     assert_eq!(page.eval("document.getElementById('behind-box').hidden").await, true);
     assert_eq!(page.complaints(), Vec::<String>::new());
 }
@@ -102,6 +103,10 @@ async fn no_width_or_theme_hides_anything_of_a_view() {
     let f = access(&v).await;
     let long = "long.name".repeat(40);
     f.fill(&v, START, &[(&long, 1), ("b", 2)]).await;
+    // Hours without records are shown as narrow as the others.
+    for at in [3, 6, 9, 12] {
+        f.fill(&v, START - at * HOUR_MS, &[("b", 2)]).await;
+    }
     f.reached(&v, START, 1).await;
     let url = serve(&f).await;
     let mut page = Browser::open().await;
@@ -109,9 +114,40 @@ async fn no_width_or_theme_hides_anything_of_a_view() {
         page.view(width, scheme).await;
         page.go(&format!("{url}/views")).await;
         page.until("document.querySelectorAll('#rows tbody tr').length === 2").await;
-        page.until("document.querySelectorAll('#series path').length === 2").await;
+        page.until("document.querySelectorAll('#series path').length === 6").await;
         let beyond = page.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
         assert_eq!(beyond, 0, "nothing to scroll sideways at {width}");
+        let widths = "new Set([...document.querySelectorAll('#windows .slot')].map(s => Math.round(s.getBoundingClientRect().width))).size";
+        assert!(page.eval(widths).await.as_i64().unwrap() <= 2, "each slot is as wide as the others, but for rounding");
     }
+    assert_eq!(page.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn earlier_windows_can_be_reached_and_a_wrong_address_is_said() {
+    let v = version(1, HOURS);
+    let f = access(&v).await;
+    for at in 0..60 {
+        f.fill(&v, START - at * HOUR_MS, &[("b", 2)]).await;
+    }
+    f.reached(&v, START, 1).await;
+    let url = serve(&f).await;
+    let mut page = Browser::open().await;
+    page.go(&format!("{url}/views#access")).await;
+    let title = |text: &str| format!("document.getElementById('window-title').textContent === '{text}'");
+    page.until(&title("21 Nov, 03:00–04:00 UTC")).await;
+    page.until("!document.getElementById('earlier').disabled").await;
+    page.eval("document.getElementById('earlier').click()").await;
+    page.until(&title("19 Nov, 03:00–04:00 UTC")).await;
+    page.until("document.querySelectorAll('#windows .slot').length === 12").await;
+    assert_eq!(page.eval("document.getElementById('earlier').disabled").await, true);
+    page.eval("document.getElementById('later').click()").await;
+    page.until(&title("21 Nov, 03:00–04:00 UTC")).await;
+    page.go(&format!("{url}/views#acess%E0")).await;
+    page.until("!document.getElementById('trouble').hidden").await;
+    let said = page.eval("document.getElementById('trouble').textContent").await;
+    assert_eq!(said, "There is no view “acess%E0”; this is access.");
+    page.go(&format!("{url}/views#access@7")).await;
+    page.until("document.getElementById('trouble').textContent.includes('no version 7')").await;
     assert_eq!(page.complaints(), Vec::<String>::new());
 }

@@ -77,10 +77,10 @@ async fn a_sealed_hour_may_be_kept_until_its_rows_expire() {
     for m in 0..M {
         f.ledger(Ledger { sealed: true, ..ledger(HOUR, m, 9) }).await;
     }
-    assert_eq!(f.get(&uri()).await.header("cache-control"), "max-age=86400");
+    assert_eq!(f.get(&uri()).await.header("cache-control"), "max-age=60");
     let expires = HOUR * HOUR_MS + f.spec.retention_ms;
-    f.now.store(expires - 90_000, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(f.get(&uri()).await.header("cache-control"), "max-age=90");
+    f.now.store(expires - 40_000, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(f.get(&uri()).await.header("cache-control"), "max-age=40");
 }
 
 #[tokio::test]

@@ -95,7 +95,15 @@ async fn every_answer_has_an_id_and_is_not_sniffed() {
 async fn ready_only_if_every_check_passes() {
     let ok = Check::new("log", || Ok(()));
     let f = Fixture::with(Parts { checks: vec![ok.clone()], ..Parts::default() }).await;
-    assert_eq!(f.get("/v1/health").await.json(), serde_json::json!({"status": "ready", "checks": ["views", "log"]}));
+    assert_eq!(
+        f.get("/v1/health").await.json(),
+        serde_json::json!({"status": "ready", "checks": ["views", "log"], "warnings": []})
+    );
+    let warning = Check::new("jobs", || Err("a.b version 2 has stopped".into()));
+    let f = Fixture::with(Parts { checks: vec![ok.clone()], warnings: vec![ok.clone(), warning], ..Parts::default() })
+        .await;
+    let told = serde_json::json!([{"check": "jobs", "reason": "a.b version 2 has stopped"}]);
+    assert_eq!(f.get("/v1/health").await.json()["warnings"], told, "and it is ready all the same");
     let bad = Check::new("jobs", || Err("restoring".into()));
     let f = Fixture::with(Parts { checks: vec![ok, bad], ..Parts::default() }).await;
     let problem = f.get("/v1/health").await.problem(503);

@@ -88,6 +88,18 @@ async fn a_version_dropped_a_moment_ago_is_gone_and_not_empty() {
     f.get(&format!("/v1/views/access?limit=4&cursor={cursor}")).await.problem(410);
 }
 
+/// With its whole job.
+#[tokio::test]
+async fn a_cursor_of_a_view_that_is_gone_says_so() {
+    let (f, ..) = two().await;
+    let uri = "/v1/views/access?limit=4";
+    let cursor = f.get(uri).await.json()["next"].as_str().unwrap().to_owned();
+    f.views.put_catalog(&entry("access", 9, &[])).await.unwrap();
+    let gone = f.until(&format!("{uri}&cursor={cursor}"), |a| a.status != 200).await.problem(410);
+    assert_eq!(gone["type"], "urn:tidemark:problem:version_gone");
+    assert_eq!(f.get(uri).await.problem(404)["type"], "urn:tidemark:problem:no_view");
+}
+
 #[tokio::test]
 async fn a_cursor_belongs_to_its_question() {
     let (f, ..) = two().await;

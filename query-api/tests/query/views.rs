@@ -222,7 +222,7 @@ async fn an_unchanged_window_is_not_sent_again_and_a_sealed_one_may_be_kept() {
     }
     let sealed = f.ask(&uri, &[("if-none-match", first.header("etag"))]).await;
     assert_eq!((sealed.status.as_u16(), sealed.header("tidemark-state")), (200, "sealed"));
-    assert_eq!(sealed.header("cache-control"), "max-age=86400");
+    assert_eq!(sealed.header("cache-control"), "max-age=60");
 }
 
 /// The flows have paths of their own, and are a view as any other.

@@ -106,6 +106,32 @@ async fn a_closed_window_says_when_it_closed_and_by_what() {
     let sealed = f.get(&uri()).await.json();
     assert_eq!((&sealed["state"], &sealed["sealed"]), (&json!("sealed"), &json!(true)));
     assert!(sealed["why"].as_str().unwrap().starts_with("sealed: "));
+    assert_eq!(sealed["recomputed_at"], json!(null));
+    assert!(!sealed["why"].as_str().unwrap().contains("recomputed"));
+}
+
+#[tokio::test]
+async fn a_window_of_long_ago_that_was_loaded_now_says_how_long_it_can_be_amended() {
+    let v = version(1, QUARTERS);
+    let f = access(&v).await;
+    f.known(&v, window(&v, START, 0, |l| (l.closed_at, l.opened_at) = (Some(CLOSES), CLOSES))).await;
+    f.reached(&v, CLOSES + 9 * AMEND_MS, 1).await;
+    let why = f.get(&uri()).await.json();
+    assert_eq!((&why["state"], &why["amendable_until"]), (&json!("final"), &json!("2026-11-22T03:25:00Z")));
+    let words = why["why"].as_str().unwrap();
+    assert!(words.contains("it is sealed at 2026-11-22T03:25:00Z, the time it can be amended"), "{words}");
+}
+
+#[tokio::test]
+async fn a_window_that_is_not_over_blames_no_partition() {
+    let v = version(1, QUARTERS);
+    let f = access(&v).await;
+    let next = START + 30 * MINUTE_MS;
+    f.known(&v, window(&v, next, 0, |_| {})).await;
+    f.sources(&v, &[(0, Some(START), None)], 1).await;
+    let why = f.get(&format!("/v1/views/access/why?window={next}")).await.json();
+    assert_eq!(why["held_by"]["reason"], "it is not over before 2026-11-21T03:45:00Z");
+    assert_eq!((&why["held_by"]["topic"], &why["behind"]), (&json!(null), &json!([])));
 }
 
 #[tokio::test]
@@ -149,4 +175,29 @@ async fn progress_of_a_view_accounts_for_every_record() {
         (&json!("2026-11-21T03:00:00Z"), &json!("2026-11-21T03:25:00Z"))
     );
     assert!(holding.get("hour").is_none(), "windows are no hours here");
+}
+
+#[tokio::test]
+async fn a_window_that_was_recomputed_says_so_and_whether_it_leaves_anything_out() {
+    let v = version(1, QUARTERS);
+    let f = access(&v).await;
+    let at = CLOSES + AMEND_MS + 60_000;
+    f.known(&v, window(&v, START, 0, |l| (l.sealed, l.late, l.sealed_out) = (true, 1, 2))).await;
+    f.known(&v, window(&v, START, 1, |l| (l.sealed, l.epoch, l.updated_at, l.late) = (true, 2, at, 3))).await;
+    f.reached(&v, CLOSES + AMEND_MS, 1).await;
+    let why = f.get(&uri()).await.json();
+    assert_eq!(why["recomputed_at"], "2026-11-22T03:26:00Z");
+    let words = why["why"].as_str().unwrap();
+    assert!(words.ends_with("recomputed from its records at 2026-11-22T03:26:00Z"), "{words}");
+    let epochs: Vec<_> = why["merge_partitions"].as_array().unwrap().iter().map(|m| m["epoch"].as_i64()).collect();
+    assert_eq!(epochs, [Some(0), Some(2)]);
+    let recomputed = |l: &mut tidemark_schemas::engine::Ledger| {
+        (l.sealed, l.epoch, l.updated_at, l.late) = (true, 2, at + 1_000, 3);
+    };
+    f.known(&v, window(&v, START, 0, recomputed)).await;
+    let why = f.get(&uri()).await.json();
+    let words = why["why"].as_str().unwrap();
+    assert!(words.ends_with("at 2026-11-22T03:26:01Z, and no record that came is beside its rows"), "{words}");
+    let listed = f.get("/v1/views/access/windows").await.json();
+    assert_eq!(listed["windows"][0]["recomputed_at"], "2026-11-22T03:26:01Z");
 }

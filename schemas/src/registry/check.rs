@@ -21,6 +21,7 @@ pub const BASELINE: &[(&str, &str)] = baseline![
     "engine/Marker.avsc",
     "engine/Partial.avsc",
     "engine/Progress.avsc",
+    "engine/Repair.avsc",
     "engine/RowState.avsc",
     "engine/SealedOut.avsc",
     "engine/SeenIds.avsc",

@@ -154,6 +154,16 @@ impl Registry for HttpRegistry {
         }
     }
 
+    fn id_of(&self, subject: &str, schema: &str) -> Result<Option<u32>, Error> {
+        let url = format!("{}/subjects/{}", self.base, escaped(subject));
+        let (status, body) = self.post(&url, schema)?;
+        match body.get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok()) {
+            Some(id) if status.is_success() => Ok(Some(id)),
+            _ if status == StatusCode::NOT_FOUND && is_absence(&body) => Ok(None),
+            _ => Err(unexpected(&url, status, &body)),
+        }
+    }
+
     fn subject_names(&self) -> Result<Vec<String>, Error> {
         self.subjects()
     }

@@ -23,6 +23,13 @@ pub trait Registry: Send + Sync {
         Err(Error::Unavailable(format!("this registry cannot look up the subject {subject}")))
     }
 
+    /// The id that a subject has for a schema, be it of an earlier version; `None` when it has none, and from a registry that
+    /// cannot tell. Nothing is registered.
+    fn id_of(&self, subject: &str, schema: &str) -> Result<Option<u32>, Error> {
+        let _ = (subject, schema);
+        Ok(None)
+    }
+
     /// Names of all subjects, in no order. Asked each time, never cached.
     fn subject_names(&self) -> Result<Vec<String>, Error> {
         Err(Error::Unavailable("this registry cannot list subjects".to_owned()))

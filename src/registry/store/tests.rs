@@ -88,6 +88,12 @@ impl Log for Unsure {
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         self.log.create_topics(topics)
     }
+    fn delete_topics(&self, names: &[String]) -> Result<(), LogError> {
+        self.log.delete_topics(names)
+    }
+    fn delete_groups(&self, groups: &[String]) -> Result<(), LogError> {
+        self.log.delete_groups(groups)
+    }
     fn partitions(&self, topic: &str) -> Result<Option<u32>, LogError> {
         self.log.partitions(topic)
     }

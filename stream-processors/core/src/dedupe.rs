@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use tidemark_schemas::avro;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 /// Length of an entry of the ids seen, bytes.
 pub const ENTRY_BYTES: usize = 24;
@@ -18,9 +18,10 @@ const SWEEPS: i64 = 8;
 /// Hash of a record's id.
 pub type Id = u128;
 
-/// The hash of an id, as it stands in the record.
-pub fn id(bytes: &[u8]) -> Id {
-    xxh3_128(bytes)
+/// The hash of an id, as it stands in the record: an id is one with its repeats within a tenant, whose ids nobody else knows.
+#[inline]
+pub fn id(tenant: &[u8], bytes: &[u8]) -> Id {
+    xxh3_128_with_seed(bytes, xxh3_64(tenant))
 }
 
 /// Ids are hashes already: half of one is as good as another hash of it.
@@ -163,7 +164,7 @@ mod tests {
             let records: Vec<(u8, i64)> = steps.iter().map(|&(id, later, _)| { at += later; (id, at) }).collect();
             let (mut seen, mut written, mut got) = (Seen::new(FOR_MS, None), Vec::new(), Vec::new());
             for (&(id_byte, at), &(.., act)) in records.iter().zip(&steps) {
-                got.push(seen.is_repeat(id(&[id_byte]), at));
+                got.push(seen.is_repeat(id(b"a", &[id_byte]), at));
                 if act < 2 {
                     written.extend(seen.pieces(2));
                     seen.committed();
@@ -180,9 +181,17 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_a_tenants_own() {
+        let ids = [id(b"a", b"x"), id(b"b", b"x"), id(b"", b"ax"), id(b"ax", b""), id(b"a", b"y")];
+        let different: std::collections::BTreeSet<Id> = ids.into_iter().collect();
+        assert_eq!(different.len(), ids.len());
+        assert_eq!(id(b"a", b"x"), ids[0]);
+    }
+
+    #[test]
     fn expired_ids_take_no_memory() {
         let mut seen = Seen::new(100, None);
-        (0..1_000).for_each(|n: i64| assert!(!seen.is_repeat(id(&n.to_be_bytes()), n)));
+        (0..1_000).for_each(|n: i64| assert!(!seen.is_repeat(id(b"a", &n.to_be_bytes()), n)));
         assert!(seen.len() <= 100 + 100 / 8, "{}", seen.len());
         assert!(seen.restore(&[0; 25]).is_err());
     }

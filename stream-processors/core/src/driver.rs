@@ -4,6 +4,7 @@
 mod restore;
 
 use crate::job::{Accumulator, Input, Job, Reject};
+use crate::join::TABLE_BEHIND;
 use crate::merge::{self, MergeFold};
 use crate::partial::{PartialFold, Position, Verdict};
 use restore::{Changelog, Checkpoint};
@@ -15,11 +16,11 @@ use tidemark_schemas::engine::{Ledger, Marker, Partial, SourceMark, TopicPartiti
 /// A record on a source partition of the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceRecord {
-    /// Append time.
-    pub appended_at: i64,
     /// Which of the job's source schemas the datum is of.
     pub schema: usize,
-    /// Avro datum of the source schema.
+    /// Append time.
+    pub appended_at: i64,
+    /// Avro datum of that schema.
     pub datum: Vec<u8>,
 }
 
@@ -89,17 +90,17 @@ impl<J: Job> Driver<J> {
 
     /// Appends a record of the first schema to a source partition.
     pub fn push(&mut self, partition: usize, appended_at: i64, datum: Vec<u8>) {
-        self.push_of(partition, appended_at, 0, datum);
+        self.append(partition, SourceRecord { schema: 0, appended_at, datum });
     }
 
-    /// Appends a record of any schema to a source partition.
-    pub fn push_of(&mut self, partition: usize, appended_at: i64, schema: usize, datum: Vec<u8>) {
+    /// Appends a record to a source partition.
+    pub fn append(&mut self, partition: usize, record: SourceRecord) {
         if let Some(source) = self.sources.get_mut(partition) {
-            source.push(SourceRecord { appended_at, schema, datum });
+            source.push(record);
         }
     }
 
-    /// Folds at most `records` of a partition, without committing.
+    /// Folds at most `records` of a partition, without committing; fewer when one needs rows of a table that are not read yet.
     pub fn read(&mut self, partition: usize, records: usize) {
         let (Some(source), Some(fold)) = (self.sources.get(partition), self.folds.get_mut(partition)) else { return };
         let mut scratch = Vec::new();
@@ -107,14 +108,14 @@ impl<J: Job> Driver<J> {
         for (at, record) in source.iter().enumerate().skip(from).take(records) {
             let offset = at as i64;
             scratch.clear();
-            let SourceRecord { appended_at, schema, .. } = *record;
-            let partition_id = partition as u32;
-            let input = Input { schema, partition: partition_id, offset, appended_at, ..Input::of(&record.datum) };
+            let SourceRecord { schema, appended_at, ref datum } = *record;
+            let input = Input { schema, topic: 0, partition: partition as u32, offset, appended_at, datum };
             match self.job.read(input, &mut scratch) {
                 Ok(sample) => {
                     let verdict = fold.fold(offset, record.appended_at, &sample);
                     self.verdicts.insert((partition, offset), verdict);
                 }
+                Err(reject) if reject.rule == TABLE_BEHIND => break,
                 Err(reject) => {
                     fold.reject(offset, record.appended_at);
                     self.rejects.insert((partition, offset), reject);

@@ -53,7 +53,7 @@ pub struct Sample<'a, A: Accumulator> {
     pub key: &'a [u8],
     /// What the record adds.
     pub add: A::Item<'a>,
-    /// What makes it one with its repeats, [`crate::dedupe::id`]; 0 when the job counts every record.
+    /// What makes it one with its tenant's repeats of it, [`crate::dedupe::id`]; 0 when the job counts every record.
     pub id: u128,
     /// False when the job's `where` takes the record out: it moves the watermark and is counted, nothing else.
     pub wanted: bool,
@@ -176,7 +176,7 @@ pub struct Dedupe {
 /// A job's specification. Two jobs with the same fingerprint give the same rows from the same records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSpec {
-    /// Name, for example `flows.hourly`; letters, digits, `.`, `_` and `-`.
+    /// Name, for example `flows.hourly`; letters, digits, `.`, `_` and `-`, at most 39 bytes with `_v` and the version.
     pub name: String,
     /// Grows with every change of meaning.
     pub version: u32,
@@ -207,9 +207,12 @@ pub struct JobSpec {
     pub max_future_ms: i64,
     /// M: partitions of the partials topic, 1 to 1,000.
     pub merge_partitions: u32,
-    /// How long view rows are kept, from the write of the first revision.
+    /// How long view rows are kept, from the write of the first revision; at least [`JobSpec::least_retention_ms`].
     pub retention_ms: i64,
 }
+
+/// Longest name of a view's table: CQL's, with room for those beside it.
+const TABLE_BYTES_MAX: usize = 39;
 
 /// A rule that a specification breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -228,11 +231,15 @@ impl JobSpec {
     pub fn validate(&self) -> Result<(), Invalid> {
         let name_ok = |name: &str| {
             !name.is_empty()
-                && name.len() <= 100
+                && self.view_table().len() <= TABLE_BYTES_MAX
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         let rules = [
-            (name_ok(&self.name), "name", "must be 1 to 100 letters, digits, '.', '_' or '-'"),
+            (
+                name_ok(&self.name),
+                "name",
+                "must be letters, digits, '.', '_' or '-', at most 39 with `_v` and the version",
+            ),
             (self.version >= 1, "version", "must be at least 1"),
             (!self.sources.is_empty(), "source", "must name at least one topic"),
             (!self.key.is_empty(), "key", "must name at least one field"),
@@ -248,9 +255,10 @@ impl JobSpec {
             (self.max_future_ms >= 0, "max_future", "must not be negative"),
             ((1..=1000).contains(&self.merge_partitions), "merge_partitions", "must be 1 to 1000"),
             (
-                self.retention_ms >= self.amend_for_ms,
+                self.retention_ms >= self.least_retention_ms(),
                 "retention",
-                "must be at least amend_for, else rows vanish that can still change",
+                "must be at least the window's length with grace, idle_after, max_future and amend_for, else rows vanish that can \
+                 still change",
             ),
         ];
         match rules.into_iter().find(|(ok, ..)| !ok) {
@@ -259,13 +267,20 @@ impl JobSpec {
         }
     }
 
+    /// So long after its first write a window can still change, milliseconds: it is first written `max_future_ms` before its start at
+    /// the earliest, and can be amended until `amend_for_ms` after it closed.
+    pub fn least_retention_ms(&self) -> i64 {
+        let waits = [self.grace_ms, self.idle_after_ms, self.max_future_ms, self.amend_for_ms];
+        self.window.least_retention_ms(waits)
+    }
+
     /// Hash of everything that changes the meaning of partials and rows; on every partial and marker. What only decides how
     /// long to wait or to keep (`idle_after`, `max_future`, retention) may change at any time and is not in it.
     pub fn fingerprint(&self) -> i64 {
         let Self { name, version, sources, time, key, aggregates, window, grace_ms, late, amend_for_ms, .. } = self;
         let what = format!("{name}|v{version}|{sources:?}|{time}|{key:?}|{aggregates:?}");
         let when = format!("{window}|{grace_ms}|{late:?}|{amend_for_ms}|{}|xxh3", self.merge_partitions);
-        let dedupe = self.dedupe.as_ref().map_or(String::new(), |dedupe| format!("|{dedupe:?}"));
+        let dedupe = self.dedupe.as_ref().map_or(String::new(), |dedupe| format!("|{dedupe:?} of a tenant"));
         let expressions = match self.expressions.as_slice() {
             [] => String::new(),
             some => format!("|{some:?}"),

@@ -10,6 +10,7 @@
 mod checkpoint;
 mod error;
 mod remove;
+mod repair;
 mod restore;
 mod rows;
 mod sessions;
@@ -19,6 +20,7 @@ mod window;
 
 pub use checkpoint::{LoadError, Unsaved};
 pub use error::Error;
+pub use repair::{EPOCH_MAX, Misfit};
 pub use restore::Gap;
 pub use rows::{SealedRow, TouchedRow};
 pub use window::RowCell;
@@ -27,6 +29,7 @@ use crate::job::{Accumulator, JobSpec};
 use crate::partial::read_accumulator;
 use crate::watermark::Sources;
 use crate::window::Windowing;
+use repair::Repaired;
 use sessions::{Change, Index};
 use std::collections::BTreeMap;
 use tidemark_schemas::engine::{Ledger, Marker, Partial, PartialWindow, Progress};
@@ -56,6 +59,8 @@ pub struct MergeFold<A> {
     sealing: BTreeMap<i64, WindowState<A>>,
     /// Rows that changed since the last commit.
     touched: usize,
+    /// Recomputed rows of sealed windows since the last commit.
+    repaired: Vec<Repaired<A>>,
     sources: Sources,
     as_of: i64,
     oldest_append: Option<i64>,
@@ -82,6 +87,7 @@ impl<A: Accumulator> MergeFold<A> {
             sealed_changed: 0,
             sealing: BTreeMap::new(),
             touched: 0,
+            repaired: Vec::new(),
             sources: Sources::default(),
             as_of: 0,
             oldest_append: None,
@@ -110,7 +116,7 @@ impl<A: Accumulator> MergeFold<A> {
 
     /// Rows that changed since the last commit: what the next one has to write.
     pub fn touched(&self) -> usize {
-        self.touched
+        self.touched + self.repaired.len()
     }
 
     /// Folds a partial in; hands over rows that came too late for a sealed window.
@@ -137,7 +143,7 @@ impl<A: Accumulator> MergeFold<A> {
                 });
             }
             if self.sealed.contains_key(&window.start) {
-                self.turn_away(offset, appended_at, window, &mut sealed_out)?;
+                self.turn_away(offset, window, &mut sealed_out)?;
             } else if self.sessions.is_some() {
                 self.fold_sessions(Change { appended_at, revision: offset + 1 }, partial, window)?;
             } else {
@@ -157,7 +163,6 @@ impl<A: Accumulator> MergeFold<A> {
     fn turn_away(
         &mut self,
         offset: i64,
-        appended_at: i64,
         window: &PartialWindow<'_>,
         sealed_out: &mut impl FnMut(SealedRow<'_>),
     ) -> Result<(), Error> {
@@ -180,7 +185,6 @@ impl<A: Accumulator> MergeFold<A> {
             sealed_out(turned_away.map_err(|reason| Error::Accumulator { offset, reason })?);
         }
         ledger.held += window.held;
-        ledger.updated_at = appended_at;
         ledger.revision = offset + 1;
         self.sealed_touched.push(window.start);
         self.sealed_changed = offset + 1;
@@ -298,8 +302,8 @@ impl<A: Accumulator> MergeFold<A> {
         open.chain(self.sealed_touched.iter().filter_map(|start| self.sealed.get(start)))
     }
 
-    /// How far it has come, if that changed since the last commit: only a marker changes it, so that equal revisions have
-    /// equal contents.
+    /// How far it has come, if that changed since the last commit: only a marker or a repair changes it, so that equal revisions
+    /// have equal contents.
     pub fn touched_progress(&self) -> Option<Progress> {
         self.progress_touched.then(|| self.progress())
     }
@@ -325,6 +329,7 @@ impl<A: Accumulator> MergeFold<A> {
         self.progress_touched = false;
         self.oldest_append = None;
         self.sealed_touched.clear();
+        self.repaired.clear();
         self.touched = 0;
         for state in self.open.values_mut().chain(self.sealing.values_mut()) {
             state.ledger_touched = false;

@@ -1,5 +1,7 @@
 //! Windows: which ones an event time falls into. All are aligned to the epoch.
 
+use crate::job::NEVER_MS;
+
 /// A window `[start, end)`, milliseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {
@@ -43,6 +45,14 @@ impl Windowing {
             Self::Tumbling { size_ms } | Self::Hopping { size_ms, .. } => size_ms,
             Self::Session { .. } => SESSION_BUCKET_MS,
         }
+    }
+
+    /// From the first write of a window to the last that can change it, with these waits between them, all milliseconds. Of
+    /// sessions what is counted is a bucket and the gap: one that goes on is kept as long as one that ends there. A wait of
+    /// [`NEVER_MS`] is none: what it is for does not happen.
+    pub fn least_retention_ms(self, waits: [i64; 4]) -> i64 {
+        let length = self.size_ms().saturating_add(self.gap_ms().unwrap_or(0));
+        waits.into_iter().filter(|wait| *wait < NEVER_MS).fold(length, i64::saturating_add)
     }
 
     /// From the start of a window to the start of the next one.
@@ -93,11 +103,11 @@ impl std::fmt::Display for Windowing {
 
 /// The tumbling window of `size` ms that `time` falls into. Before the epoch too: −1 ms lies in `[−size, 0)`.
 ///
-/// Size 3,600,000 and time 7,200,001 give `[7,200,000, 10,800,000)`. `size` is at least 1.
+/// Size 3,600,000 and time 7,200,001 give `[7,200,000, 10,800,000)`. `size` is at least 1. At the ends of 64 bits windows are cut.
 #[inline]
 pub fn tumbling(time: i64, size: i64) -> Window {
-    let start = time - time.rem_euclid(size);
-    Window { start, end: start + size }
+    let start = time.saturating_sub(time.rem_euclid(size));
+    Window { start, end: start.saturating_add(size) }
 }
 
 /// The bucket of a session whose first event is at `start`: the hour that it is kept under.
@@ -128,24 +138,13 @@ impl Hopping {
     /// Every window that `time` falls into, earliest first.
     pub fn windows(self, time: i64) -> impl Iterator<Item = Window> {
         let Self { size, hop } = self;
-        let last = time - time.rem_euclid(hop);
+        let last = time.saturating_sub(time.rem_euclid(hop));
         let before = (size - 1 - time.rem_euclid(hop)).div_euclid(hop);
-        (0..=before).rev().map(move |n| Window { start: last - n * hop, end: last - n * hop + size })
+        (0..=before).rev().map(move |n| {
+            let start = last.saturating_sub(n * hop);
+            Window { start, end: start.saturating_add(size) }
+        })
     }
-
-    /// Length of a pane: records are folded once, into the pane, and windows are put together from whole panes.
-    pub fn pane(self) -> i64 {
-        gcd(self.size, self.hop)
-    }
-
-    /// Every window that the pane starting at `pane_start` is part of, earliest first.
-    pub fn windows_of_pane(self, pane_start: i64) -> impl Iterator<Item = Window> {
-        self.windows(pane_start)
-    }
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -176,13 +175,16 @@ mod tests {
                 .collect();
             prop_assert_eq!(got, want);
         }
+    }
 
-        #[test]
-        fn panes_make_up_the_windows(time in BOUND, hop in 1..500i64, times in 1..10i64, rest in 0..500i64) {
-            let hopping = Hopping { size: hop * times + rest % hop, hop };
-            let pane = tumbling(time, hopping.pane());
-            let of_pane: Vec<_> = hopping.windows_of_pane(pane.start).collect();
-            prop_assert_eq!(hopping.windows(time).collect::<Vec<_>>(), of_pane);
+    /// What a record claims about its time is anything: it must not stop a process.
+    #[test]
+    fn windows_at_the_ends_of_time_are_cut() {
+        assert_eq!(tumbling(i64::MAX, 7_200_000).end, i64::MAX);
+        assert_eq!(tumbling(i64::MIN, 7_200_000).start, i64::MIN);
+        for time in [i64::MIN, i64::MAX] {
+            let windows: Vec<_> = Hopping { size: 3_600_000, hop: 600_000 }.windows(time).collect();
+            assert!(windows.len() >= 6 && windows.iter().all(|window| window.start <= window.end), "{windows:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 pub mod views;
 
-use tidemark_core::{Job, JobSpec};
+use tidemark_core::{Dedupe, Job, JobSpec};
 use tidemark_runtime::Plan;
 use tidemark_schemas::jobs::{JobEntry, JobRetiring, JobSource, JobVersion};
 use tidemark_spec::SpecJob;
@@ -39,22 +39,43 @@ pub enum Applied {
     Unchanged,
 }
 
+/// What else has a name: the jobs of the platform itself, and those that were applied, of which something is still there.
+#[derive(Debug, Clone, Copy)]
+pub struct Others<'o> {
+    /// Names of the platform's own jobs.
+    pub built_in: &'o [String],
+    /// Applied ones; the job that is decided on may be among them.
+    pub applied: &'o [JobEntry],
+}
+
 /// Adds a version to a job, or changes the settings of one.
 ///
 /// # Errors
-/// The version is there with another meaning, or is being retired; its number is too low; another job has the view's table.
+/// The version is there with another meaning, or is being retired; its number is too low or too high; another job has the
+/// view's table.
 pub fn apply(
     known: Option<&JobEntry>,
-    others: &[JobEntry],
+    others: Others<'_>,
     job: &SpecJob,
     running: impl Fn(&JobVersion) -> Option<JobSpec>,
     now: i64,
 ) -> Result<(JobEntry, Applied), Refusal> {
     let spec = job.spec();
-    let (name, version) = (&spec.name, spec.version as i32);
+    let name = &spec.name;
     let conflict = |why: String| Err(Refusal::Conflict(why));
-    let table = table_of(name);
-    if let Some(other) = others.iter().find(|other| other.job != *name && table_of(&other.job) == table) {
+    let Ok(version) = i32::try_from(spec.version) else {
+        return conflict(format!("`version: {}` is above {}, the highest that there is", spec.version, i32::MAX));
+    };
+    if let Some(own) = others.built_in.iter().find(|own| have_one_table(own, name)) {
+        return conflict(match own == name {
+            true => format!("{name} is a job of the platform itself; give yours another name"),
+            false => format!(
+                "the view of {name} would have the table of {own}, which is a job of the platform itself; give it another name"
+            ),
+        });
+    }
+    let others = others.applied;
+    if let Some(other) = others.iter().find(|other| other.job != *name && have_one_table(&other.job, name)) {
         return conflict(format!(
             "the view of {name} would have the table of {}: two jobs cannot write one view; give it another name",
             other.job
@@ -70,7 +91,7 @@ pub fn apply(
     };
     let retiring = known.map(|known| known.retiring.clone()).unwrap_or_default();
     if retiring.iter().any(|gone| gone.version == version) {
-        let next = known.map_or(version, highest) + 1;
+        let next = known.map_or(version, highest).saturating_add(1);
         return conflict(format!(
             "version {version} of {name} was retired, and its topics and tables are still being removed: apply it again when \
              that is done, or write `version: {next}`"
@@ -86,23 +107,25 @@ pub fn apply(
     };
     let mut entry = JobEntry { changed_at: now, ..known.clone() };
     if let Some(there) = entry.versions.iter_mut().find(|there| there.version == version) {
+        // Word for word: whatever became of its schemas since, nothing is asked for.
+        if there.spec == applied.spec {
+            return Ok((known.clone(), Applied::Unchanged));
+        }
         if there.fingerprint != applied.fingerprint {
             let what = running(there).map_or_else(|| "its meaning".to_owned(), |old| changes(&old, spec));
-            let next = highest(known) + 1;
+            let next = highest(known).saturating_add(1);
             return conflict(format!(
                 "version {version} of {name} is there and would change its meaning: {what}; write `version: {next}`, and it \
                  runs beside the old one until you promote it"
             ));
-        }
-        if there.spec == applied.spec {
-            return Ok((known.clone(), Applied::Unchanged));
         }
         // What it was checked against stays: the schema may have grown since.
         *there = JobVersion { sources: there.sources.clone(), created_at: there.created_at, ..applied };
         return Ok((entry, Applied::Settings));
     }
     if let Some(higher) = entry.versions.iter().map(|there| there.version).max().filter(|max| *max > version) {
-        return conflict(format!("{name} has version {higher} already; write `version: {}`", highest(known) + 1));
+        let next = highest(known).saturating_add(1);
+        return conflict(format!("{name} has version {higher} already; write `version: {next}`"));
     }
     if entry.versions.len() + entry.retiring.len() >= VERSIONS_MAX {
         let removed = entry.retiring.len();
@@ -121,8 +144,19 @@ fn highest(known: &JobEntry) -> i32 {
     numbers.chain(known.retiring.iter().map(|gone| gone.version)).max().unwrap_or(0)
 }
 
-fn table_of(job: &str) -> String {
-    job.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
+/// Whether versions of two jobs with one number have one table.
+pub(crate) fn have_one_table(one: &str, other: &str) -> bool {
+    Plan::named(one, 1).spec.view_table() == Plan::named(other, 1).spec.view_table()
+}
+
+/// Whoever has the table of a retired version besides it: it must not be dropped then. No apply lets that come about; a
+/// directory that was written before may have it so.
+pub fn owner_of<'o>(others: Others<'o>, retired: &JobRetiring) -> Option<&'o str> {
+    let of = |job: &str, version: i32| Plan::named(job, version.unsigned_abs()).spec.view_table();
+    // The version of a platform's own job is a setting: it may be any.
+    let own = others.built_in.iter().find(|own| of(own, retired.version) == retired.table);
+    let live = |entry: &&JobEntry| entry.versions.iter().any(|there| of(&entry.job, there.version) == retired.table);
+    own.map(String::as_str).or_else(|| others.applied.iter().find(live).map(|entry| entry.job.as_str()))
 }
 
 /// Every schema that the job was checked against: of its sources, then of the tables that it joins.
@@ -153,7 +187,7 @@ fn changes(old: &JobSpec, new: &JobSpec) -> String {
     tell("grace", tidemark_spec::instant::duration(old.grace_ms), tidemark_spec::instant::duration(new.grace_ms));
     tell("late", late(old), late(new));
     tell("partitions", old.merge_partitions.to_string(), new.merge_partitions.to_string());
-    tell("dedupe", format!("{:?}", old.dedupe), format!("{:?}", new.dedupe));
+    tell("dedupe", dedupe(old), dedupe(new));
     let gone = old
         .expressions
         .iter()
@@ -183,16 +217,68 @@ fn late(spec: &JobSpec) -> String {
     format!("{:?} for {}", spec.late, tidemark_spec::instant::duration(spec.amend_for_ms)).to_lowercase()
 }
 
+fn dedupe(spec: &JobSpec) -> String {
+    let words = |dedupe: &Dedupe| format!("by {} for {}", dedupe.by, tidemark_spec::instant::duration(dedupe.for_ms));
+    spec.dedupe.as_ref().map_or("none".to_owned(), words)
+}
+
+/// How a version that is to be promoted stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Why it is not at work, or has no table.
+    pub trouble: Option<String>,
+    /// Records between what its stages have read and the ends of their topics, all stages together; none when it is not known.
+    pub lag: Option<i64>,
+    /// The same of the version that is current.
+    pub lag_of_current: Option<i64>,
+}
+
+/// A version may be so many records further behind than twice the lag of the current one: both are behind by what comes between
+/// two commits, and not at the same moment.
+pub const BEHIND_MAX: i64 = 1_000;
+
+/// Whether readers lose nothing when a version is promoted.
+///
+/// # Errors
+/// It is not at work, or has still much to read.
+pub fn may_serve(job: &str, version: i32, standing: &Standing) -> Result<(), Refusal> {
+    let force = "or promote it as it is with --force";
+    if let Some(why) = &standing.trouble {
+        let why = format!("version {version} of {job} is not ready: {why}; mend that first, {force}");
+        return Err(Refusal::Conflict(why));
+    }
+    let current = standing.lag_of_current.unwrap_or(0);
+    match standing.lag {
+        None => Err(Refusal::Conflict(format!(
+            "it is not known yet how far version {version} of {job} has read; try again in a moment, {force}"
+        ))),
+        Some(lag) if lag > current.saturating_mul(2).saturating_add(BEHIND_MAX) => Err(Refusal::Conflict(format!(
+            "version {version} of {job} has {lag} records still to read, the current one {current}; wait until it has caught \
+             up, {force}"
+        ))),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The version that a promotion means: the newest unless it is said.
+///
+/// # Errors
+/// There is no such version.
+pub fn promoted(known: &JobEntry, version: Option<i32>) -> Result<i32, Refusal> {
+    let newest = known.versions.iter().map(|there| there.version).max();
+    let version = version.or(newest).unwrap_or(0);
+    if known.versions.iter().any(|there| there.version == version) {
+        return Ok(version);
+    }
+    Err(Refusal::Unknown(format!("{} has no version {version}; it has {}", known.job, versions(known))))
+}
+
 /// Makes a version the one that the view's bare name means.
 ///
 /// # Errors
 /// There is no such version.
 pub fn promote(known: &JobEntry, version: Option<i32>, now: i64) -> Result<JobEntry, Refusal> {
-    let newest = known.versions.iter().map(|there| there.version).max();
-    let version = version.or(newest).unwrap_or(0);
-    if known.versions.iter().all(|there| there.version != version) {
-        return Err(Refusal::Unknown(format!("{} has no version {version}; it has {}", known.job, versions(known))));
-    }
+    let version = promoted(known, version)?;
     if known.current == Some(version) {
         return Ok(known.clone());
     }

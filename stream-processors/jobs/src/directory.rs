@@ -96,12 +96,16 @@ impl Directory {
         mut decide: impl FnMut(&Entries) -> Result<(JobEntry, T), R>,
     ) -> Result<(JobEntry, T), Error<R>> {
         let schema = self.registry.register(&format!("{TOPIC}-value"), &catalog::JOB_ENTRY.avsc)?;
-        let mut last = None;
+        let (mut last, mut sent) = (None, None);
         for _ in 0..TRIES {
             let mut producer = self.log.producer(PRODUCER)?;
             let entries = self.entries()?;
+            // A commit that failed may have been written all the same: what was decided is done then, and not decided again.
+            if let Some((entry, said)) = sent.take_if(|(entry, _): &mut (JobEntry, T)| is_there(&entries, entry)) {
+                return Ok((entry, said));
+            }
             let (entry, said) = decide(&entries).map_err(Error::Refused)?;
-            if entries.get(&entry.job).is_some_and(|(_, known)| *known == entry) {
+            if is_there(&entries, &entry) {
                 return Ok((entry, said));
             }
             let mut value = Vec::new();
@@ -110,12 +114,15 @@ impl Directory {
             let record = Outgoing { topic: TOPIC, partition: 0, key, value, headers: &[] };
             match producer.commit(&mut |sink| sink.send(record)) {
                 Ok(()) => return Ok((entry, said)),
-                // It may have been written: deciding anew finds it so, or writes it again.
-                Err(error) => last = Some(error),
+                Err(error) => (last, sent) = (Some(error), Some((entry, said))),
             }
         }
         Err(last.unwrap_or_else(|| tidemark_log::Error::Retriable("others change jobs all the time".to_owned())).into())
     }
+}
+
+fn is_there(entries: &Entries, entry: &JobEntry) -> bool {
+    entries.get(&entry.job).is_some_and(|(_, known)| known == entry)
 }
 
 /// A reader of the topic and what it has read.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use tidemark_core::value::Place;
-use tidemark_core::{Accumulator, Input, Job, Reject, Sample, dedupe};
+use tidemark_core::{Accumulator, Input, Job, Reject, Sample, Windowing, dedupe};
 use tidemark_schemas::avro::{self, Avro, Reader};
 use tidemark_schemas::catalog;
 use tidemark_spec::builder::Late;
@@ -58,7 +58,7 @@ pub struct Settings {
     pub merge_partitions: u32,
     /// How long a window waits for stragglers, event-time milliseconds.
     pub grace_ms: i64,
-    /// How long rows are kept and windows can be amended, milliseconds.
+    /// How long windows can be amended after they closed, milliseconds; rows are kept for as long and for what a window takes.
     pub retention_ms: i64,
     /// A partition is idle after so much silence, milliseconds.
     pub idle_after_ms: i64,
@@ -90,6 +90,7 @@ impl Default for Settings {
 pub fn hourly(settings: &Settings) -> Result<FlowsHourly, Problems> {
     // What is negative is beyond every limit, and is refused as that.
     let length = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX));
+    let window = Windowing::Tumbling { size_ms: HOUR_MS };
     let job = Builder::new("flows.hourly")
         .version(settings.version)
         .description("Bytes and records of network flows by hour, applications and network.")
@@ -103,7 +104,12 @@ pub fn hourly(settings: &Settings) -> Result<FlowsHourly, Problems> {
         .key("vpc_id")
         .tumbling(length(HOUR_MS))
         .late(Late::AmendFor(length(settings.retention_ms)))
-        .retention(length(settings.retention_ms))
+        .retention(length(window.least_retention_ms([
+            settings.grace_ms,
+            settings.idle_after_ms,
+            settings.max_future_ms,
+            settings.retention_ms,
+        ])))
         .partitions(settings.merge_partitions)
         .column("bytes_tx", "sum of bytes sent", |sums: &FlowSums| sums.bytes_tx)
         .column("bytes_rx", "sum of bytes received", |sums| sums.bytes_rx)
@@ -130,7 +136,9 @@ impl Fold for FlowSums {
     fn read<'a>(head: &'a SpecJob, input: Input<'a>, _: &'a mut Vec<u8>) -> Result<Sample<'a, Self>, Reject> {
         let datum = input.datum;
         let mut reader = Reader::new(datum);
-        for field in ["tenant", "src_app", "dest_app", "vpc_id"] {
+        let tenant = reader.string().map_err(malformed)?;
+        name("tenant", tenant)?;
+        for field in ["src_app", "dest_app", "vpc_id"] {
             name(field, reader.string().map_err(malformed)?)?;
         }
         // The four names stand first and together: their bytes are the key, as they are.
@@ -139,7 +147,7 @@ impl Fold for FlowSums {
         let bytes_tx = bytes("bytes_tx", reader.long().map_err(malformed)?)?;
         let bytes_rx = bytes("bytes_rx", reader.long().map_err(malformed)?)?;
         let event_id = reader.bytes().map_err(malformed)?;
-        let id = if head.spec().dedupe.is_some() { dedupe::id(event_id) } else { 0 };
+        let id = if head.spec().dedupe.is_some() { dedupe::id(tenant.as_bytes(), event_id) } else { 0 };
         reader.finish().map_err(malformed)?;
         if event_time < 0 {
             let detail = format!("observed_at is {event_time} ms, before 1970: check the unit, it is milliseconds");
@@ -277,7 +285,10 @@ mod tests {
         assert_eq!(columns.view.clustering, ["src_app", "dest_app", "vpc_id"].map(|name| column(name, Kind::Text)));
         let values =
             [column("bytes_rx", Kind::Integer), column("bytes_tx", Kind::Integer), column("records", Kind::Long)];
-        assert_eq!((columns.view.values.as_slice(), columns.view.retention_ms), (&values[..], 7 * 24 * HOUR_MS));
+        assert_eq!(
+            (columns.view.values.as_slice(), columns.view.retention_ms),
+            (&values[..], job.spec().least_retention_ms())
+        );
     }
 
     #[test]
@@ -319,6 +330,19 @@ mod tests {
         ] {
             assert!(hourly(&settings).is_err(), "{settings:?}");
         }
+    }
+
+    /// Whose ids they are is part of what they are: one tenant's cannot make another's records repeats.
+    #[test]
+    fn ids_of_two_tenants_are_two_ids() {
+        let job = hourly(&Settings { dedupe_ms: HOUR_MS, ..Settings::default() }).unwrap();
+        let id = |tenant| {
+            let mut datum = vec![];
+            FlowObserved { tenant, ..flow() }.put(&mut datum);
+            job.read(Input::of(&datum), &mut Vec::new()).unwrap().id
+        };
+        assert_eq!(id("a"), id("a"));
+        assert_ne!(id("a"), id("b"));
     }
 
     /// A running job stops when its fingerprint changes: this value changes only together with the job's version.

@@ -1,31 +1,36 @@
 //! The jobs that run in this process: those of the [`Directory`], started, stopped and changed while everything else goes on.
 //!
-//! Every process follows the directory by itself and comes to the same set. A job that cannot be started is tried again and
-//! again, and holds up no other.
+//! Every process follows the directory by itself and comes to the same set. A version that cannot be started, or whose table
+//! cannot be made, is tried again and again, ever less often, and holds up no other: the catalogue of views has those that can
+//! be read.
 
-use crate::decide::{self, Applied, Refusal};
+use crate::decide::{self, Refusal};
 use crate::directory::{Directory, Entries, Error};
 use crate::hosted::Hosted;
 use crate::retire::{self, Remover};
-use crate::sources::{Sources, compiled};
+use crate::sources;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidemark_core::{Job, JobSpec, Windowing};
+use tidemark_runtime::metrics::Thread;
 use tidemark_runtime::run::{Parts, Shape};
 use tidemark_runtime::writer::ViewSource;
 use tidemark_runtime::{Metrics, Plan, Running, Settings};
 use tidemark_schemas::catalog;
 use tidemark_schemas::jobs::{JobEntry, JobVersion};
-use tidemark_spec::{Problems, SpecJob, View, inline};
-use tidemark_views::{CatalogEntry, ColumnNote, ViewStore, ViewVersion};
+use tidemark_spec::{Problems, SpecJob, View};
+use tidemark_views::{ColumnNote, ViewVersion};
+
+mod apply;
+mod publish;
 
 /// How long the follower waits for changes before it looks at what failed.
 const STEP: Duration = Duration::from_millis(200);
-/// Pause before a job that could not be started is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+/// First and longest pause before a job that could not be started, or has no table, is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
 /// Pause before the directory is followed anew after an error.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
@@ -39,8 +44,10 @@ pub enum State {
     Starting,
     /// Its stages were started; [`Metrics::ready`] says more.
     Running,
-    /// It could not be started: why. It is tried again.
+    /// It could not be started, or has no table: why. It is tried again.
     Failed(String),
+    /// A stage of it has ended for good: why. It is started again with the process.
+    Stopped(String),
 }
 
 /// What is known of a version in this process: its job, once it could be started.
@@ -53,8 +60,23 @@ struct Work {
     metrics: Arc<Metrics>,
     running: Option<Running>,
     state: State,
+    /// Its view has a table; else why not, once that was tried.
+    table: Option<Result<(), String>>,
     tried: Instant,
+    /// Until it is tried again.
+    pause: Duration,
 }
+
+/// What the catalogue of views has of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Published {
+    revision: i64,
+    /// How many of its versions: those that have a table.
+    versions: usize,
+}
+
+/// A job that the catalogue could not take: when it is tried again, and the pause after that.
+type Waiting = (Instant, Duration);
 
 #[derive(Default)]
 struct Set {
@@ -62,8 +84,8 @@ struct Set {
     work: HashMap<Id, Work>,
     /// Versions that are gone from the directory and whose stages are still being stopped.
     stopping: BTreeSet<Id>,
-    /// Of each job, the revision that the catalogue has.
-    published: BTreeMap<String, i64>,
+    published: BTreeMap<String, Published>,
+    unpublished: BTreeMap<String, Waiting>,
     /// The directory has been read once.
     known: bool,
     /// State that nobody wants was looked for on this machine.
@@ -90,6 +112,12 @@ pub enum ApplyError {
     /// Its own tests fail.
     #[error("the job's own tests fail:\n{0}")]
     Tests(String),
+    /// The schema that came with it for a topic cannot be the topic's next one.
+    #[error("{0}")]
+    Schema(String),
+    /// The registry or the log does not answer.
+    #[error("{0}")]
+    Unavailable(String),
     /// It contradicts what is there.
     #[error("{0}")]
     Change(#[from] Error<Refusal>),
@@ -128,12 +156,18 @@ impl Jobs {
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Names of the jobs that are not in the directory.
+    fn own_names(&self) -> Vec<String> {
+        self.built_in.iter().map(|view| view.name.clone()).collect()
+    }
+
     fn follow(&self) {
+        let built_in = &self.own_names();
         std::thread::scope(|scope| {
             // On a thread of its own: a log that is slow to delete holds up no job.
             let remover = std::thread::Builder::new().name("jobs-remover".into()).spawn_scoped(scope, || {
                 let (directory, parts, replica) = (&self.directory, &self.parts, self.settings.replica.as_str());
-                Remover { directory, parts, replica, stop: &self.stop }.run(|| self.to_be_removed());
+                Remover { directory, parts, built_in, replica, stop: &self.stop }.run(|| self.to_be_removed());
             });
             if let Err(error) = remover {
                 tracing::warn!(%error, "no thread that removes retired versions; they are removed after the next start");
@@ -145,7 +179,9 @@ impl Jobs {
     /// Retired versions that do not run here any more, and of which the catalogue of views does not tell any more.
     fn to_be_removed(&self) -> Vec<Id> {
         let set = self.set();
-        let told = |(job, (revision, _)): &(&String, &(i64, JobEntry))| set.published.get(*job) == Some(revision);
+        let told = |(job, (revision, _)): &(&String, &(i64, JobEntry))| {
+            set.published.get(*job).is_some_and(|published| published.revision == *revision)
+        };
         let of = |(job, (_, entry)): (&String, &(i64, JobEntry))| {
             let job = job.clone();
             entry.retiring.iter().map(move |gone| (job.clone(), gone.version)).collect::<Vec<_>>()
@@ -231,131 +267,76 @@ impl Jobs {
             retire::sweep(state, &wanted.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>());
         }
         for (id, version) in wanted {
-            let due = match self.set().work.get(&id) {
-                None => true,
-                Some(work) => matches!(work.state, State::Failed(_)) && work.tried.elapsed() >= RETRY,
+            let pause = match self.set().work.get(&id) {
+                None => Some(RETRY.0),
+                Some(work) if matches!(work.state, State::Failed(_)) && work.tried.elapsed() >= work.pause => {
+                    Some((work.pause * 2).clamp(RETRY.0, RETRY.1))
+                }
+                Some(_) => None,
             };
-            if due {
-                self.begin(id, &version);
+            if let Some(pause) = pause {
+                self.begin(id, &version, pause);
             }
         }
         self.publish();
     }
 
-    fn begin(&self, id: Id, version: &JobVersion) {
+    fn begin(&self, id: Id, version: &JobVersion, pause: Duration) {
+        // What can be read of it is known before it runs: its table is there while its stages cannot be started.
+        let compiled = sources::compiled(version);
         let work = Work {
             text: version.spec.clone(),
             created_at: version.created_at,
-            job: None,
+            job: compiled.as_ref().ok().cloned(),
             metrics: Arc::new(Metrics::default()),
             running: None,
             state: State::Starting,
+            table: self.set().work.get(&id).and_then(|before| before.table.clone()),
             tried: Instant::now(),
+            pause,
         };
         let metrics = Arc::clone(&work.metrics);
         self.set().work.insert(id.clone(), work);
-        let started = compiled(version).map_err(|error| error.to_string()).and_then(|job| {
-            if let Some(state) = &self.settings.state {
-                retire::prepare(state, &id, version.created_at)
-                    .map_err(|error| format!("its directory under {} cannot be made: {error}", state.path.display()))?;
-            }
-            let parts = Parts { metrics, ..self.parts.clone() };
-            let running = Hosted::run(Arc::clone(&job), &parts, &self.settings);
-            running.map(|running| (job, running)).map_err(|error| error.to_string())
-        });
+        let started =
+            compiled.map_err(|error| error.to_string()).and_then(|job| self.start_one(&id, version, &job, metrics));
         let mut set = self.set();
         let Some(work) = set.work.get_mut(&id) else { return };
         match started {
-            Ok((job, running)) => {
+            Ok(running) => {
                 tracing::info!(job = id.0, version = id.1, "the job runs");
-                (work.job, work.running, work.state) = (Some(job), Some(running), State::Running);
+                (work.running, work.state) = (Some(running), State::Running);
             }
             Err(why) => {
-                tracing::warn!(job = id.0, version = id.1, why, "the job could not be started; it is tried again");
+                let pause_ms = pause.as_millis() as u64;
+                tracing::warn!(
+                    job = id.0,
+                    version = id.1,
+                    why,
+                    pause_ms,
+                    "the job could not be started; it is tried again"
+                );
                 work.state = State::Failed(why);
             }
         }
     }
 
-    /// Puts entries that changed into the catalogue of views, once all their versions run.
-    fn publish(&self) {
-        let due: Vec<(i64, JobEntry)> = {
-            let set = self.set();
-            let fresh = |(job, (revision, _)): &(&String, &(i64, JobEntry))| set.published.get(*job) != Some(revision);
-            set.entries.iter().filter(fresh).map(|(_, (revision, entry))| (*revision, entry.clone())).collect()
-        };
-        for (revision, entry) in due {
-            match self.publish_one(revision, &entry) {
-                Ok(true) => {
-                    self.set().published.insert(entry.job, revision);
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(job = entry.job, %error, "the catalogue of views does not have the job yet")
-                }
-            }
+    fn start_one(
+        &self,
+        id: &Id,
+        version: &JobVersion,
+        job: &Arc<SpecJob>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Running, String> {
+        // A directory that was written before may have such a name.
+        if let Some(own) = self.built_in.iter().map(|own| &own.name).find(|own| decide::have_one_table(own, &id.0)) {
+            return Err(format!("its view would have the table of {own}: retire it, and apply it under another name"));
         }
-    }
-
-    fn publish_one(&self, revision: i64, entry: &JobEntry) -> Result<bool, tidemark_views::Error> {
-        let compiled: Vec<Arc<SpecJob>> = {
-            let set = self.set();
-            let job = |version: &JobVersion| set.work.get(&(entry.job.clone(), version.version))?.job.clone();
-            entry.versions.iter().filter_map(job).collect()
-        };
-        if compiled.len() < entry.versions.len() {
-            return Ok(false);
+        if let Some(state) = &self.settings.state {
+            retire::prepare(state, id, version.created_at)
+                .map_err(|error| format!("its directory under {} cannot be made: {error}", state.path.display()))?;
         }
-        let number = |version: Option<i32>| version.and_then(|version| u32::try_from(version).ok());
-        let catalog = CatalogEntry {
-            view: entry.job.clone(),
-            revision,
-            current: number(entry.current),
-            previous: number(entry.previous),
-            versions: compiled.iter().map(|job| view_version(job)).collect(),
-        };
-        let store: &dyn ViewStore = self.parts.views.as_ref();
-        // The table first: whoever finds the view listed can read it.
-        self.parts.handle.block_on(async {
-            for version in &catalog.versions {
-                store.create(&version.table).await?;
-            }
-            store.put_catalog(&catalog).await
-        })?;
-        Ok(true)
-    }
-
-    /// Checks a file against the registry, runs its tests and adds it to the directory.
-    ///
-    /// # Errors
-    /// The file is wrong, its tests fail, or it contradicts what is there.
-    pub fn apply(&self, name: &str, text: &str) -> Result<(JobEntry, Applied, u32), ApplyError> {
-        let entries = self.directory.entries().map_err(Error::from)?;
-        let sources = Sources::new(self.parts.log.as_ref(), self.parts.registry.as_ref(), &entries, &self.built_in);
-        let job = Arc::new(tidemark_spec::compile(name, text, &sources)?);
-        let failed: Vec<String> = inline::run(name, &job)?
-            .into_iter()
-            .filter(|outcome| !outcome.failures.is_empty())
-            .map(|outcome| outcome.to_string())
-            .collect();
-        if !failed.is_empty() {
-            return Err(ApplyError::Tests(failed.join("\n")));
-        }
-        let spec = job.spec();
-        if self.built_in.iter().any(|view| view.name == spec.name) {
-            let why = format!("{} is a job of the platform itself; give yours another name", spec.name);
-            return Err(Error::Refused(Refusal::Conflict(why)).into());
-        }
-        let (entry, applied) = self.directory.change(|entries| {
-            let known = entries.get(&spec.name).map(|(_, entry)| entry);
-            // One that is being removed still has its tables.
-            let there = |entry: &&JobEntry| !entry.versions.is_empty() || !entry.retiring.is_empty();
-            let others: Vec<JobEntry> = entries.values().map(|(_, entry)| entry).filter(there).cloned().collect();
-            decide::views::readable(entries, &self.built_in, &spec.name, &job.views().collect::<Vec<_>>())?;
-            let old = |version: &JobVersion| compiled(version).ok().map(|job| job.spec().clone());
-            decide::apply(known, &others, &job, old, self.now())
-        })?;
-        Ok((entry, applied, spec.version))
+        let parts = Parts { metrics, ..self.parts.clone() };
+        Hosted::run(Arc::clone(job), &parts, &self.settings).map_err(|error| error.to_string())
     }
 
     /// Takes a version of a job away that nobody reads, or with none all of them.
@@ -395,15 +376,27 @@ impl Jobs {
         decide: impl Fn(&JobEntry, &Entries, i64) -> Result<JobEntry, Refusal>,
     ) -> Result<JobEntry, Error<Refusal>> {
         let changed = self.directory.change(|entries| {
-            let known = entries.get(job).map(|(_, entry)| entry).filter(|entry| !entry.versions.is_empty());
-            let known = known.ok_or_else(|| {
-                let names: Vec<&str> = entries.keys().map(String::as_str).collect();
-                let fix = tidemark_spec::near::advice(job, names.iter().copied());
-                Refusal::Unknown(format!("there is no job {job}; {fix}"))
-            })?;
-            decide(known, entries, self.now()).map(|entry| (entry, ()))
+            let known = entries.get(job).map(|(_, entry)| entry);
+            let live =
+                known.filter(|entry| !entry.versions.is_empty()).ok_or_else(|| self.unknown(job, known, entries))?;
+            decide(live, entries, self.now()).map(|entry| (entry, ()))
         });
         changed.map(|(entry, ())| entry)
+    }
+
+    /// Why a job cannot be changed.
+    fn unknown(&self, job: &str, known: Option<&JobEntry>, entries: &Entries) -> Refusal {
+        if self.built_in.iter().any(|own| own.name == job) {
+            return Refusal::Conflict(format!(
+                "{job} is a job of the platform itself: it is changed by the configuration"
+            ));
+        }
+        if known.is_some_and(|gone| !gone.retiring.is_empty()) {
+            return Refusal::Unknown(format!("{job} is retired; what it has left is being removed"));
+        }
+        let live = entries.values().map(|(_, entry)| entry).filter(|entry| !entry.versions.is_empty());
+        let names: Vec<&str> = live.map(|entry| entry.job.as_str()).collect();
+        Refusal::Unknown(format!("there is no job {job}; {}", tidemark_spec::near::advice(job, names)))
     }
 
     /// The jobs that were applied, with what their versions do in this process.
@@ -414,13 +407,19 @@ impl Jobs {
                 let work = set.work.get(&(entry.job.clone(), version.version));
                 work.map_or_else(
                     || (State::Starting, None, Arc::new(Metrics::default())),
-                    |work| (work.state.clone(), work.job.clone(), Arc::clone(&work.metrics)),
+                    |work| (work.shown(), work.job.clone(), Arc::clone(&work.metrics)),
                 )
             };
             entry.versions.iter().map(state).collect()
         };
         let live = set.entries.values().map(|(_, entry)| entry).filter(|entry| !entry.versions.is_empty());
         live.map(|entry| (entry.clone(), versions(entry))).collect()
+    }
+
+    /// Jobs of which no version is left and something is still to be removed.
+    pub fn retiring(&self) -> Vec<JobEntry> {
+        let gone = |entry: &&JobEntry| entry.versions.is_empty() && !entry.retiring.is_empty();
+        self.set().entries.values().map(|(_, entry)| entry).filter(gone).cloned().collect()
     }
 
     /// Metrics of each version that runs, by job and version.
@@ -431,11 +430,52 @@ impl Jobs {
         all
     }
 
-    /// Whether this version's revision is served: the catalogue has it.
+    /// Versions that are not at work in this process and will not be by themselves, or not soon: each with the reason.
+    pub fn troubles(&self) -> Vec<(Id, String)> {
+        let set = self.set();
+        let trouble = |(id, work): (&Id, &Work)| match work.shown() {
+            State::Failed(why) | State::Stopped(why) => Some((id.clone(), why)),
+            State::Starting | State::Running => None,
+        };
+        let mut all: Vec<(Id, String)> = set.work.iter().filter_map(trouble).collect();
+        all.sort();
+        all
+    }
+
+    /// Appends in Prometheus' text format whether each version is at work here.
+    pub fn render(&self, out: &mut String) {
+        let set = self.set();
+        let up: BTreeMap<&Id, bool> = set.work.iter().map(|(id, work)| (id, work.shown() == State::Running)).collect();
+        let name = "tidemark_job_up";
+        out.push_str(&format!(
+            "# HELP {name} 0 while a version of a job has failed or stopped here, or is about to start.\n"
+        ));
+        out.push_str(&format!("# TYPE {name} gauge\n"));
+        for ((job, version), up) in up {
+            out.push_str(&format!("{name}{{job=\"{job}\",version=\"{version}\"}} {}\n", u8::from(up)));
+        }
+    }
+
+    /// Whether the catalogue of views has the job as it is since this change, but for versions that have no table.
     pub fn is_published(&self, entry: &JobEntry) -> bool {
         let set = self.set();
         let known = set.entries.get(&entry.job).filter(|(_, known)| known.changed_at >= entry.changed_at);
-        known.is_some_and(|(revision, _)| set.published.get(&entry.job) == Some(revision))
+        known.is_some_and(|(revision, _)| set.published.get(&entry.job).is_some_and(|has| has.revision == *revision))
+    }
+}
+
+impl Work {
+    /// What people are told.
+    fn shown(&self) -> State {
+        if let Some(Err(why)) = &self.table {
+            return State::Failed(format!("its table cannot be made: {why}"));
+        }
+        let stopped = |(name, thread): (String, Thread)| match thread {
+            Thread::Stopped(why) => Some(format!("{name} has stopped: {why}")),
+            Thread::Joining | Thread::Restoring | Thread::Running | Thread::Stalled(_) | Thread::Retrying(_) => None,
+        };
+        let stopped: Vec<String> = self.metrics.threads().into_iter().filter_map(stopped).collect();
+        if stopped.is_empty() { self.state.clone() } else { State::Stopped(stopped.join("; ")) }
     }
 }
 

@@ -8,7 +8,7 @@
 //! The groups come first. They cannot be deleted before the stages of the last process have left them, so that nobody writes to
 //! the topics and tables that go after them.
 
-use crate::decide::{self, Refusal};
+use crate::decide::{self, Others, Refusal};
 use crate::directory::{self, Directory};
 use crate::platform::Id;
 use std::collections::{BTreeSet, HashMap};
@@ -42,6 +42,8 @@ pub(crate) enum Error {
 pub(crate) struct Remover<'j> {
     pub(crate) directory: &'j Directory,
     pub(crate) parts: &'j Parts,
+    /// Names of the platform's own jobs.
+    pub(crate) built_in: &'j [String],
     /// This process.
     pub(crate) replica: &'j str,
     pub(crate) stop: &'j AtomicBool,
@@ -93,11 +95,26 @@ impl Remover<'_> {
             log.delete_topics(std::slice::from_ref(topic))?;
         }
         self.renew(id, &left)?;
-        // A table is dropped by its name: its columns do not matter.
-        let view = ViewSpec { name: left.table.clone(), clustering: vec![], values: vec![], retention_ms: 1_000 };
-        self.parts.handle.block_on(self.parts.views.drop_view(&view))?;
+        self.drop_table(id, &left)?;
         self.change(id, decide::removed)?;
         Ok(true)
+    }
+
+    fn drop_table(&self, id: &Id, left: &JobRetiring) -> Result<(), Error> {
+        let applied: Vec<JobEntry> = self.directory.entries()?.into_values().map(|(_, entry)| entry).collect();
+        if let Some(owner) = decide::owner_of(Others { built_in: self.built_in, applied: &applied }, left) {
+            tracing::warn!(
+                job = id.0,
+                version = id.1,
+                owner,
+                table = left.table,
+                "the table stays: another job has it too"
+            );
+            return Ok(());
+        }
+        // A table is dropped by its name: its columns do not matter.
+        let view = ViewSpec { name: left.table.clone(), clustering: vec![], values: vec![], retention_ms: 1_000 };
+        Ok(self.parts.handle.block_on(self.parts.views.drop_view(&view))?)
     }
 
     /// Has the removal to itself for a while.
@@ -180,10 +197,10 @@ fn remove_dir(dir: &Path) -> io::Result<()> {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use tidemark_runtime::state::StateSettings;
 
     fn state(dir: &Path) -> StateConfig {
-        StateConfig { path: dir.to_owned(), settings: StateSettings::default(), standby: false }
+        let (settings, sharers) = Default::default();
+        StateConfig { path: dir.to_owned(), settings, sharers, standby: false }
     }
 
     fn names(dir: &Path) -> Vec<String> {

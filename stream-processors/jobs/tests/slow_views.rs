@@ -29,7 +29,8 @@ use tidemark_schemas::flows::FlowHourly;
 use tidemark_schemas::wire;
 use tidemark_views::{CatalogEntry, Row, RowQuery, Value, ViewSpec, ViewStore};
 
-const SESSION: Duration = Duration::from_secs(1);
+/// Long enough for a thread that has to wait for its turn on a machine that does much else.
+const SESSION: Duration = Duration::from_secs(3);
 
 type Answer<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, tidemark_views::Error>> + Send + 'a>>;
 
@@ -309,10 +310,10 @@ fn flow(src_app: &str) -> FlowHourly<'_> {
 
 #[test]
 fn a_store_that_takes_half_the_session_for_a_write_costs_no_membership() {
-    let outcome = run(8_000, |_| (SESSION / 2, false));
+    let outcome = run(5_000, |_| (SESSION / 2, false));
     assert_eq!((outcome.assigned, outcome.created), (1, 1));
-    assert!(outcome.took > SESSION * 4, "the writes took {:?} in all", outcome.took);
-    assert_eq!((outcome.largest, outcome.progress.last()), (1_000, Some(&8_000)));
+    assert!(outcome.took > SESSION * 2, "the writes took {:?} in all", outcome.took);
+    assert_eq!((outcome.largest, outcome.progress.last()), (1_000, Some(&5_000)));
 }
 
 #[test]

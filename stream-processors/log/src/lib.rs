@@ -272,19 +272,15 @@ pub trait Log: Send + Sync {
     /// readers and members first: those of a log of one process fail from then on, those on Kafka find nothing more (librdkafka
     /// does not tell them) and fail when they commit.
     ///
-    /// After an error some may be deleted: call it again. A log that has no such thing, as those of some tests, refuses.
-    fn delete_topics(&self, names: &[String]) -> Result<(), Error> {
-        Err(Error::Invalid(format!("this log deletes no topics: {names:?} stay")))
-    }
+    /// After an error some may be deleted: call it again.
+    fn delete_topics(&self, names: &[String]) -> Result<(), Error>;
 
     /// Deletes groups with what they have committed; those that are not there are deleted already. One that has members is not
     /// deleted, and none beside it on a log of one process: [`Error::Retriable`], since it is as soon as they have left or their
     /// sessions have ended.
     ///
-    /// After an error some may be deleted: call it again. A log that has no such thing, as those of some tests, refuses.
-    fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
-        Err(Error::Invalid(format!("this log deletes no groups: {groups:?} stay")))
-    }
+    /// After an error some may be deleted: call it again.
+    fn delete_groups(&self, groups: &[String]) -> Result<(), Error>;
 
     /// Number of partitions, `None` when there is no such topic. Asked of the log each time, never cached.
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error>;

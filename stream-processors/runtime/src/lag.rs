@@ -7,6 +7,27 @@ use std::collections::HashMap;
 use tidemark_core::partial::parse_metadata;
 use tidemark_log::{At, Error, GroupOffset, Log, TopicPartition};
 
+impl Plan {
+    /// Records between what the groups of its stages have committed and the ends of their topics, all together.
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub fn lag(&self, log: &dyn Log) -> Result<i64, Error> {
+        let lags = stages(self).into_iter().map(|(stage, topics)| of_group(log, &self.group(stage), topics));
+        let lags = lags.collect::<Result<Vec<_>, _>>()?;
+        Ok(lags.iter().flatten().map(|lag| lag.records).sum())
+    }
+}
+
+/// Each stage, and the topics that its group reads.
+fn stages(plan: &Plan) -> [(&'static str, &[String]); 3] {
+    [
+        ("partial", &plan.spec.sources),
+        ("merge", std::slice::from_ref(&plan.partials)),
+        ("view-writer", std::slice::from_ref(&plan.view)),
+    ]
+}
+
 /// Asks again and again.
 #[derive(Default)]
 pub(crate) struct Looks {
@@ -18,12 +39,7 @@ impl Looks {
     /// Asks for the lag of every stage and sets the gauges and the bound of the alignment; what cannot be had keeps its last
     /// value. Between two looks each stage has the time for a commit.
     pub(crate) fn look(&mut self, plan: &Plan, log: &dyn Log, metrics: &Metrics, alignment: &Alignment) {
-        let stages: [(&'static str, &[String]); 3] = [
-            ("partial", &plan.spec.sources),
-            ("merge", std::slice::from_ref(&plan.partials)),
-            ("view-writer", std::slice::from_ref(&plan.view)),
-        ];
-        for (stage, topics) in stages {
+        for (stage, topics) in stages(plan) {
             match of_group(log, &plan.group(stage), topics) {
                 Ok(lags) => {
                     if stage == "partial" {

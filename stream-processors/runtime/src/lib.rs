@@ -21,6 +21,7 @@ pub mod metrics;
 mod operator;
 pub mod partial;
 pub mod plan;
+pub mod repair;
 mod replay;
 mod restore;
 pub mod run;

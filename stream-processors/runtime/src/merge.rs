@@ -1,6 +1,7 @@
 //! The merge stage: reads partials, keeps window state with its changelog, writes rows, ledger and progress to the view
 //! topic. Within a commit rows come first, then the ledger that speaks of them, then the progress that closes windows.
 
+mod fold;
 mod intake;
 mod output;
 mod takeover;
@@ -14,6 +15,7 @@ use crate::state::StateDir;
 use crate::state::checkpoint::{Step, Version};
 use crate::trace::CommitTrace;
 use crate::{Error, Plan};
+use fold::{INPUT, Kind};
 use intake::Intake;
 pub(crate) use output::removed_window;
 use output::{Output, sealed_letter};
@@ -21,13 +23,8 @@ use std::sync::Arc;
 use takeover::Takeover;
 use tidemark_core::{Accumulator, Job};
 use tidemark_log::{At, Batch, GroupOffset, Log, Member, Record, Sink, TopicPartition};
-use tidemark_schemas::avro::{Avro, Reader};
-use tidemark_schemas::catalog::{self, Schema};
-use tidemark_schemas::engine::{Marker, Partial};
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
-
-static INPUT: &[Schema] = &[catalog::PARTIAL, catalog::MARKER];
 
 /// Pieces of checkpoints that are encoded between two polls, some milliseconds each.
 const CHECKPOINT_STEPS: u32 = 4;
@@ -136,7 +133,7 @@ impl<J: Job> MergeStage<J> {
 
     /// Memory that rows may take for good.
     fn memory(&self) -> usize {
-        self.dir.as_ref().map_or(usize::MAX, |dir| dir.settings.memory_bytes)
+        self.dir.as_ref().map_or(usize::MAX, |dir| dir.memory_bytes())
     }
 
     /// One partition's share of it.
@@ -192,14 +189,6 @@ impl<J: Job> MergeStage<J> {
     }
 }
 
-/// What a record of the partials topic was.
-enum Kind {
-    Partial,
-    Marker,
-    /// A partial that is not folded yet: memory is full.
-    Waits,
-}
-
 impl<A: Accumulator> Owned<A> {
     fn new(plan: &Plan, partition: TopicPartition) -> Self {
         let held = Held::new(plan, partition.partition);
@@ -229,46 +218,6 @@ impl<A: Accumulator> Owned<A> {
             (true, _) | (_, true) => Due::AtInterval,
             (false, false) => Due::Never,
         }
-    }
-
-    fn fold_record(
-        &mut self,
-        plan: &Plan,
-        decoder: &mut wire::Decoder,
-        scratch: &mut Vec<u8>,
-        is_short: bool,
-        batch: &Batch<'_>,
-        record: &Record<'_>,
-    ) -> Result<Kind, Error> {
-        let wrong = |reason: wire::Error| unreadable(batch, record, reason);
-        let (schema, datum) = decoder.datum(record.value.unwrap_or_default(), scratch).map_err(wrong)?;
-        let mut reader = Reader::new(datum);
-        let kind = if schema == 0 {
-            let partial = Partial::get(&mut reader).map_err(|error| wrong(error.into()))?;
-            // A checkpoint makes room; once it holds everything, there is no more to be made.
-            let is_saved = self.held.disk.as_ref().is_none_or(|disk| disk.is_saved(self.version()));
-            if is_short && !is_saved {
-                self.crowded = true;
-                return Ok(Kind::Waits);
-            }
-            // Before anything can go wrong: what is folded in part is not to be taken for what was committed.
-            self.moved = true;
-            while let Some(window_start) = self.held.fold.lacking(&partial) {
-                self.held.load_whole(window_start)?;
-            }
-            let letters = &mut self.sealed_out;
-            self.held.fold.fold_partial(record.offset, record.timestamp, &partial, |row| {
-                letters.push(sealed_letter(plan, &partial, &row))
-            })?;
-            Kind::Partial
-        } else {
-            let marker = Marker::get(&mut reader).map_err(|error| wrong(error.into()))?;
-            self.moved = true;
-            self.held.fold.fold_marker(record.offset, record.timestamp, &marker)?;
-            Kind::Marker
-        };
-        self.next_offset = record.offset + 1;
-        Ok(kind)
     }
 
     /// What is folded has been committed.

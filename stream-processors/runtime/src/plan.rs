@@ -44,6 +44,7 @@ pub struct Plan {
 pub struct Ids {
     pub partial: u32,
     pub marker: u32,
+    pub repair: u32,
     pub row_state: u32,
     pub row: u32,
     pub ledger: u32,
@@ -171,6 +172,7 @@ impl Plan {
         Ok(Ids {
             partial: several(&self.partials, &catalog::PARTIAL)?,
             marker: several(&self.partials, &catalog::MARKER)?,
+            repair: several(&self.partials, &catalog::REPAIR)?,
             row_state: several(&self.changelog, &catalog::ROW_STATE)?,
             row: several(&self.view, row)?,
             ledger: {

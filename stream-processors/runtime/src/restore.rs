@@ -257,7 +257,7 @@ pub(crate) fn changelog(plan: &Plan, partitions: &[u32]) -> Vec<TopicPartition> 
 
 /// Memory that one of so many partitions may take.
 fn share<A>(means: &Means<'_, A>, partitions: usize) -> usize {
-    means.dir.map_or(usize::MAX, |dir| dir.settings.memory_bytes / partitions.max(1))
+    means.dir.map_or(usize::MAX, |dir| dir.memory_bytes() / partitions.max(1))
 }
 
 fn facts<A>(means: &Means<'_, A>, partition: u32, start: i64, end: i64) -> Facts {
@@ -268,7 +268,7 @@ fn facts<A>(means: &Means<'_, A>, partition: u32, start: i64, end: i64) -> Facts
 /// Windows that are still being filled, latest first, as far as memory goes: the others are loaded when they are needed. Of a
 /// job of session windows all are needed at once.
 fn hot<A: Accumulator>(means: &Means<'_, A>, held: &Held<A>) -> Vec<(u32, i64)> {
-    let mut left = means.dir.map_or(0, |dir| dir.settings.memory_bytes) as i64;
+    let mut left = means.dir.map_or(0, |dir| dir.memory_bytes()) as i64;
     let windows = held.disk.iter().flat_map(Checkpoints::windows);
     let hot = windows.filter(|(window_start, bytes)| {
         left -= bytes;

@@ -214,9 +214,9 @@ impl Running {
         let (log, clock, stop) = (Arc::clone(&parts.log), Arc::clone(&parts.clock), Arc::clone(&self.stop));
         let mut follower = Follower::new(Arc::clone(&tables), log, &parts.registry, clock);
         let follow = move || {
-            let mut is_read = None;
+            let (mut is_read, began) = (None, Instant::now());
             while !stop.load(Ordering::Relaxed) {
-                match caught(|| follower.step()) {
+                match caught(|| follower.step(began.elapsed())) {
                     Ok(()) => {
                         let now = tables.read_before() > i64::MIN;
                         if is_read.replace(now) != Some(now) {

@@ -72,7 +72,7 @@ impl<A: Accumulator> Standby<A> {
             following.reader = None;
             return stepped;
         }
-        let share = self.dir.settings.memory_bytes / following.held.len().max(1);
+        let share = self.dir.memory_bytes() / following.held.len().max(1);
         for held in &mut following.held {
             held.keep(share, now, &self.metrics);
         }

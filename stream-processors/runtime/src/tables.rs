@@ -4,7 +4,7 @@
 //! also one whose transaction ended later: the ends that are read to are the logs' own, asked for after the time was taken.
 //!
 //! The partial stages say how far they need the tables ([`Tables::want`]) and fold nothing beyond; one thread of the process
-//! reads ([`follow`]). Each process reads the whole of each table, from its start.
+//! reads ([`Follower`]). Each process reads the whole of each table, from its start.
 
 mod follow;
 
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidemark_core::join::KeyedTable;
 use tidemark_core::versions::Need;
 
-pub(crate) use follow::Follower;
+pub use follow::Follower;
 
 /// How far the clocks that stamp records may be apart from ours, milliseconds: so much later than a record was appended the
 /// tables' ends are asked for. Clocks that are further apart make a table's last changes count one record too late.

@@ -19,14 +19,18 @@ use crate::yaml;
 pub(crate) use fold::InRust;
 use sources::{Compiled, all, find, schema_of, sources};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use tidemark_core::aggregate::Output;
 use tidemark_core::join::KeyedTable;
 use tidemark_core::value::Type;
 use tidemark_core::{Dedupe, JobSpec};
+use tidemark_views::Unfit;
 
 /// Said of the use of a name whose own expression is wrong: that is told already.
 const FOLLOWS: &str = "its own expression is wrong";
+/// The field that says whose a record is.
+const TENANT_FIELD: &str = "tenant";
 
 /// Where the schemas of source topics are found.
 pub trait Topics {
@@ -74,8 +78,43 @@ pub(crate) fn compile_tree(
     let mut file = file::read(root)?;
     let sources = sources(&file, topics)?;
     let tables = all(file.joins.iter().map(|join| find(&join.table, topics)))?;
-    views::settle_grace(&mut file, &sources);
-    Compiler::new(&file, &sources, &tables).compile(text, fold)
+    let unsettled = views::settle(&mut file, &sources).err();
+    let mut compiler = Compiler::new(&file, &sources, &tables);
+    compiler.problems.extend(unsettled);
+    compiler.compile(text, fold)
+}
+
+/// How many of the `let`s `where` needs: those up to the last that it names, which name none after themselves.
+fn needed_lets(lets: &[Named], filter: &Parsed<'_>) -> usize {
+    let names = check::names(&filter.root);
+    lets.iter().rposition(|named| names.contains(&named.name)).map_or(0, |last| last + 1)
+}
+
+/// What gives a value of this type for null.
+fn coalesced(text: &str, kind: Type) -> String {
+    match kind {
+        Type::Text => format!("coalesce({text}, \"none\")"),
+        Type::Long => format!("coalesce({text}, 0)"),
+        Type::Boolean => format!("coalesce({text}, false)"),
+        Type::Time => format!("coalesce({text}, timestamp(0))"),
+        Type::Double | Type::Integer | Type::Bytes => format!("{text} == null ? \"none\" : string({text})"),
+    }
+}
+
+/// What no store of views takes, where the file says it.
+fn unfit_view(file: &File, unfit: Unfit) -> Problem {
+    let first = file.aggregates.first().map_or(file.job.at, |named| named.at);
+    match unfit {
+        Unfit::Name(rule) => Problem::new(file.job.at, format!("the name and the version make the view's: {rule}")),
+        Unfit::Retention(rule) => {
+            let fix = "change `view.retention`, or what it has to be as long as: the window, `late` and the waits of `source`";
+            Problem::new(file.retention.at, rule).fix(fix)
+        }
+        Unfit::Columns(rule) => {
+            let what = format!("{rule}, of `key`, `aggregate` and `emit` and those that every view has");
+            Problem::new(first, what).fix("split it into two jobs")
+        }
+    }
 }
 
 struct Compiler<'c> {
@@ -153,8 +192,16 @@ impl<'c> Compiler<'c> {
         Some(position)
     }
 
-    fn condition(&mut self, scalar: &yaml::Scalar, what: &str) -> Option<Checked> {
-        let checked = self.check(scalar)?;
+    /// The source's field that says whose a record is.
+    fn tenant(&self) -> Option<usize> {
+        let tenant = self.fields.iter().position(|field| field == TENANT_FIELD)?;
+        self.scope.kind(TENANT_FIELD).is_some_and(|kind| kind.kind == Some(Type::Text)).then_some(tenant)
+    }
+
+    fn condition(&mut self, scalar: &yaml::Scalar, parsed: &Parsed<'_>, what: &str) -> Option<Checked> {
+        let checked = check::check(parsed, &self.scope);
+        let checked = self.fail(checked)?;
+        self.note(&checked);
         if checked.kind.kind == Some(Type::Boolean) && !checked.kind.nullable {
             return Some(checked);
         }
@@ -168,12 +215,19 @@ impl<'c> Compiler<'c> {
         let time = self.field(&file.time, "source.time", &[Type::Time]);
         let ids = [Type::Text, Type::Bytes, Type::Long];
         let dedupe = file.dedupe.as_ref().and_then(|(by, _)| self.field(by, "source.dedupe.by", &ids));
-        let tenant = self.fields.iter().position(|field| field == "tenant");
-        let tenant = tenant.filter(|_| self.scope.kind("tenant").is_some_and(|kind| kind.kind == Some(Type::Text)));
+        let tenant = self.tenant();
         self.used.extend(tenant);
         let begun = self.joins();
-        let lets = self.lets();
-        let filter = file.filter.as_ref().and_then(|scalar| self.condition(scalar, "where"));
+        let filter = file.filter.as_ref().and_then(|scalar| self.parse(scalar).map(|parsed| (scalar, parsed)));
+        let needed = filter.as_ref().map_or(0, |(_, parsed)| needed_lets(&file.lets, parsed));
+        let mut lets = self.lets(0..needed, 0);
+        let filter = filter.and_then(|(scalar, parsed)| {
+            let filter = self.condition(scalar, &parsed, "where");
+            // What follows is computed for records alone that it let through.
+            self.scope.assume(&parsed);
+            filter
+        });
+        lets.extend(self.lets(needed..file.lets.len(), lets.len()));
         let key = self.key(tenant);
         let added: Vec<Added> = match fold {
             None => file.aggregates.iter().filter_map(|named| self.added(named)).collect(),
@@ -189,7 +243,8 @@ impl<'c> Compiler<'c> {
             None => Columns::new(file, &key, &added, &emit),
             Some(fold) => fold.columns(Columns::of(file, &key, fold.cells.clone())).map_err(|problem| vec![problem])?,
         };
-        let mut spec = self.spec(&lets, filter.as_ref(), &key, &added, &emit);
+        columns.view.check().map_err(|unfit| vec![unfit_view(file, unfit)])?;
+        let mut spec = self.spec(&lets, filter.as_ref(), &key, &added, &emit, &columns);
         if let Some(fold) = fold {
             spec.aggregates = fold.aggregates(&added);
         }
@@ -239,9 +294,10 @@ impl<'c> Compiler<'c> {
         Ok(job)
     }
 
-    fn lets(&mut self) -> Vec<(String, Checked)> {
+    /// Some of the `let`s, behind so many.
+    fn lets(&mut self, range: Range<usize>, before: usize) -> Vec<(String, Checked)> {
         let mut lets = Vec::new();
-        for named in &self.file.lets {
+        for named in self.file.lets.get(range).unwrap_or_default() {
             if self.fields.contains(&named.name) {
                 let what = format!("`{}` is a field of the source already", named.name);
                 self.problems.push(Problem::new(named.at, what).fix("take another name"));
@@ -257,7 +313,7 @@ impl<'c> Compiler<'c> {
                 Some(_) => (Err("it is always null".to_owned()), true),
                 None => (Err(FOLLOWS.to_owned()), false),
             };
-            self.scope.add(&named.name, kind, nullable, Place::Let(self.joined.len() + lets.len()));
+            self.scope.add(&named.name, kind, nullable, Place::Let(self.joined.len() + before + lets.len()));
             lets.extend(checked.map(|checked| (named.name.clone(), checked)));
         }
         lets
@@ -267,7 +323,7 @@ impl<'c> Compiler<'c> {
         let tenant = Part {
             name: "tenant".to_owned(),
             kind: Type::Text,
-            checked: tenant.map(|field| Checked::of_field("tenant", field, Type::Text)),
+            checked: tenant.map(|field| Checked::of_field(TENANT_FIELD, field, Type::Text)),
         };
         let mut parts = vec![tenant];
         for Named { at, name, expression } in &self.file.key {
@@ -279,12 +335,13 @@ impl<'c> Compiler<'c> {
                 } => {
                     parts.push(Part { name: name.clone(), kind, checked: Some(checked) });
                 }
-                check::Kind { kind: Some(_), nullable: true } => {
+                check::Kind { kind: Some(kind), nullable: true } => {
                     let what = format!("the key `{name}` may be null");
-                    let fix = format!(
-                        "name what stands for it: `{name}: coalesce({}, \"none\")`, or leave such records out with `where`",
-                        checked.text
-                    );
+                    let text = &checked.text;
+                    let mut fix = format!("name what stands for it: `{name}: {}`", coalesced(text, kind));
+                    if checked.names.contains(text) {
+                        fix += &format!(", or leave such records out: `where: {text} != null`");
+                    }
                     self.problems.push(Problem::new(*at, what).fix(fix));
                 }
                 other => {
@@ -348,6 +405,7 @@ impl<'c> Compiler<'c> {
         key: &[Part],
         added: &[Added],
         emit: &[(String, Checked)],
+        columns: &Columns,
     ) -> JobSpec {
         let file = self.file;
         let mut expressions: Vec<String> = self.view_texts().chain(self.join_texts()).collect();
@@ -358,6 +416,10 @@ impl<'c> Compiler<'c> {
             (*text != part.name).then(|| format!("key {} = {text}", part.name))
         }));
         expressions.extend(emit.iter().map(|(name, checked)| format!("emit {name} = {}", checked.text)));
+        if columns.view.clustering != columns.key() {
+            let order: Vec<&str> = columns.view.clustering.iter().map(|column| column.name.as_str()).collect();
+            expressions.push(format!("clustering {}", order.join(", ")));
+        }
         let aggregate = |added: &Added| {
             let input = added.value.as_ref().map_or("records".to_owned(), |checked| checked.kind.name());
             format!("{} = {}: {} of {input}", added.name, added.text, added.function)
@@ -378,7 +440,7 @@ impl<'c> Compiler<'c> {
             idle_after_ms: file.idle_after_ms,
             max_future_ms: file.max_future_ms,
             merge_partitions: file.partitions,
-            retention_ms: file.retention_ms.max(file.amend_for.value),
+            retention_ms: file.retention.value,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Records for tests, from JSON: what a test does not give and the job does not read is filled in.
 
 use apache_avro::Schema;
-use apache_avro::schema::{InnerDecimalSchema, NamesRef, ResolvedSchema};
+use apache_avro::schema::{InnerDecimalSchema, NamesRef, ResolvedSchema, UuidSchema};
 use serde_json::Value as Json;
 use tidemark_schemas::avro::{Avro, put_bytes, put_long};
 
@@ -56,6 +56,31 @@ struct Making<'m> {
 }
 
 impl Making<'_> {
+    /// A default of bytes, in Avro: it is a text of one character up to `U+00FF` for each. None of another type.
+    fn default_bytes(&self, schema: &Schema, default: &Json) -> Option<Vec<u8>> {
+        let schema = match schema {
+            Schema::Ref { name } => self.names.get(name).copied()?,
+            schema => schema,
+        };
+        let bytes: Option<Vec<u8>> = default.as_str()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+        let fixed = match schema {
+            Schema::Bytes => None,
+            Schema::Fixed(fixed) => Some(fixed.size),
+            Schema::Decimal(decimal) => match &decimal.inner {
+                InnerDecimalSchema::Bytes => None,
+                InnerDecimalSchema::Fixed(fixed) => Some(fixed.size),
+            },
+            _ => return None,
+        };
+        let bytes = bytes.filter(|bytes| fixed.is_none_or(|size| size == bytes.len()))?;
+        let mut out = Vec::new();
+        match fixed {
+            Some(_) => out = bytes,
+            None => put_bytes(&mut out, &bytes),
+        }
+        Some(out)
+    }
+
     fn put(
         &self,
         schema: &Schema,
@@ -77,6 +102,12 @@ impl Making<'_> {
                 for field in &record.fields {
                     let name = if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
                     let given = json.and_then(|json| json.get(&field.name));
+                    if let (None, Some(default)) = (given, &field.default)
+                        && let Some(bytes) = self.default_bytes(&field.schema, default)
+                    {
+                        out.extend(bytes);
+                        continue;
+                    }
                     let value = given.or(field.default.as_ref());
                     let nullable = matches!(&field.schema, Schema::Union(union) if union.is_nullable());
                     if value.is_none() && !nullable && self.needed.contains(&name) {
@@ -179,8 +210,13 @@ impl Making<'_> {
                 }
                 Some(_) => wrong("a map"),
             },
-            (Schema::Fixed(fixed), _) => {
+            (Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)), _) => {
                 out.extend(std::iter::repeat_n(0, fixed.size));
+                Ok(())
+            }
+            (Schema::BigDecimal, None) => {
+                // A zero, and its scale.
+                put_bytes(out, &[2, 0, 0]);
                 Ok(())
             }
             (Schema::Decimal(decimal), _)
@@ -194,6 +230,26 @@ impl Making<'_> {
                     }
                     None => wrong("a whole number"),
                 }
+            }
+            (Schema::Decimal(decimal), _) => {
+                let scale = decimal.scale;
+                let unscaled = match json {
+                    None => Some(0),
+                    Some(Json::String(text)) => unscaled(text, scale),
+                    Some(Json::Number(number)) => unscaled(&number.to_string(), scale),
+                    Some(_) => None,
+                };
+                let Some(unscaled) = unscaled else {
+                    return wrong(&format!("a decimal of at most {scale} digits after the point"));
+                };
+                match &decimal.inner {
+                    InnerDecimalSchema::Bytes => unscaled.put(out),
+                    InnerDecimalSchema::Fixed(fixed) => match big_endian(unscaled, fixed.size) {
+                        Some(bytes) => out.extend(bytes),
+                        None => return wrong(&format!("a decimal that fits {} bytes", fixed.size)),
+                    },
+                }
+                Ok(())
             }
             (Schema::String | Schema::Bytes | Schema::Uuid(_), _) => match json {
                 None => {
@@ -238,6 +294,25 @@ impl Making<'_> {
             },
         }
     }
+}
+
+/// The digits of `12.30` without the point, with so many after it.
+fn unscaled(text: &str, scale: usize) -> Option<i128> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = fraction.len() <= scale && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| format!("{whole}{fraction:0<scale$}").parse().ok()).flatten()
+}
+
+/// In two's complement of so many bytes; none where it does not fit.
+fn big_endian(value: i128, size: usize) -> Option<Vec<u8>> {
+    let bytes = value.to_be_bytes();
+    let fill = if value < 0 { 0xff } else { 0 };
+    let Some(more) = size.checked_sub(bytes.len()) else {
+        let (cut, kept) = bytes.split_at(bytes.len() - size);
+        let same_sign = kept.first().is_some_and(|first| (*first >= 0x80) == (value < 0));
+        return (same_sign && cut.iter().all(|byte| *byte == fill)).then(|| kept.to_vec());
+    };
+    Some(std::iter::repeat_n(fill, more).chain(bytes).collect())
 }
 
 /// So many units make a millisecond; negative: milliseconds make a unit.

@@ -1,15 +1,16 @@
 //! What a test expects, and how it differs from what is there, in lines for people. Files and tests in Rust say it alike.
 
-use crate::inline::{entries, list, time, whole};
+use crate::inline::{count, entries, list, time};
 use crate::instant::rfc3339;
 use crate::near;
 use crate::problem::Problem;
-use crate::trial::{Shown, Trial};
+use crate::trial::{Shown, State, Trial};
 use crate::viewed::Viewed;
 use crate::yaml::{Data, Node};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::fmt;
+use tidemark_core::{Windowing, window};
 use tidemark_views::ViewSpec;
 
 /// Doubles are equal that differ by so little, relatively: the file has them in decimal.
@@ -46,11 +47,16 @@ pub(crate) fn expect<J: Viewed>(trial: &Trial<J>, node: &Node) -> Result<Vec<Str
     const KEYS: &[&str] = &["window", "state", "rows", "late", "dead_letters", "filtered", "duplicates"];
     let keys = entries(node, "`expect`", KEYS)?;
     let get = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, node)| *node);
-    let window = get("window").map(time).transpose()?;
+    if keys.iter().all(|(key, _)| *key == "window") {
+        let rest: Vec<&str> = KEYS.iter().copied().filter(|key| *key != "window").collect();
+        let problem = Problem::new(node.at, "`expect` names nothing to compare");
+        return Err(problem.fix(format!("give it one of {}", rest.join(", "))));
+    }
+    let window = get("window").map(|node| window_start(node, trial.job().spec().window)).transpose()?;
     let mut lines = Vec::new();
     if let Some(wanted) = get("state") {
         let start = window.ok_or_else(|| Problem::new(wanted.at, "`state` is of a window").fix("add `window`"))?;
-        let wanted = wanted.scalar().map(|scalar| scalar.text.clone()).unwrap_or_default();
+        let wanted = state(wanted)?;
         let got = trial.state(start).map_or("nothing: no record came for it", |state| state.name());
         if wanted != got {
             lines.push(format!("window {}: expected {wanted}, got {got}", rfc3339(start)));
@@ -63,7 +69,8 @@ pub(crate) fn expect<J: Viewed>(trial: &Trial<J>, node: &Node) -> Result<Vec<Str
         ("filtered", counts.filtered),
         ("duplicates", counts.duplicates),
     ] {
-        if let Some(wanted) = get(name).and_then(whole).filter(|wanted| *wanted as i64 != got) {
+        let wanted = get(name).map(|node| count(node, name)).transpose()?;
+        if let Some(wanted) = wanted.filter(|wanted| *wanted as i64 != got) {
             lines.push(format!("{name}: expected {wanted}, got {got}"));
         }
     }
@@ -82,6 +89,26 @@ pub(crate) fn expect<J: Viewed>(trial: &Trial<J>, node: &Node) -> Result<Vec<Str
         lines.extend(differences(&wanted, &got, view));
     }
     Ok(lines)
+}
+
+/// The start of a window; of sessions, of their bucket.
+fn window_start(node: &Node, windows: Windowing) -> Result<i64, Problem> {
+    let at = time(node)?;
+    let start = window::tumbling(at, windows.hop_ms()).start;
+    if start == at {
+        return Ok(at);
+    }
+    let (at, start) = (rfc3339(at), rfc3339(start));
+    Err(Problem::new(node.at, format!("no window starts at {at}; the one that holds it starts at {start}")))
+}
+
+fn state(node: &Node) -> Result<&'static str, Problem> {
+    let names = [State::Open, State::Final, State::Amended, State::Sealed].map(State::name);
+    let found = node.scalar().map(|scalar| scalar.text.as_str()).unwrap_or_default();
+    names
+        .into_iter()
+        .find(|name| *name == found)
+        .ok_or_else(|| Problem::new(node.at, format!("there is no state `{found}`")).fix(near::advice(found, names)))
 }
 
 fn columns(view: &ViewSpec) -> BTreeSet<String> {

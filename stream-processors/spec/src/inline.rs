@@ -78,23 +78,36 @@ fn test(job: &Arc<SpecJob>, number: usize, node: &Node) -> Result<Outcome, Probl
         Data::Map(entries) => entries.iter().find(|(key, _)| key.name == "partition").and_then(|(_, n)| whole(n)),
         Data::Scalar(_) | Data::List(_) => None,
     };
-    let partitions = list(steps).iter().filter_map(wide).max().unwrap_or(0) + 1;
+    let partitions = list(steps).iter().filter_map(wide).max().unwrap_or(0).saturating_add(1);
     let mut trial = Trial::new(Arc::clone(job), partitions).map_err(|why| Problem::new(node.at, why))?;
+    if !list(steps)
+        .iter()
+        .any(|step| matches!(&step.data, Data::Map(keys) if keys.iter().any(|(key, _)| key.name == "expect")))
+    {
+        return Err(
+            Problem::new(node.at, "the test expects nothing, so it cannot fail").fix("add a step with `expect`")
+        );
+    }
     let mut failures = Vec::new();
     for step in list(steps) {
-        failures.extend(run_step(&mut trial, step)?);
+        failures.extend(run_step(&mut trial, job, step)?);
     }
     Ok(Outcome { name, failures })
 }
 
-pub(crate) fn whole(node: &Node) -> Option<usize> {
+fn whole(node: &Node) -> Option<usize> {
     node.scalar()?.text.parse().ok()
 }
 
-fn run_step(trial: &mut Trial<SpecJob>, step: &Node) -> Result<Option<Failure>, Problem> {
-    let keys = entries(step, "a step", &["push", "partition", "arrives", "table", "delete", "advance", "expect"])?;
+fn run_step(trial: &mut Trial<SpecJob>, job: &SpecJob, step: &Node) -> Result<Option<Failure>, Problem> {
+    const ACTS: &[&str] = &["push", "table", "delete", "advance", "expect"];
+    let keys = entries(step, "a step", &[ACTS, &["topic", "partition", "arrives"]].concat())?;
     let get = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, node)| *node);
-    let partition = get("partition").and_then(whole).unwrap_or(0);
+    if !keys.iter().any(|(key, _)| ACTS.contains(key)) {
+        return Err(Problem::new(step.at, "the step does nothing").fix(format!("give it one of {}", ACTS.join(", "))));
+    }
+    let partition = get("partition").map_or(Ok(0), |node| count(node, "partition"))?;
+    let schema = get("topic").map_or(Ok(0), |node| schema_of(job, node))?;
     let arrives = match get("arrives") {
         None => None,
         Some(node) => Some(time(node)?),
@@ -112,7 +125,7 @@ fn run_step(trial: &mut Trial<SpecJob>, step: &Node) -> Result<Option<Failure>, 
     }
     if let Some(records) = get("push") {
         for record in list(records) {
-            trial.push(partition, &record.json(), arrives).map_err(|why| Problem::new(record.at, why))?;
+            trial.push_of(schema, partition, &record.json(), arrives).map_err(|why| Problem::new(record.at, why))?;
         }
     }
     if let Some(node) = get("advance") {
@@ -125,6 +138,24 @@ fn run_step(trial: &mut Trial<SpecJob>, step: &Node) -> Result<Option<Failure>, 
     let Some(node) = get("expect") else { return Ok(None) };
     let lines = expect(trial, node)?;
     Ok((!lines.is_empty()).then_some(Failure { at: node.at, lines }))
+}
+
+/// A number that is a number.
+pub(crate) fn count(node: &Node, what: &str) -> Result<usize, Problem> {
+    whole(node).ok_or_else(|| {
+        let found = node.scalar().map_or(node.kind(), |scalar| scalar.text.as_str());
+        Problem::new(node.at, format!("`{what}` is a whole number, not `{found}`"))
+    })
+}
+
+/// Which schema the records of a topic are of.
+fn schema_of(job: &SpecJob, node: &Node) -> Result<usize, Problem> {
+    let topic = node.scalar().map(|scalar| scalar.text.as_str()).unwrap_or_default();
+    job.schema_of(topic).ok_or_else(|| {
+        let topics = job.topics().iter().map(|(topic, _)| topic.as_str());
+        let problem = Problem::new(node.at, format!("the job does not read `{topic}`"));
+        problem.fix(near::advice(topic, topics.collect::<Vec<_>>()))
+    })
 }
 
 /// What a step says of each join.

@@ -6,15 +6,21 @@ use time::format_description::well_known::Rfc3339;
 
 /// RFC 3339 in UTC, with milliseconds where there are any: `2026-01-01T00:00:00Z`; the number itself beyond the year 9999.
 pub fn rfc3339(ms: i64) -> String {
-    let instant = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok();
-    instant.and_then(|instant| instant.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{ms} ms"))
+    of_nanos(i128::from(ms) * 1_000_000).unwrap_or_else(|| format!("{ms} ms"))
+}
+
+/// RFC 3339 in UTC with as many digits as there are; none beyond the year 9999.
+pub fn of_nanos(nanos: i128) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?.format(&Rfc3339).ok()
 }
 
 /// From RFC 3339, or milliseconds since the epoch.
 pub fn parse(text: &str) -> Option<i64> {
-    if let Ok(ms) = text.parse() {
-        return Some(ms);
-    }
+    text.parse().ok().or_else(|| parse_rfc3339(text))
+}
+
+/// From RFC 3339 alone.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(instant.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
 }

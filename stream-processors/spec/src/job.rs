@@ -23,6 +23,9 @@ use tidemark_schemas::catalog::Schema;
 /// Longest key of a row, bytes: what a view's clustering key may hold, with room to spare.
 const KEY_BYTES_MAX: usize = 4_096;
 
+/// Whose records they are that say nobody's.
+pub(crate) const TENANT: &str = "default";
+
 /// Longest text that an aggregate keeps as it is, bytes.
 const KEPT_BYTES_MAX: usize = 4_096;
 
@@ -144,6 +147,12 @@ impl SpecJob {
         &self.topics
     }
 
+    /// Which of [`SpecJob::sources`] the records of a topic are of; none of a topic that is not read.
+    pub fn schema_of(&self, topic: &str) -> Option<usize> {
+        let (_, avsc) = self.topics.iter().find(|(name, _)| name == topic)?;
+        self.schemas.iter().position(|schema| *schema.avsc == **avsc)
+    }
+
     /// The tables that its records are joined with.
     pub fn joins(&self) -> &[Join] {
         &self.joins
@@ -228,6 +237,16 @@ impl SpecJob {
         Reject { rule: "expression", detail: format!("{what}: `{}`: {error}{with}", checked.text) }
     }
 
+    /// Whose record it is, UTF-8; none where no source says so.
+    #[inline]
+    fn tenant<'v>(&self, fields: &[Value<'v>]) -> Option<&'v [u8]> {
+        Some(match fields.get(self.key.first()?.slot()?) {
+            Some(Value::Text(tenant)) => tenant.as_bytes(),
+            Some(Value::Bytes(tenant)) => tenant,
+            _ => TENANT.as_bytes(),
+        })
+    }
+
     /// Looks the record up in every table.
     fn joined<'a>(
         &'a self,
@@ -239,7 +258,8 @@ impl SpecJob {
         for join in &self.joins {
             let on = join.on.node.eval(Frame { fields, lets: &[] });
             let on = on.map_err(|error| self.failed(&format!("join {}", join.name), &join.on, &error, fields))?;
-            join.table.look_up(&on.value(), event_time, appended_at, lets).map_err(|Behind| {
+            let tenant = self.tenant(fields);
+            join.table.look_up(tenant, &on.value(), event_time, appended_at, lets).map_err(|Behind| {
                 let table = join.table.topic();
                 Reject {
                     rule: TABLE_BEHIND,
@@ -289,11 +309,9 @@ impl SpecJob {
     }
 
     fn put_key<'a>(&'a self, fields: &[Value<'a>], lets: &[Val<'a>], out: &mut Vec<u8>) -> Result<(), Reject> {
-        for part in &self.key {
-            let Some(checked) = &part.checked else {
-                put_bytes(out, b"default");
-                continue;
-            };
+        put_bytes(out, self.tenant(fields).unwrap_or(TENANT.as_bytes()));
+        for part in self.key.iter().skip(1) {
+            let Some(checked) = &part.checked else { continue };
             if let Some(value) = part.slot().and_then(|slot| fields.get(slot))
                 && put_part(value, out).is_some()
             {
@@ -425,7 +443,7 @@ impl SpecJob {
         let event_time = self.event_time(&fields)?;
         (sample.event_time, sample.add.place.time) = (event_time, event_time);
         if let Some(slot) = self.dedupe {
-            sample.id = self.id(fields.get(slot).unwrap_or(&Value::Null))?;
+            sample.id = self.id(&fields, fields.get(slot).unwrap_or(&Value::Null))?;
         }
         let mut lets = SmallVec::new();
         if !self.joins.is_empty() {
@@ -502,11 +520,12 @@ impl SpecJob {
         }
     }
 
-    fn id(&self, value: &Value<'_>) -> Result<u128, Reject> {
+    fn id(&self, fields: &[Value<'_>], value: &Value<'_>) -> Result<u128, Reject> {
+        let tenant = self.tenant(fields).unwrap_or(TENANT.as_bytes());
         match value {
-            Value::Text(text) => Ok(dedupe::id(text.as_bytes())),
-            Value::Bytes(bytes) => Ok(dedupe::id(bytes)),
-            Value::Long(n) => Ok(dedupe::id(&n.to_be_bytes())),
+            Value::Text(text) => Ok(dedupe::id(tenant, text.as_bytes())),
+            Value::Bytes(bytes) => Ok(dedupe::id(tenant, bytes)),
+            Value::Long(n) => Ok(dedupe::id(tenant, &n.to_be_bytes())),
             other => {
                 let by = self.spec.dedupe.as_ref().map(|dedupe| dedupe.by.as_str()).unwrap_or_default();
                 let detail = format!("{by} is {}; repeats cannot be told without it", shown(other));

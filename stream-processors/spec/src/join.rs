@@ -8,6 +8,7 @@
 
 use crate::cel::check::Checked;
 use crate::cel::eval::Val;
+use crate::job::TENANT;
 use crate::source::Walk;
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -36,6 +37,8 @@ pub struct Table {
     pub(crate) walk: Walk,
     /// Slot of the key.
     pub(crate) key: usize,
+    /// Slot of the tenant, where stream and table have one: a record sees rows of its own tenant alone.
+    pub(crate) tenant: Option<usize>,
     /// Slot of the event time.
     pub(crate) time: Option<usize>,
     /// Slots of the row.
@@ -96,16 +99,19 @@ impl Cell {
     }
 }
 
-/// A key as it is held: a table has one type of key.
-fn key_of<'k>(value: &'k Value<'_>, number: &'k mut [u8; 8]) -> Option<&'k [u8]> {
-    match value {
-        Value::Text(text) => Some(text.as_bytes()),
-        Value::Long(n) => {
-            *number = n.to_be_bytes();
-            Some(number)
-        }
-        _ => None,
+/// A key as it is held: a table has one type of key, behind the tenant where there is one.
+fn key_of(tenant: Option<&[u8]>, value: &Value<'_>) -> Option<SmallVec<[u8; 64]>> {
+    let mut key = SmallVec::new();
+    if let Some(tenant) = tenant {
+        key.extend_from_slice(&(tenant.len() as u64).to_be_bytes());
+        key.extend_from_slice(tenant);
     }
+    match value {
+        Value::Text(text) => key.extend_from_slice(text.as_bytes()),
+        Value::Long(n) => key.extend_from_slice(&n.to_be_bytes()),
+        _ => return None,
+    }
+    Some(key)
 }
 
 /// The table is not read as far as the record was appended.
@@ -118,12 +124,13 @@ impl Table {
         schema: Schema,
         walk: Walk,
         key: usize,
+        tenant: Option<usize>,
         time: Option<usize>,
         row: Vec<usize>,
     ) -> Self {
         let state = State::new(FORGET_ABOVE);
         let (topic, missed) = (topic.to_owned(), AtomicBool::new(false));
-        Self { topic, schema, walk, key, time, row, state: RwLock::new(state), missed }
+        Self { topic, schema, walk, key, tenant, time, row, state: RwLock::new(state), missed }
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -134,17 +141,22 @@ impl Table {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The row that a record of this event and append time sees under a key, appended to `lets`; nulls where there is none.
+    /// Whether each tenant has rows of its own.
+    pub fn has_tenants(&self) -> bool {
+        self.tenant.is_some()
+    }
+
+    /// The row that a tenant's record of this event and append time sees under a key, appended to `lets`; nulls where there is none.
     pub(crate) fn look_up(
         &self,
+        tenant: Option<&[u8]>,
         on: &Value<'_>,
         event_time: i64,
         appended_at: i64,
         lets: &mut SmallVec<[Val<'_>; 4]>,
     ) -> Result<(), Behind> {
-        let mut number = [0; 8];
         let nothing = std::iter::repeat_n(Val::NULL, self.row.len());
-        let Some(key) = key_of(on, &mut number) else {
+        let Some(key) = key_of(tenant.filter(|_| self.has_tenants()), on) else {
             lets.extend(nothing);
             return Ok(());
         };
@@ -152,7 +164,7 @@ impl Table {
         if appended_at >= state.read_before {
             return Err(Behind);
         }
-        match state.versions.get(key, event_time, appended_at) {
+        match state.versions.get(&key, event_time, appended_at) {
             Found::Row(row) => lets.extend(row.iter().map(Cell::val)),
             Found::Nothing => lets.extend(nothing),
             Found::Forgotten => {
@@ -195,8 +207,11 @@ impl KeyedTable for Table {
         };
         let mut fields = SmallVec::new();
         self.walk.read(datum, &mut fields).map_err(|error| Error::Unusable(error.to_string()))?;
-        let mut number = [0; 8];
-        let Some(key) = fields.get(self.key).and_then(|value| key_of(value, &mut number)) else {
+        let tenant = self.tenant.map(|slot| match fields.get(slot) {
+            Some(Value::Text(tenant)) => tenant.as_bytes(),
+            _ => TENANT.as_bytes(),
+        });
+        let Some(key) = fields.get(self.key).and_then(|value| key_of(tenant, value)) else {
             return unusable("the field that is the table's key is null");
         };
         let event_time = match self.time.and_then(|slot| fields.get(slot)) {
@@ -205,7 +220,7 @@ impl KeyedTable for Table {
         };
         let row: Box<[Cell]> = self.row.iter().map(|slot| fields.get(*slot).map_or(Cell::Null, Cell::new)).collect();
         let bytes = row.iter().map(Cell::bytes).sum();
-        Ok(self.state_mut().versions.put(key, log_key, event_time, place, row, bytes)?)
+        Ok(self.state_mut().versions.put(&key, log_key, event_time, place, row, bytes)?)
     }
 
     fn is_read(&self, before: i64) {
@@ -248,7 +263,8 @@ pub struct Join {
 
 impl Join {
     /// As it stands in the job's specification.
-    pub(crate) fn text(name: &str, table: &str, key: &str, on: &str, time: Option<&str>) -> String {
+    pub(crate) fn text(name: &str, table: &str, key: &str, on: &str, time: Option<&str>, of_tenant: bool) -> String {
+        let key = if of_tenant { format!("tenant and {key}") } else { key.to_owned() };
         let at = time.map_or_else(String::new, |time| format!(" at {time}"));
         format!("join {name} = {table} by {key} on {on}{at}")
     }

@@ -135,7 +135,7 @@ impl Columns {
             name: table_name(&file.job.value, file.version.value),
             clustering: order.iter().filter_map(|at| own.get(*at).cloned()).collect(),
             values: table,
-            retention_ms: file.retention_ms.max(file.amend_for.value),
+            retention_ms: file.retention.value,
         };
         let schema = schema(file, &own, &values, sessions);
         Self { schema, view: spec, key: own, order, values, sessions, stored: None }
@@ -252,6 +252,11 @@ impl Columns {
             revision: Revision { epoch, offset },
             written_at,
         })
+    }
+
+    /// The key, tenant left out, in the order of its fields; a session's start included.
+    pub fn key(&self) -> &[Column] {
+        &self.key
     }
 
     /// [`Columns::row`], for the view writer.

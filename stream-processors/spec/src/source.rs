@@ -165,7 +165,13 @@ impl<'s> Builder<'s> {
             Schema::Decimal(decimal) if matches!(decimal.inner, InnerDecimalSchema::Bytes) && decimal.scale == 0 => {
                 (Type::Integer, Read::Integer)
             }
-            Schema::Decimal(_) => return opaque("a decimal with digits after the point"),
+            Schema::Decimal(decimal) if decimal.scale == 0 => return opaque("a decimal of fixed length"),
+            // As a double it would be another number.
+            Schema::Decimal(_) => {
+                return opaque("a decimal with digits after the point is not computed exactly yet and");
+            }
+            // Only here: one that is always there has fields.
+            Schema::Record(_) => return opaque("a record that may be null has fields that"),
             Schema::Array(_) => return opaque("an array"),
             Schema::Map(_) => return opaque("a map"),
             _ => return opaque("a field of this type"),

@@ -3,7 +3,14 @@
 use crate::source::{Field, Source};
 use tidemark_core::value::Type;
 
-/// Counts the records of a topic by hour and by the first field that is a text, with a test that passes.
+fn is_id(field: &str) -> bool {
+    let name = field.to_ascii_lowercase();
+    ["id", "uuid", "guid"].contains(&name.as_str())
+        || ["_id", "_uuid", "_key"].iter().any(|end| name.ends_with(end))
+        || field.ends_with("Id")
+}
+
+/// Counts the records of a topic by hour and by the first field that is a text and no id, with a test that passes.
 ///
 /// # Errors
 /// The schema has no field that can be the event time.
@@ -17,7 +24,8 @@ pub fn starter(name: &str, topic: &str, avsc: &str) -> Result<String, String> {
         )
     })?;
     let texts = source.fields.iter().filter(of(Type::Text));
-    let key = texts.clone().find(|field| !["tenant", "event_id", "id"].contains(&field.name.as_str()));
+    // A row for each id would say no more than the records do.
+    let key = texts.clone().find(|field| field.name != "tenant" && !is_id(&field.name));
     let number = source.fields.iter().find(of(Type::Long));
     let (key_line, given, row) = match key {
         Some(Field { name, .. }) => (format!("key: [{name}]"), format!(", {name}: a"), format!("{name}: a, ")),

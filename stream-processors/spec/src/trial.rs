@@ -5,19 +5,21 @@
 
 use crate::datum::{Maker, instant};
 use crate::expect::{Unmet, expect};
+use crate::job::TENANT;
 use crate::join::Join;
+use crate::replay::Arrival;
 use crate::view::completed;
 use crate::viewed::Viewed;
 use crate::yaml::Node;
 use serde_json::Value as Json;
 use std::sync::Arc;
-use tidemark_core::driver::Driver;
+use tidemark_core::driver::{Driver, SourceRecord};
 use tidemark_core::join::{Change, KeyedTable};
 use tidemark_core::partial::Verdict;
 use tidemark_core::{ViewRow, Windowing, window};
 
 /// Most source partitions of a trial.
-const PARTITIONS_MAX: usize = 16;
+const PARTITIONS_MAX: usize = 1_024;
 
 /// A row as people see it: the window, the key, then the values, in the view's order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,7 +63,8 @@ impl State {
 pub struct Trial<J: Viewed> {
     job: Arc<J>,
     driver: Driver<J>,
-    maker: Maker,
+    /// For each schema of the sources.
+    makers: Vec<Maker>,
     /// For each join of the job.
     tables: Vec<Maker>,
     /// Records that the tables have had.
@@ -94,10 +97,12 @@ impl<J: Viewed> Trial<J> {
             return Err(format!("a trial has 1 to {PARTITIONS_MAX} partitions"));
         }
         let head = job.head();
-        let avsc = head.sources().first().map(|schema| schema.avsc.to_string()).unwrap_or_default();
-        let maker = Maker::new(&avsc, head.fields())?;
+        let makers = head.sources().iter().map(|schema| Maker::new(&schema.avsc, head.fields()));
+        let makers = makers.collect::<Result<_, _>>()?;
         let tables = head.joins().iter().map(|join| {
-            let needed: Vec<String> = join.fields.iter().chain([&join.key]).chain(&join.time).cloned().collect();
+            let tenant = join.table.has_tenants().then(|| "tenant".to_owned());
+            let needed = join.fields.iter().chain([&join.key]).chain(&join.time).chain(&tenant);
+            let needed: Vec<String> = needed.cloned().collect();
             Maker::new(&join.table.schema().avsc, &needed)
         });
         let tables = tables.collect::<Result<_, _>>()?;
@@ -105,7 +110,7 @@ impl<J: Viewed> Trial<J> {
         head.settle();
         let driver = Driver::new(Arc::clone(&job), partitions);
         let offsets = vec![0; partitions];
-        Ok(Self { job, driver, maker, tables, changes: 0, now: 0, partitions, offsets, told: 0 })
+        Ok(Self { job, driver, makers, tables, changes: 0, now: 0, partitions, offsets, told: 0 })
     }
 
     /// The job.
@@ -128,19 +133,21 @@ impl<J: Viewed> Trial<J> {
     /// There is no such join, or the record does not fit the table.
     pub fn table(&mut self, name: &str, record: &Json, arrives: Option<i64>) -> Result<(), String> {
         let (join, maker) = self.join(name)?;
-        let (datum, key) = (maker.datum(record)?, record.get(&join.key).map(text).unwrap_or_default());
+        let (datum, key) = (maker.datum(record)?, log_key(join, record));
         let happens = join.time.as_ref().and_then(|time| record.get(time)).and_then(instant);
         self.now = self.now.max(arrives.or(happens).unwrap_or(self.now));
         self.change(name, &key, Some(&datum))
     }
 
-    /// Deletes the row of a key from the table of a join.
+    /// Deletes the row of a key from the table of a join; where tenants have rows of their own `key` may be a map of the tenant
+    /// and the key.
     ///
     /// # Errors
     /// There is no such join.
     pub fn delete(&mut self, name: &str, key: &Json, arrives: Option<i64>) -> Result<(), String> {
+        let key = log_key(self.join(name)?.0, key);
         self.now = self.now.max(arrives.unwrap_or(self.now));
-        self.change(name, &text(key), None)
+        self.change(name, &key, None)
     }
 
     fn change(&mut self, name: &str, key: &str, datum: Option<&[u8]>) -> Result<(), String> {
@@ -151,18 +158,34 @@ impl<J: Viewed> Trial<J> {
         Ok(())
     }
 
-    /// Lets a record arrive, and commits.
+    /// Lets a record of the first topic arrive, and commits.
     ///
     /// # Errors
     /// It does not fit the schema; or what stops a stage.
     pub fn push(&mut self, partition: usize, record: &Json, arrives: Option<i64>) -> Result<(), String> {
+        self.push_of(0, partition, record, arrives)
+    }
+
+    /// As [`Trial::push`], of the topic with this schema: [`crate::SpecJob::schema_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn push_of(
+        &mut self,
+        schema: usize,
+        partition: usize,
+        record: &Json,
+        arrives: Option<i64>,
+    ) -> Result<(), String> {
         let happens = record.get(&self.job.spec().time).and_then(instant);
         self.now = self.now.max(arrives.or(happens).unwrap_or(self.now));
+        let maker = self.makers.get(schema).ok_or_else(|| "no topic has this schema".to_owned())?;
         let datum = match self.job.head().reads_views() {
-            true => self.maker.datum(&completed(record, self.offsets.iter().sum()))?,
-            false => self.maker.datum(record)?,
+            true => maker.datum(&completed(record, self.offsets.iter().sum()))?,
+            false => maker.datum(record)?,
         };
-        self.take(partition, datum)
+        self.arrive(Arrival { partition, schema, appended_at: self.now, datum });
+        self.commit()
     }
 
     /// Takes a datum in, and commits.
@@ -170,26 +193,19 @@ impl<J: Viewed> Trial<J> {
     /// # Errors
     /// What stops a stage.
     pub fn take(&mut self, partition: usize, datum: Vec<u8>) -> Result<(), String> {
-        self.add(partition, datum);
+        self.arrive(Arrival { partition, schema: 0, appended_at: self.now, datum });
         self.commit()
     }
 
-    /// Takes a datum in; it is committed with a later one, or by [`Trial::commit`].
-    pub fn add(&mut self, partition: usize, datum: Vec<u8>) {
-        self.driver.push(partition, self.now, datum);
-        self.read(partition);
-    }
-
-    fn read(&mut self, partition: usize) {
+    /// Takes a record in as it was appended; it is committed by [`Trial::commit`].
+    pub fn arrive(&mut self, record: Arrival) {
+        let Arrival { partition, schema, appended_at, datum } = record;
+        self.now = self.now.max(appended_at);
+        self.driver.append(partition, SourceRecord { schema, appended_at, datum });
         if let Some(offset) = self.offsets.get_mut(partition) {
             *offset += 1;
         }
         self.driver.read(partition, usize::MAX);
-    }
-
-    /// Moves the clock, without anything else.
-    pub fn set_clock(&mut self, now: i64) {
-        self.now = self.now.max(now);
     }
 
     /// Commits what was read.
@@ -211,8 +227,7 @@ impl<J: Viewed> Trial<J> {
         self.now = self.now.saturating_add(ms);
         if let Some((schema, datum)) = self.job.head().progress_to(self.now) {
             for partition in 0..self.partitions {
-                self.driver.push_of(partition, self.now, schema, datum.clone());
-                self.read(partition);
+                self.arrive(Arrival { partition, schema, appended_at: self.now, datum: datum.clone() });
                 self.told += 1;
             }
         }
@@ -260,7 +275,10 @@ impl<J: Viewed> Trial<J> {
 
     /// Why records were dead-lettered, with the offset of each.
     pub fn dead_letters(&self) -> impl Iterator<Item = (usize, i64, &str)> {
-        self.driver.rejects().iter().map(|((partition, offset), reject)| (*partition, *offset, reject.detail.as_str()))
+        const FAR: &str = "its event time is further ahead of its arrival than `max_future` allows";
+        let far = self.driver.verdicts().iter().filter(|(_, verdict)| **verdict == Verdict::FarFuture);
+        let rejected = self.driver.rejects().iter().map(|(at, reject)| (at, reject.detail.as_str()));
+        rejected.chain(far.map(|(at, _)| (at, FAR))).map(|((partition, offset), why)| (*partition, *offset, why))
     }
 
     /// State of the window at `start`; none when nothing came for it.
@@ -335,7 +353,7 @@ impl<J: Viewed> Trial<J> {
             shown.push(("window_start".into(), crate::instant::rfc3339(window_start).into()));
             shown.push(("window_end".into(), crate::instant::rfc3339(end).into()));
         }
-        if self.job.head().fields().iter().any(|field| field == "tenant") && row.partition.tenant != "default" {
+        if self.job.head().fields().iter().any(|field| field == "tenant") && row.partition.tenant != TENANT {
             shown.push(("tenant".into(), row.partition.tenant.into()));
         }
         for (column, value) in columns.view.clustering.iter().zip(&row.clustering) {
@@ -353,6 +371,15 @@ fn text(key: &Json) -> String {
     key.as_str().map_or_else(|| key.to_string(), str::to_owned)
 }
 
+/// The key on the log of a table's record, or of what is said to delete it.
+fn log_key(join: &Join, record: &Json) -> String {
+    let key = text(record.get(&join.key).unwrap_or(record));
+    match record.get("tenant").and_then(Json::as_str).filter(|_| join.table.has_tenants()) {
+        Some(tenant) if tenant != TENANT => format!("{tenant} {key}"),
+        _ => key,
+    }
+}
+
 /// The Avro long at the end of a session's key.
 fn session_start(key: &[u8]) -> i64 {
     // Its last byte is the first without a continuation bit, seen from the end: the one before it ends another value.
@@ -361,7 +388,7 @@ fn session_start(key: &[u8]) -> i64 {
     tidemark_schemas::avro::Reader::new(tail).long().unwrap_or_default()
 }
 
-/// A view's value as JSON.
+/// A view's value as JSON. Doubles that JSON has no numbers for are the texts `NaN`, `Infinity` and `-Infinity`.
 pub fn json(value: &tidemark_views::Value) -> Json {
     use tidemark_views::Value;
     match value {
@@ -369,7 +396,7 @@ pub fn json(value: &tidemark_views::Value) -> Json {
         Value::Text(text) => text.clone().into(),
         Value::Long(n) => (*n).into(),
         Value::Integer(n) => i64::try_from(*n).map_or_else(|_| n.to_string().into(), Json::from),
-        Value::Double(n) => serde_json::Number::from_f64(*n).map_or(Json::Null, Json::Number),
+        Value::Double(n) => crate::readable::number(*n),
         Value::Boolean(value) => (*value).into(),
         Value::Time(ms) => crate::instant::rfc3339(*ms).into(),
         Value::Json(text) => serde_json::from_str(text).unwrap_or(Json::Null),

@@ -25,6 +25,8 @@ pub struct View {
     pub grace_ms: i64,
     /// So far may its watermark be behind when nothing comes.
     pub idle_after_ms: i64,
+    /// So far ahead of its arrival may a record of it be.
+    pub max_future_ms: i64,
 }
 
 impl View {
@@ -39,15 +41,17 @@ impl View {
             window: spec.window,
             grace_ms: spec.grace_ms,
             idle_after_ms: spec.idle_after_ms,
+            max_future_ms: spec.max_future_ms,
         }
     }
 
     /// Of a job from a file.
     pub fn of(job: &SpecJob) -> Self {
         let view = Self::new(job.spec(), &job.columns().schema.avsc);
-        // What reads views itself is as late as they are, and is told so by them.
-        let of_views = job.views().map(|read| read.idle_after_ms).max();
-        Self { idle_after_ms: of_views.unwrap_or(view.idle_after_ms), ..view }
+        // What reads views itself is as late and as early as they are, and is told so by them.
+        let idle_after_ms = job.views().map(|read| read.idle_after_ms).max().unwrap_or(view.idle_after_ms);
+        let max_future_ms = job.views().map(|read| read.max_future_ms).max().unwrap_or(view.max_future_ms);
+        Self { idle_after_ms, max_future_ms, ..view }
     }
 
     /// The topic with its rows.
@@ -87,6 +91,7 @@ impl View {
             "window": window,
             "grace_ms": self.grace_ms,
             "idle_after_ms": self.idle_after_ms,
+            "max_future_ms": self.max_future_ms,
         });
         schema.insert(ATTRIBUTE.to_owned(), said);
         Json::Object(schema).to_string()
@@ -113,6 +118,7 @@ impl View {
             window,
             grace_ms: number(&said, "grace_ms")?,
             idle_after_ms: number(&said, "idle_after_ms")?,
+            max_future_ms: number(&said, "max_future_ms")?,
             schema: Json::Object(schema).to_string(),
         })
     }
@@ -162,6 +168,7 @@ mod tests {
             window,
             grace_ms: 600_000,
             idle_after_ms: 30_000,
+            max_future_ms: 600_000,
         }
     }
 

@@ -47,23 +47,19 @@ pub struct Scalar {
     pub text: String,
     /// Not in quotes: `1`, `true` and `null` are not texts.
     pub plain: bool,
-    /// Where each line of the text stands in the file.
-    lines: Vec<At>,
+    /// Where each of its characters stands in the file, and where it ends.
+    places: Vec<At>,
 }
 
 impl Scalar {
     /// A text at a place.
     pub(crate) fn at(text: impl Into<String>, at: At) -> Self {
-        Self { text: text.into(), plain: false, lines: vec![at] }
+        Self { text: text.into(), plain: false, places: vec![at] }
     }
 
     /// Where the character of this number stands.
     pub fn place(&self, character: usize) -> At {
-        let before: String = self.text.chars().take(character).collect();
-        let line = before.matches('\n').count().min(self.lines.len().saturating_sub(1));
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count());
-        let at = self.lines.get(line).copied().unwrap_or_default();
-        At { column: at.column + column, ..at }
+        self.places.get(character).or(self.places.last()).copied().unwrap_or_default()
     }
 }
 
@@ -133,7 +129,11 @@ impl Scalar {
             "false" => false.into(),
             number => match (number.parse::<i64>(), number.parse::<f64>()) {
                 (Ok(whole), _) => whole.into(),
-                (Err(_), Ok(double)) if number.starts_with(|c: char| c.is_ascii_digit() || c == '-') => double.into(),
+                (Err(_), Ok(double))
+                    if double.is_finite() && number.starts_with(|c: char| c.is_ascii_digit() || c == '-') =>
+                {
+                    double.into()
+                }
                 _ => text(),
             },
         }
@@ -151,13 +151,14 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
             format!("the file has {} bytes; at most {BYTES_MAX} are read", text.len()),
         ));
     }
-    let mut reader = Reader { parser: Parser::new_from_str(text), text };
+    let lines = text.split('\n').map(|line| line.trim_end_matches('\r').chars().collect()).collect();
+    let mut reader = Reader { parser: Parser::new_from_str(text), lines };
     reader.document()
 }
 
 struct Reader<'t> {
     parser: Parser<'t, saphyr_parser::StrInput<'t>>,
-    text: &'t str,
+    lines: Vec<Vec<char>>,
 }
 
 fn at(marker: &Marker) -> At {
@@ -183,7 +184,8 @@ impl<'t> Reader<'t> {
             return Err(Problem::new(place, "anchors (`&`) and aliases (`*`) are not read").fix("write the value out"));
         }
         if tag {
-            return Err(Problem::new(place, "tags (`!`) are not read").fix("leave it out"));
+            let fix = "put an expression that begins with `!` in quotes; leave a tag out";
+            return Err(Problem::new(place, "tags (`!`) are not read").fix(fix));
         }
         Ok((event, place))
     }
@@ -253,19 +255,75 @@ impl<'t> Reader<'t> {
     }
 
     fn scalar_of(&self, text: String, style: ScalarStyle, at: At) -> Scalar {
-        let lines = match style {
-            ScalarStyle::Plain => vec![at],
-            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => vec![At { column: at.column + 1, ..at }],
-            ScalarStyle::Literal | ScalarStyle::Folded => {
-                let below = self.text.lines().enumerate().skip(at.line);
-                let indented = |(line, text): (usize, &str)| At {
-                    line: line + 1,
-                    column: text.chars().take_while(|c| *c == ' ').count() + 1,
-                };
-                below.take(text.lines().count().max(1)).map(indented).collect()
-            }
+        let mut source =
+            Walk { lines: &self.lines, line: at.line.saturating_sub(1), column: at.column.saturating_sub(1) };
+        match style {
+            ScalarStyle::Plain => {}
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => source.column += 1,
+            // The parser names the line below the sign.
+            ScalarStyle::Literal | ScalarStyle::Folded => source.column = 0,
+        }
+        let mut places: Vec<At> = text.chars().map(|character| source.find(character, style)).collect();
+        places.push(source.at());
+        Scalar { text, plain: style == ScalarStyle::Plain, places }
+    }
+}
+
+/// A way over the lines of a file along the text of a scalar, whose line breaks may be folded and whose characters escaped.
+struct Walk<'w> {
+    lines: &'w [Vec<char>],
+    /// From 0.
+    line: usize,
+    /// From 0.
+    column: usize,
+}
+
+impl Walk<'_> {
+    fn at(&self) -> At {
+        At { line: self.line + 1, column: self.column + 1 }
+    }
+
+    /// The rest of the line.
+    fn rest(&self) -> &[char] {
+        self.lines.get(self.line).and_then(|line| line.get(self.column..)).unwrap_or_default()
+    }
+
+    fn next(&self) -> Option<char> {
+        self.rest().first().copied()
+    }
+
+    /// Goes to where the next character that is no white space stands, if there is one.
+    fn skip_space(&mut self) {
+        while self.rest().iter().all(|c| c.is_whitespace()) && self.line + 1 < self.lines.len() {
+            (self.line, self.column) = (self.line + 1, 0);
+        }
+        self.column += self.rest().iter().take_while(|c| c.is_whitespace()).count();
+    }
+
+    /// Where the next character of the text stands; goes on behind it.
+    fn find(&mut self, character: char, style: ScalarStyle) -> At {
+        let escapes = style == ScalarStyle::DoubleQuoted;
+        // A line that ends in a backslash goes on in the next.
+        while escapes && self.next() == Some('\\') && self.rest().len() == 1 {
+            (self.line, self.column) = (self.line + 1, 0);
+            self.skip_space();
+        }
+        if character.is_whitespace() && !(escapes && self.next() == Some('\\')) {
+            let at = self.at();
+            // Of a break that is folded one space or line break is left, of what stands around it nothing.
+            self.column += usize::from(!self.rest().iter().all(|c| c.is_whitespace()));
+            return at;
+        }
+        self.skip_space();
+        let at = self.at();
+        self.column += match (style, self.next(), self.rest().get(1)) {
+            (ScalarStyle::DoubleQuoted, Some('\\'), Some('x')) => 4,
+            (ScalarStyle::DoubleQuoted, Some('\\'), Some('u')) => 6,
+            (ScalarStyle::DoubleQuoted, Some('\\'), Some('U')) => 10,
+            (ScalarStyle::DoubleQuoted, Some('\\'), _) | (ScalarStyle::SingleQuoted, Some('\''), _) => 2,
+            _ => 1,
         };
-        Scalar { text, plain: style == ScalarStyle::Plain, lines }
+        at
     }
 }
 
@@ -284,6 +342,39 @@ mod tests {
         assert_eq!(items[1].scalar().unwrap().place(2), At { line: 4, column: 8 });
         assert_eq!(entries[2].1.scalar().unwrap().place(5), At { line: 7, column: 4 });
         assert_eq!(node.json(), serde_json::json!({"a": 1, "b": ["x", "y z"], "c": "one\ntwo\n"}));
+    }
+
+    /// In every style each character is where the file has it, whatever comes after.
+    #[test]
+    fn characters_know_where_they_stand() {
+        for scalar in [
+            "one two",
+            "one\n    two three\n\n    four",
+            "'it''s\n    two ''x'' three'",
+            "\"a\\tb \\u0041c\\\\ d\n    e \\\n    f\\x20g\"",
+            "|\n    one &&\n      two\n\n    three",
+            "|2-\n  one &&\n  two",
+            ">\n    one &&\n    two\n\n    three",
+            ">-  # a comment\n    one\n      two\n    three",
+        ] {
+            for (before, after) in
+                [("", ""), ("x: 1\n", "\n"), ("x: |\n  y\n\n", "\nz: 1\n"), ("", "\n\n# end\nz: 1\n")]
+            {
+                let file = format!("{before}e: {scalar}{after}");
+                let node = parse(&file).unwrap_or_else(|problem| panic!("{file}: {problem:?}"));
+                let Data::Map(entries) = &node.data else { panic!() };
+                let found = entries.iter().find(|(key, _)| key.name == "e").unwrap().1.scalar().unwrap();
+                let mut last = At::default();
+                for (n, character) in found.text.chars().enumerate().filter(|(_, c)| !c.is_whitespace()) {
+                    let at = found.place(n);
+                    let line = file.lines().nth(at.line - 1).unwrap_or_else(|| panic!("{file}: {at:?}"));
+                    let there: String = line.chars().skip(at.column - 1).collect();
+                    let same = there.starts_with(character) || (there.starts_with("\\u0041") && character == 'A');
+                    assert!(same && at > last, "{file}: {character} of {:?} is not at {at:?}", found.text);
+                    last = at;
+                }
+            }
+        }
     }
 
     #[test]

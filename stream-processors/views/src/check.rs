@@ -1,19 +1,23 @@
 //! What both stores refuse alike, before anything is written.
 
-use crate::{Column, Error, Revision, Row, RowPartition, RowQuery, Value, ViewSpec};
+use crate::{Column, Error, Revision, Row, RowPartition, RowQuery, Unfit, Value, ViewSpec};
 
 /// CQL's longest time to live, 20 years of 365 days.
 const MAX_RETENTION_MS: i64 = 20 * 365 * 86_400_000;
-/// CQL's longest table name.
+/// CQL's longest name.
 const MAX_NAME_BYTES: usize = 48;
+/// What the names of a view's other tables end in.
+pub(crate) const SUFFIXES: [&str; 2] = ["_ledger", "_progress"];
+/// So that its other tables have a name too.
+const MAX_VIEW_NAME_BYTES: usize = MAX_NAME_BYTES - "_progress".len();
 /// Far more than a view needs; bounds statements and keys.
 const MAX_COLUMNS: usize = 64;
 /// Both stores hold keys of 65,535 bytes; locally each NUL in a text takes two.
 const MAX_KEY_TEXT_BYTES: usize = 30_000;
 /// Columns that every view has.
 const OWN_COLUMNS: [&str; 6] = ["tenant", "window_start", "merge_partition", "epoch", "revision", "written_at"];
-/// Tables shared by all views.
-const OWN_TABLES: [&str; 3] = ["catalog", "ledger", "progress"];
+/// The table shared by all views.
+const CATALOG: &str = "catalog";
 
 /// An [`Error::Invalid`] about `view`.
 pub(crate) fn invalid(view: &ViewSpec, reason: impl Into<String>) -> Error {
@@ -38,32 +42,46 @@ pub(crate) fn is_lower_name(name: &str) -> bool {
 
 /// Whether a view can be made of `view`.
 pub(crate) fn spec(view: &ViewSpec) -> Result<(), Error> {
-    ensure(is_lower_name(&view.name) && !OWN_TABLES.contains(&view.name.as_str()), view, || {
+    parts(view).map_err(|unfit| invalid(view, unfit.to_string()))
+}
+
+/// The same, and what of it is unfit.
+pub(crate) fn parts(view: &ViewSpec) -> Result<(), Unfit> {
+    let ensure = |ok: bool, unfit: fn(String) -> Unfit, reason: &dyn Fn() -> String| {
+        if ok { Ok(()) } else { Err(unfit(reason())) }
+    };
+    let is_free = view.name != CATALOG && !SUFFIXES.iter().any(|suffix| view.name.ends_with(suffix));
+    let is_sound = is_lower_name(&view.name) && view.name.len() <= MAX_VIEW_NAME_BYTES && is_free;
+    ensure(is_sound, Unfit::Name, &|| {
         format!(
-            "a view's name is a-z, 0-9 and _, begins with a letter, has at most {MAX_NAME_BYTES} bytes and is none of {OWN_TABLES:?}"
+            "a view's name is a-z, 0-9 and _, begins with a letter, has at most {MAX_VIEW_NAME_BYTES} bytes, is not {CATALOG} and ends \
+             in neither {}",
+            SUFFIXES.join(" nor ")
         )
     })?;
-    ensure((1_000..=MAX_RETENTION_MS).contains(&view.retention_ms), view, || {
+    ensure((1_000..=MAX_RETENTION_MS).contains(&view.retention_ms), Unfit::Retention, &|| {
         format!("retention is {} ms; choose 1,000 to {MAX_RETENTION_MS}", view.retention_ms)
     })?;
     let columns = || view.clustering.iter().chain(&view.values);
-    ensure(columns().count() <= MAX_COLUMNS, view, || format!("more than {MAX_COLUMNS} columns"))?;
+    ensure(columns().count() <= MAX_COLUMNS, Unfit::Columns, &|| format!("more than {MAX_COLUMNS} columns"))?;
     for (at, column) in columns().enumerate() {
         let name = column.name.as_str();
         let twice = columns().take(at).any(|other| other.name.eq_ignore_ascii_case(name));
-        ensure(is_name(name) && !OWN_COLUMNS.contains(&name) && !twice, view, || {
+        ensure(is_name(name) && !OWN_COLUMNS.contains(&name) && !twice, Unfit::Columns, &|| {
+            let own = OWN_COLUMNS.join(", ");
             format!(
-                "column {name:?}: names are letters, digits and _, begin with a letter, differ, and are none of {OWN_COLUMNS:?}"
+                "column {name}: names are letters, digits and _, begin with a letter, differ, and are none of {own}"
             )
         })?;
     }
     let unordered = view.clustering.iter().find(|column| !column.kind.can_cluster());
     unordered.map_or(Ok(()), |column| {
         let reason = format!(
-            "clustering column {:?} is of kind {:?}; rows are ordered by text, long, integer, boolean or time: make it a value column",
-            column.name, column.kind
+            "clustering column {} is of kind {}; rows are ordered by text, long, integer, boolean or time: make it a value column",
+            column.name,
+            column.kind.name()
         );
-        Err(invalid(view, reason))
+        Err(Unfit::Columns(reason))
     })
 }
 
@@ -110,7 +128,10 @@ fn keys(view: &ViewSpec, columns: &[Column], values: &[Value]) -> Result<(), Err
 fn kinds(view: &ViewSpec, columns: &[Column], values: &[Value]) -> Result<(), Error> {
     let fits = |(column, value): (&Column, &Value)| value.kind().is_none_or(|kind| kind == column.kind);
     let fit = columns.len() == values.len() && columns.iter().zip(values).all(fits);
-    ensure(fit, view, || format!("values {values:?} do not fit the columns {columns:?}"))
+    ensure(fit, view, || {
+        let named: Vec<String> = columns.iter().map(Column::to_string).collect();
+        format!("{} values do not fit the columns {}", values.len(), named.join(", "))
+    })
 }
 
 fn key(view: &ViewSpec, partition: &RowPartition, clustering: &[Value]) -> Result<(), Error> {

@@ -27,8 +27,9 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// partition), ordered by the clustering columns, ascending by bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewSpec {
-    /// Table name: a lower-case letter, then lower-case letters, digits and `_`, at most 48 bytes (CQL's rule); not
-    /// `catalog`, `ledger` or `progress`. One per job version, and never used again for another.
+    /// Table name: a lower-case letter, then lower-case letters, digits and `_`, at most 39 bytes (CQL has 48 for a name, and the
+    /// view's ledger and progress are in tables of its name and a suffix); not `catalog`, and without such a suffix of its own.
+    /// One per job version.
     pub name: String,
     /// Clustering columns, in order: of any kind but [`Kind::Double`] and [`Kind::Json`].
     pub clustering: Vec<Column>,
@@ -44,6 +45,14 @@ pub struct ViewSpec {
 pub const LEDGER_RETENTIONS: i64 = 8;
 
 impl ViewSpec {
+    /// Whether a store can make it, without asking one.
+    ///
+    /// # Errors
+    /// What of it is unfit.
+    pub fn check(&self) -> Result<(), Unfit> {
+        check::parts(self)
+    }
+
     /// The `written_at` of a row that would go together with a ledger entry opened at `opened_at`.
     fn ledger_written_at(&self, opened_at: i64) -> i64 {
         opened_at.saturating_add(self.retention_ms.saturating_mul(LEDGER_RETENTIONS - 1))
@@ -108,6 +117,20 @@ pub struct RowQuery {
     pub limit: usize,
 }
 
+/// What of a [`ViewSpec`] no store takes, and the rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Its name.
+    #[error("{0}")]
+    Name(String),
+    /// Its retention.
+    #[error("{0}")]
+    Retention(String),
+    /// Its columns.
+    #[error("{0}")]
+    Columns(String),
+}
+
 /// Where views are kept. All methods may be called again after a failure: writes are idempotent by revision. Partition and
 /// clustering keys hold at most 30,000 bytes of text together. The futures need a tokio runtime.
 pub trait ViewStore: Send + Sync {
@@ -126,15 +149,15 @@ pub trait ViewStore: Send + Sync {
     /// Rows of one partition in clustering order.
     fn rows<'a>(&'a self, view: &'a ViewSpec, query: &'a RowQuery) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
 
-    /// Ledger entries of the windows that start in `[from, to)`, by window start and merge partition.
+    /// Ledger entries of the windows that start in `[from, to)`, by window start and merge partition; none of a view that is not
+    /// there.
     fn ledger<'a>(&'a self, view: &'a ViewSpec, from: i64, to: i64) -> BoxFuture<'a, Result<Vec<Ledger>, Error>>;
 
-    /// The newest entry of each merge partition, by merge partition.
+    /// The newest entry of each merge partition, by merge partition; none of a view that is not there.
     fn progress<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<Vec<Progress>, Error>>;
 
     /// Removes a view that is not needed any more: rows, ledger and progress. One that is not there is removed already. Its
-    /// writers have stopped. Its name is not used again: in a CQL store what is written later under it stays hidden until its
-    /// revision is above the highest that was removed.
+    /// writers have stopped. A view of that name is a new one from then on, whose revisions begin anew.
     fn drop_view<'a>(&'a self, view: &'a ViewSpec) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Writes what is known of a view and its versions; durable on return. The highest [`CatalogEntry::revision`] stays.

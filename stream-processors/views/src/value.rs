@@ -1,6 +1,7 @@
 //! Columns and what is in them.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,27 @@ pub enum Kind {
     Json,
 }
 
+/// For messages: `client text`.
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.kind.name())
+    }
+}
+
 impl Kind {
+    /// In words, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Long => "long",
+            Self::Integer => "integer",
+            Self::Double => "double",
+            Self::Boolean => "boolean",
+            Self::Time => "time",
+            Self::Json => "json",
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 7] =
         [Self::Text, Self::Long, Self::Integer, Self::Double, Self::Boolean, Self::Time, Self::Json];

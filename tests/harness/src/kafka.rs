@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::jars::{self, KAFKA};
 use crate::port::free_port;
 use crate::process::Server;
-use crate::{Error, Proxy, probe};
+use crate::{Error, Proxy, coordinators, probe};
 
 /// Up in about 5 s on two free cores; the rest is for a machine that compiles at the same time.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -62,8 +62,8 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Starts a broker on free loopback ports and waits until it answers metadata requests. `properties` are broker
-    /// properties that come after, so win over, the harness's own.
+    /// Starts a broker on free loopback ports and waits until it answers metadata requests and its coordinators are at work.
+    /// `properties` are broker properties that come after, so win over, the harness's own.
     ///
     /// # Errors
     /// Its jars cannot be had, or it does not come up within two minutes.
@@ -95,9 +95,9 @@ impl Kafka {
         format_storage(&config)?;
         server.set_command(broker_command(&config)?);
         let proxied = proxy.map(|_| format!("127.0.0.1:{behind}"));
-        let mut kafka = Self { server, bootstrap: format!("127.0.0.1:{port}"), proxied };
-        kafka.restart()?;
-        Ok(kafka)
+        let bootstrap = format!("127.0.0.1:{port}");
+        server.start(DEADLINE, || answers(&bootstrap).and_then(|()| coordinators::answer(&bootstrap)))?;
+        Ok(Self { server, bootstrap, proxied })
     }
 
     /// `host:port` for clients.

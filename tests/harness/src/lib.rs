@@ -11,6 +11,7 @@
 //! Every call blocks; none needs an executor, and each may be made inside one.
 
 mod cassandra;
+mod coordinators;
 mod cql;
 mod error;
 pub mod jars;

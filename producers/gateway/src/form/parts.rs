@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tidemark_schemas::avro::{put_bytes, put_long};
+use tidemark_schemas::near;
 
 use super::Record;
 use super::encode::{Encoder, Text};
 use crate::json::kind;
 use crate::rule::{Rule, shown};
-use crate::typo;
 
 /// Names of a list that are told.
 const NAMES_TOLD: usize = 20;
@@ -93,7 +93,7 @@ impl<'f> Encoder<'f> {
             return String::new();
         }
         self.guesses -= 1;
-        typo::hint(name, names)
+        near::hint(name, names)
     }
 
     pub(super) fn array(&mut self, items: usize, text: &str, out: &mut Vec<u8>, depth: usize) {

@@ -169,6 +169,14 @@ fn schema_text(schema: &RawValue) -> Result<String, Problem> {
     Ok(schema.get().to_owned())
 }
 
+/// What is worth knowing of a schema for the events of a topic, in words.
+pub fn schema_notes(topic: &str, schema: &str) -> Vec<String> {
+    match Form::compile(topic, 0, 0, &schema.into()) {
+        Ok(form) => notes(&form),
+        Err(why) => vec![format!("no events can be posted to {topic}: {why}")],
+    }
+}
+
 fn notes(form: &Form) -> Vec<String> {
     let mut notes = Vec::new();
     if !form.has_event_id() {

@@ -113,6 +113,14 @@ impl Log for FaultyLog {
         self.faults.reach()?;
         self.log.create_topics(topics)
     }
+    fn delete_topics(&self, names: &[String]) -> Result<(), Error> {
+        self.faults.reach()?;
+        self.log.delete_topics(names)
+    }
+    fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
+        self.faults.reach()?;
+        self.log.delete_groups(groups)
+    }
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
         self.faults.reach()?;
         if *self.faults.gone.lock().unwrap() == Some(topic) {

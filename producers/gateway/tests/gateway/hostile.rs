@@ -158,7 +158,8 @@ fn schemas_that_promise_the_moon_cost_little() {
         let (status, answer) = post("/v1/flows", AVRO, container(&with(&hostile), 100, &data));
         let shown = &hostile[..hostile.len().min(60)];
         assert!((400..500).contains(&status), "{shown}: {status} {answer}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{shown} took {:?}", started.elapsed());
+        // Milliseconds as a rule; what is expanded takes minutes, or all memory.
+        assert!(started.elapsed() < Duration::from_secs(20), "{shown} took {:?}", started.elapsed());
     }
 }
 

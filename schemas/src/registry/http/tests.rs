@@ -52,6 +52,18 @@ fn answers_are_remembered() {
     assert!(get.starts_with("GET /base/schemas/ids/7 HTTP/1.1"), "{get}");
 }
 
+/// Asked without registering anything.
+#[test]
+fn the_id_of_an_earlier_version_is_found() {
+    let none = r#"{"error_code":40403,"message":"Schema not found"}"#;
+    let (url, requests) = server(vec![(200, r#"{"subject":"t-value","id":7,"version":1}"#), (404, none), (404, "{}")]);
+    let registry = HttpRegistry::new(&url);
+    assert_eq!(registry.id_of("t-value", "\"long\""), Ok(Some(7)));
+    assert_eq!(registry.id_of("t-value", "\"int\""), Ok(None));
+    assert!(matches!(registry.id_of("t-value", "\"int\""), Err(Error::Unavailable(_))), "no registry's answer");
+    assert!(requests.join().unwrap().iter().all(|asked| asked.starts_with("POST /base/subjects/t-value HTTP/1.1")));
+}
+
 #[test]
 fn the_latest_version_is_asked_for_each_time() {
     let one = r#"{"subject":"t-value","id":7,"version":1,"schema":"\"long\""}"#;

@@ -19,7 +19,7 @@ pub enum Function {
     Max,
     /// The exact sum by the count, rounded once.
     Mean,
-    /// The value at rank ⌊q (n - 1)⌋, counted from 0 in ascending order, within a relative error.
+    /// The least value that at least a share q of all do not exceed, within a relative error.
     Quantile {
         /// 0 is the smallest value, 0.5 the median, 1 the largest.
         q: f64,

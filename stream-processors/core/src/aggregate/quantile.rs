@@ -64,12 +64,18 @@ impl Sketch {
         }
     }
 
-    /// The value at rank ⌊q (n - 1)⌋, from 0; none where buckets have collapsed.
+    /// The least value that at least a share `q` of all do not exceed; none of nothing, and where buckets have collapsed.
     pub(super) fn quantile(&self, q: f64, error: f64) -> Option<f64> {
         let [zero, lowest, highest, nan] = self.others.map(i128::from);
         let total = self.positive.total() + self.negative.total() + zero + lowest + highest + nan;
-        let last = (total - 1).max(0);
-        let rank = ((last as f64 * q) as i128).clamp(0, last);
+        if total == 0 {
+            return None;
+        }
+        let mut rank = ((total as f64 * q).ceil() as i128).clamp(1, total);
+        // The product may be rounded up past a whole number: 0.1 of 30 are 3.
+        if rank > 1 && (rank - 1) as f64 / total as f64 >= q {
+            rank -= 1;
+        }
         let middle = |index| Mapping::new(error).middle(index);
         let negative = self.negative.buckets().rev().map(|(count, index)| (count, index.map(|index| -middle(index))));
         let positive = self.positive.buckets().map(|(count, index)| (count, index.map(middle)));
@@ -81,7 +87,7 @@ impl Sketch {
         let mut below = 0;
         for (count, value) in ascending {
             below += count;
-            if rank < below {
+            if rank <= below {
                 return value;
             }
         }

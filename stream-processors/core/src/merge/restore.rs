@@ -95,7 +95,7 @@ impl<A: Accumulator> MergeFold<A> {
         Ok(())
     }
 
-    /// Revision of the progress: partials offset + 1 of the last marker.
+    /// Revision of the progress: partials offset + 1 of the last marker, or of the last repair.
     pub fn revision(&self) -> i64 {
         self.progress_revision
     }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tidemark_schemas::avro::{self, Avro, Reader};
 use tidemark_schemas::engine::{PartialRow, RowState, SourceMark, TopicPartitions};
 
+mod repair;
 mod sessions;
 
 const WINDOW: i64 = 10;
@@ -109,6 +110,10 @@ impl Model {
             match step {
                 Do::Partial(window, key) => model.partial(window, key),
                 Do::Marker(watermark) => model.marker(watermark),
+                Do::Repair(window, replaces, is_last) => {
+                    let ledger = is_last.then(|| repair::ledger(1, 1, 0));
+                    let _ = model.repair(window, replaces, &[(0, 1)], ledger);
+                }
                 Do::Commit(checkpoint) => model.commit(checkpoint),
                 Do::Cool(all) => {
                     model.fold.cool(i64::MAX, if all { 0 } else { usize::MAX });
@@ -288,6 +293,7 @@ fn contents(fold: &MergeFold<Sum>) -> Contents {
 enum Do {
     Partial(i64, u8),
     Marker(i64),
+    Repair(i64, i32, bool),
     Commit(bool),
     Cool(bool),
 }
@@ -296,6 +302,7 @@ fn steps() -> impl Strategy<Value = Vec<Do>> {
     let step = prop_oneof![
         6 => (0..6i64, 0..4u8).prop_map(|(window, key)| Do::Partial(window, key)),
         2 => (0..200i64).prop_map(Do::Marker),
+        2 => (0..6i64, 1..4i32, any::<bool>()).prop_map(|(window, replaces, last)| Do::Repair(window, replaces, last)),
         6 => any::<bool>().prop_map(Do::Commit),
         1 => any::<bool>().prop_map(Do::Cool),
     ];

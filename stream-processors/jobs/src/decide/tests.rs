@@ -35,6 +35,7 @@ fn try_apply(
     now: i64,
 ) -> Result<(JobEntry, Applied), Refusal> {
     let old = |version: &JobVersion| Some(compiled(&version.spec).spec().clone());
+    let others = Others { built_in: &["flows.hourly".to_owned()], applied: others };
     apply(known, others, &compiled(text), old, now)
 }
 
@@ -106,6 +107,63 @@ fn another_meaning_under_the_same_number_is_refused_with_what_differs() {
 #[test]
 fn a_lower_number_is_refused() {
     conflict(try_apply(Some(&job(&[2])), &[], &file("a.b", 1), 9), &["has version 2 already", "`version: 3`"]);
+}
+
+#[test]
+fn the_table_of_a_built_in_job_is_nobody_elses() {
+    conflict(try_apply(None, &[], &file("flows.hourly", 1), 9), &["is a job of the platform itself"]);
+    for name in ["flows_hourly", "flows-hourly", "Flows.Hourly"] {
+        conflict(try_apply(None, &[], &file(name, 1), 9), &[name, "the table of flows.hourly", "another name"]);
+    }
+    assert!(try_apply(None, &[], &file("flows.hourly2", 1), 9).is_ok());
+}
+
+/// A directory may have been written when such names were taken.
+#[test]
+fn a_table_that_another_job_has_too_is_not_dropped() {
+    let retired = |job: &str, version: i32| left_by(job, version, 9);
+    let built_in = ["flows.hourly".to_owned()];
+    let applied = [job(&[1, 3])];
+    let owner =
+        |left: JobRetiring| owner_of(Others { built_in: &built_in, applied: &applied }, &left).map(str::to_owned);
+    assert_eq!(owner(retired("flows_hourly", 1)).as_deref(), Some("flows.hourly"));
+    assert_eq!(owner(retired("flows_hourly", 7)).as_deref(), Some("flows.hourly"), "whichever version is configured");
+    assert_eq!(owner(retired("a_b", 3)).as_deref(), Some("a.b"));
+    assert_eq!(owner(retired("a.b", 2)), None, "its own other versions have others");
+    assert_eq!(owner(retired("c", 1)), None);
+}
+
+#[test]
+fn a_number_that_does_not_fit_is_refused() {
+    let text = file("a.b", 1).replace("version: 1", "version: 2147483648");
+    // Whoever compiles it may refuse it before that.
+    if let Ok(job) = tidemark_spec::compile("job.yaml", &text, &Source) {
+        let others = Others { built_in: &[], applied: &[] };
+        conflict(apply(None, others, &job, |_| None, 9), &["2147483648", "2147483647"]);
+    }
+}
+
+/// Its schema may have grown: the fingerprint of what is compiled now is another one.
+#[test]
+fn the_same_text_is_the_same_version_whatever_it_is_compiled_to() {
+    let mut known = job(&[1]);
+    known.versions[0].fingerprint += 1;
+    assert_eq!(try_apply(Some(&known), &[], &file("a.b", 1), 9).unwrap(), (known, Applied::Unchanged));
+}
+
+#[test]
+fn what_is_not_ready_is_not_promoted() {
+    let standing = |lag, lag_of_current| Standing { trouble: None, lag, lag_of_current };
+    let may = |standing: Standing| may_serve("a.b", 2, &standing);
+    let trouble = Some("its table cannot be made".to_owned());
+    conflict(may(Standing { trouble, ..standing(Some(0), Some(0)) }), &["its table cannot be made", "--force"]);
+    conflict(may(standing(None, Some(0))), &["not known yet", "--force"]);
+    conflict(may(standing(Some(1_001), Some(0))), &["1001 records still to read", "--force"]);
+    conflict(may(standing(Some(1_001), None)), &["1001 records"]);
+    for (lag, current) in [(0, 0), (1_000, 0), (21_000, 10_000), (5, 90)] {
+        assert_eq!(may(standing(Some(lag), Some(current))), Ok(()), "{lag} {current}");
+    }
+    conflict(may(standing(Some(21_001), Some(10_000))), &["21001", "the current one 10000"]);
 }
 
 #[test]

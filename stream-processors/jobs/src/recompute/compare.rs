@@ -1,6 +1,7 @@
 //! Row by row: the view against what was recomputed. A plain function.
 
 use std::collections::BTreeMap;
+use tidemark_schemas::avro::{Avro, put_bytes, put_long};
 use tidemark_spec::agree;
 use tidemark_views::{Row, Value, ViewSpec};
 
@@ -14,6 +15,17 @@ pub struct Columns {
     pub view: ViewSpec,
     /// Columns that list the most frequent values, with how many: beyond its capacity such a list depends on the order of records.
     pub tops: BTreeMap<String, usize>,
+    /// The fields of the job's key after the tenant, in its order: places among the clustering columns.
+    pub key: Vec<usize>,
+}
+
+/// A row that differs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Differing {
+    /// As recomputed; if it is only in the view, as there.
+    pub row: Row,
+    /// It is only in the view.
+    pub is_extra: bool,
 }
 
 /// A value on both sides, by the name of its column.
@@ -110,13 +122,35 @@ impl Columns {
         (changes, near)
     }
 
-    /// Compares the rows of one window.
-    pub fn compare(&self, window_start: i64, view: Vec<Row>, recomputed: Vec<Row>) -> Compared {
+    /// The job's key of a row, as the engine has it; none where a column cannot be part of one.
+    pub fn key(&self, row: &Row) -> Option<Vec<u8>> {
+        let mut key = Vec::new();
+        put_bytes(&mut key, row.partition.tenant.as_bytes());
+        for at in &self.key {
+            match row.clustering.get(*at)? {
+                Value::Text(text) => put_bytes(&mut key, text.as_bytes()),
+                Value::Long(n) | Value::Time(n) => put_long(&mut key, *n),
+                Value::Boolean(value) => value.put(&mut key),
+                _ => return None,
+            }
+        }
+        Some(key)
+    }
+
+    /// Compares the rows of one window; `differs` gets each row that differs.
+    pub fn compare(
+        &self,
+        window_start: i64,
+        view: Vec<Row>,
+        recomputed: Vec<Row>,
+        mut differs: impl FnMut(Differing),
+    ) -> Compared {
         let (mut compared, mut recomputed) = (Compared::default(), by_key(recomputed));
         for (key, row) in by_key(view) {
             let what = match recomputed.remove(&key) {
                 None => {
                     compared.only_in_view += 1;
+                    differs(Differing { row, is_extra: true });
                     What::OnlyInView
                 }
                 Some(other) => {
@@ -127,13 +161,15 @@ impl Columns {
                         continue;
                     }
                     compared.changed += 1;
+                    differs(Differing { row: other, is_extra: false });
                     What::Changed(changes)
                 }
             };
             compared.tell(window_start, key, what);
         }
-        for key in recomputed.into_keys() {
+        for (key, row) in recomputed {
             compared.only_recomputed += 1;
+            differs(Differing { row, is_extra: false });
             compared.tell(window_start, key, What::OnlyRecomputed);
         }
         compared

@@ -3,11 +3,12 @@
 //! What is shared with the engine is what defines the figure: how the job reads a record, how accumulators add and merge, when a
 //! record is late. How records came together is not: here they come in the order of their offsets, all of a partition at once.
 
-use super::scope::{Limits, Scope};
+use super::scope::{Limits, Scope, Source};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidemark_core::session::{self, Session, Span};
 use tidemark_core::window::{self, Hopping, Window};
 use tidemark_core::{Accumulator, Job, JobSpec, LatePolicy, Reject, Sample, Windowing, table};
+use tidemark_schemas::engine::SourceRange;
 
 /// What a row holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,10 +48,34 @@ impl Counts {
     }
 }
 
+/// What a source partition has of a window in a merge partition.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    /// Late under `hold`, and not in the streamed figure.
+    held: i64,
+    /// Folded all the same, or though they came after sealing.
+    late_folded: i64,
+    /// Lowest and highest offset folded.
+    offsets: Option<(i64, i64)>,
+}
+
+/// What all source partitions have of a window in a merge partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// Late under `hold`, and not in the streamed figure.
+    pub held: i64,
+    /// Records folded that the streamed figure leaves out.
+    pub late_folded: i64,
+    /// Offsets folded, by topic and partition.
+    pub sources: Vec<SourceRange>,
+}
+
 /// What decides the next record of a source partition.
 #[derive(Debug)]
 pub struct Partition {
     limits: Limits,
+    /// By window and merge partition.
+    shares: BTreeMap<(i64, u32), Share>,
     watermark: Option<i64>,
     log_time: Option<i64>,
     seen: HashMap<u128, i64>,
@@ -59,7 +84,17 @@ pub struct Partition {
 impl Partition {
     /// Before the first record that is read of it.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, watermark: None, log_time: None, seen: HashMap::new() }
+        Self { limits, shares: BTreeMap::new(), watermark: None, log_time: None, seen: HashMap::new() }
+    }
+
+    fn count(&mut self, at: (i64, u32), offset: i64, held: bool, folded: bool, streamed: bool) {
+        let share = self.shares.entry(at).or_default();
+        share.held += i64::from(held);
+        if folded {
+            share.late_folded += i64::from(!streamed);
+            // A partition is read in the order of its offsets.
+            share.offsets = Some((share.offsets.map_or(offset, |(first, _)| first), offset));
+        }
     }
 
     /// A repeat comes less than `for_ms` of log time after the record that was counted.
@@ -86,8 +121,8 @@ pub struct Fold<'s, A> {
     punctuated: bool,
     rows: BTreeMap<i64, HashMap<Box<[u8]>, Cell<A>>>,
     sessions: HashMap<Box<[u8]>, Vec<Session<A>>>,
-    /// Late records under `hold`, by window and merge partition.
-    held: BTreeMap<(i64, u32), i64>,
+    /// By window and merge partition.
+    shared: BTreeMap<(i64, u32), Shared>,
     /// Sealed buckets beside which records came later: see [`Limits::doubt`].
     doubtful: BTreeSet<i64>,
     /// What became of the records.
@@ -115,7 +150,7 @@ impl<'s, A: Accumulator> Fold<'s, A> {
             punctuated,
             rows,
             sessions,
-            held: BTreeMap::new(),
+            shared: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             counts: Counts::default(),
         }
@@ -148,14 +183,14 @@ impl<'s, A: Accumulator> Fold<'s, A> {
         let time = sample.event_time;
         match self.spec.window {
             Windowing::Tumbling { size_ms } => {
-                self.fixed(&partition.limits, at, before, window::tumbling(time, size_ms), &sample);
+                self.fixed(partition, at, before, window::tumbling(time, size_ms), &sample);
             }
             Windowing::Hopping { size_ms: size, hop_ms: hop } => {
                 for window in (Hopping { size, hop }).windows(time) {
-                    self.fixed(&partition.limits, at, before, window, &sample);
+                    self.fixed(partition, at, before, window, &sample);
                 }
             }
-            Windowing::Session { gap_ms } => self.session(&partition.limits, at, before, gap_ms, &sample),
+            Windowing::Session { gap_ms } => self.session(partition, at, before, gap_ms, &sample),
         }
     }
 
@@ -163,26 +198,35 @@ impl<'s, A: Accumulator> Fold<'s, A> {
         table::merge_partition(table::hash(sample.key), self.spec.merge_partitions)
     }
 
-    /// Whether a record is folded, which was late or not and is within the limits or not.
-    fn is_folded(&mut self, held: bool, within: bool) -> bool {
-        let streamed = within && !held;
-        let folded = streamed || self.include_late;
+    /// Whether a record is folded, which is in the streamed figure or not; else it may be one that the ledger does not know yet.
+    fn is_folded(&mut self, streamed: bool, is_read: bool) -> bool {
+        let folded = streamed || (self.include_late && is_read);
         self.counts.left_out += i64::from(!folded);
         self.counts.folded += i64::from(folded);
         self.counts.late_folded += i64::from(folded && !streamed);
         folded
     }
 
-    fn fixed(&mut self, limits: &Limits, at: At, before: Option<i64>, window: Window, sample: &Sample<'_, A>) {
+    fn fixed(
+        &mut self,
+        partition: &mut Partition,
+        at: At,
+        before: Option<i64>,
+        window: Window,
+        sample: &Sample<'_, A>,
+    ) {
         if !self.scope.selected.contains(&window.start) {
             return;
         }
         let merge_partition = self.merge_partition(sample);
         let late = window::is_late(window.end, self.spec.grace_ms, before);
-        let held = late && self.spec.late == LatePolicy::Hold;
-        *self.held.entry((window.start, merge_partition)).or_default() += i64::from(held);
-        let within = limits.takes(window.start, merge_partition, at.offset);
-        if !self.is_folded(held, within) {
+        let limits = &partition.limits;
+        let held =
+            late && self.spec.late == LatePolicy::Hold && !limits.has_late(window.start, merge_partition, at.offset);
+        let streamed = !held && limits.takes(window.start, merge_partition, at.offset);
+        let folded = self.is_folded(streamed, streamed || limits.is_read(merge_partition, at.offset));
+        partition.count((window.start, merge_partition), at.offset, held, folded, streamed);
+        if !folded {
             return;
         }
         let rows = self.rows.entry(window.start).or_default();
@@ -195,21 +239,25 @@ impl<'s, A: Accumulator> Fold<'s, A> {
         }
     }
 
-    fn session(&mut self, limits: &Limits, at: At, before: Option<i64>, gap_ms: i64, sample: &Sample<'_, A>) {
+    fn session(&mut self, partition: &mut Partition, at: At, before: Option<i64>, gap_ms: i64, sample: &Sample<'_, A>) {
         let time = sample.event_time;
         let merge_partition = self.merge_partition(sample);
         let late = session::is_late(time, self.spec.grace_ms, before);
         let held = late && self.spec.late == LatePolicy::Hold;
         let bucket = window::session_bucket(time).start;
-        *self.held.entry((bucket, merge_partition)).or_default() += i64::from(held);
         if !self.times.contains(&time) {
+            partition.count((bucket, merge_partition), at.offset, held, false, false);
             return;
         }
-        let within = limits.takes_session(time, merge_partition, at.offset);
-        if !self.is_folded(held, within) {
+        let limits = &partition.limits;
+        let streamed = !held && limits.takes_session(time, merge_partition, at.offset);
+        let folded = self.is_folded(streamed, streamed || limits.is_read(merge_partition, at.offset));
+        let doubt = limits.doubt(time, merge_partition, at.offset, gap_ms);
+        partition.count((bucket, merge_partition), at.offset, held, folded, streamed);
+        if !folded {
             return;
         }
-        self.doubtful.extend(limits.doubt(time, merge_partition, at.offset, gap_ms));
+        self.doubtful.extend(doubt);
         if !self.sessions.contains_key(sample.key) {
             self.sessions.insert(sample.key.into(), Vec::new());
         }
@@ -234,11 +282,47 @@ impl<'s, A: Accumulator> Fold<'s, A> {
         if self.spec.late != LatePolicy::Hold {
             return Vec::new();
         }
-        let found = |at: &(i64, u32)| self.held.get(at).copied().unwrap_or(0);
+        let found = |at: &(i64, u32)| self.shared.get(at).map_or(0, |shared| shared.held);
         let mut short: Vec<i64> =
             self.scope.held().filter(|(at, held)| found(at) < *held).map(|((start, _), _)| start).collect();
         short.dedup();
         short
+    }
+
+    /// The end of a partition has come.
+    pub fn end(&mut self, (topic, number): &Source, partition: Partition) {
+        for (at, share) in partition.shares {
+            let shared = self.shared.entry(at).or_default();
+            shared.held += share.held;
+            shared.late_folded += share.late_folded;
+            shared.sources.extend(share.offsets.map(|(first_offset, last_offset)| SourceRange {
+                topic: topic.clone(),
+                partition: *number,
+                first_offset,
+                last_offset,
+            }));
+        }
+    }
+
+    /// What was found of a window in a merge partition.
+    pub fn shared(&self, window_start: i64, merge_partition: u32) -> Shared {
+        self.shared.get(&(window_start, merge_partition)).cloned().unwrap_or_default()
+    }
+
+    /// What a row of a fixed window holds, by its key.
+    pub fn cell(&self, window_start: i64, key: &[u8]) -> Option<&Cell<A>> {
+        self.rows.get(&window_start)?.get(key)
+    }
+
+    /// Rows of a fixed window and records in them, by merge partition.
+    pub fn totals(&self, window_start: i64) -> BTreeMap<u32, (i64, i64)> {
+        let mut totals: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
+        for (key, cell) in self.rows.get(&window_start).into_iter().flatten() {
+            let merge_partition = table::merge_partition(table::hash(key), self.spec.merge_partitions);
+            let total = totals.entry(merge_partition).or_default();
+            *total = (total.0 + 1, total.1 + cell.records);
+        }
+        totals
     }
 
     /// Hands the rows of the selected windows over as data of the view's schema.

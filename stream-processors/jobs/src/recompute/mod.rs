@@ -1,4 +1,5 @@
-//! A view's figures, computed again from the offsets that they were made of, and compared row by row.
+//! A view's figures, computed again from the offsets that they were made of, and compared row by row; what differs is written,
+//! if that is asked for ([`Request::write`], `write.rs`, decision 0017).
 //!
 //! Promise: what is called equal was read from the source topics again, record by record, and folded without the engine's
 //! partials, markers, commits and state; what differs is told with both values; and where something that is needed is gone,
@@ -30,6 +31,7 @@ mod pass;
 mod read;
 pub mod report;
 pub mod scope;
+mod write;
 
 use compare::Columns;
 use report::{Report, WindowReport};
@@ -76,6 +78,15 @@ pub enum Error {
     /// A row that was recomputed is not of the view's schema: a fault of the platform.
     #[error("a recomputed row cannot be read: {0}")]
     Row(tidemark_schemas::avro::Error),
+    /// Sealed sessions are not rewritten.
+    #[error(
+        "the windows of {0} are sessions, of which nothing is rewritten: a record that is folded in later may join sessions of \
+         other hours; `--compare` says what differs, and a new version of the job folds them anew"
+    )]
+    Sessions(String),
+    /// A repair cannot be published; those of windows before it may be.
+    #[error("it could not all be written, each window whole or not at all: {0}; ask again")]
+    Publish(#[from] tidemark_runtime::Error),
     /// Whoever asked does not want to know any more.
     #[error("given up: nobody waits for the answer")]
     Cancelled,
@@ -90,6 +101,8 @@ pub struct Request {
     pub to: Option<i64>,
     /// Late records are folded too that the streamed figure leaves out.
     pub include_late: bool,
+    /// What differs is written, as a new epoch of its window.
+    pub write: bool,
 }
 
 /// How far it has come.
@@ -136,7 +149,10 @@ pub fn columns(job: &SpecJob) -> Columns {
         Function::TopK { k, .. } => Some((added.name.clone(), k as usize)),
         _ => None,
     };
-    Columns { view: job.columns().view.clone(), tops: job.aggregates().iter().filter_map(top).collect() }
+    let (columns, tops) = (job.columns(), job.aggregates().iter().filter_map(top).collect());
+    let place = |name: &str| columns.view.clustering.iter().position(|column| column.name == name);
+    let key = columns.key().iter().filter_map(|column| place(&column.name)).collect();
+    Columns { view: columns.view.clone(), tops, key }
 }
 
 impl<J: Job> Recompute<'_, J> {
@@ -147,6 +163,9 @@ impl<J: Job> Recompute<'_, J> {
     pub fn run(&self, request: Request, on_progress: OnProgress<'_>) -> Result<Report, Error> {
         let began = Instant::now();
         let spec = self.job.spec();
+        if request.write && spec.window.gap_ms().is_some() {
+            return Err(Error::Sessions(spec.name.clone()));
+        }
         let (from, to) = (request.from.unwrap_or(0), request.to.unwrap_or(TIME_MAX));
         let ledgers = self.handle.block_on(self.views.ledger(&self.shape.view, from, to))?;
         let mut rows: Vec<(i64, i64)> = Vec::new();
@@ -171,6 +190,7 @@ impl<J: Job> Recompute<'_, J> {
             spans: Vec::new(),
             counts: fold::Counts::default(),
             included: self.included(request.include_late),
+            write: request.write,
             margin: String::new(),
             seconds: 0.0,
         };
@@ -178,7 +198,7 @@ impl<J: Job> Recompute<'_, J> {
         for selected in passes(&rows) {
             let mut progress = Progress { windows_done: report.windows.len(), windows, ..Progress::default() };
             progress.records = report.counts.read;
-            let pass = self.pass(&selected, request.include_late, progress, on_progress)?;
+            let pass = self.pass(&selected, request, progress, on_progress)?;
             report.windows.extend(pass.windows);
             report.spans.extend(pass.spans);
             report.counts.add(pass.counts);

@@ -5,7 +5,8 @@ use super::judge::doubt;
 use super::read::{Records, partition_of};
 use super::report::{Verdict, WindowReport};
 use super::scope::{Scope, Source, Span};
-use super::{Error, MARGIN_RECORDS, OnProgress, Progress, Recompute, TIME_MAX};
+use super::write::Differs;
+use super::{Error, MARGIN_RECORDS, OnProgress, Progress, Recompute, Request, TIME_MAX};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,11 +46,10 @@ enum Margin {
 }
 
 /// Rows of the windows, recomputed, and what is open about them.
-struct Folded {
+struct Folded<'f, A> {
     rows: BTreeMap<i64, Vec<Row>>,
-    /// How many more there are in each window that readers pass over.
-    retracted: BTreeMap<i64, i64>,
-    counts: Counts,
+    /// What they were made of.
+    fold: Fold<'f, A>,
     /// Windows whose late records could not be told.
     short: Vec<i64>,
     /// A partition's repeats could not be told for sure: which, and why.
@@ -63,15 +63,16 @@ impl<J: Job> Recompute<'_, J> {
     pub(super) fn pass(
         &self,
         selected: &BTreeSet<i64>,
-        include_late: bool,
+        request: Request,
         progress: Progress,
         on_progress: OnProgress<'_>,
     ) -> Result<Pass, Error> {
         let mut tries = 1;
         loop {
             let facts = self.facts(selected)?;
-            let (pass, torn) = self.pass_once(&facts, selected, include_late, progress, on_progress)?;
-            if !torn || tries == TRIES {
+            let is_last = tries == TRIES;
+            let (pass, torn) = self.pass_once(&facts, selected, request, is_last, progress, on_progress)?;
+            if !torn || is_last {
                 return Ok(pass);
             }
             tries += 1;
@@ -79,7 +80,7 @@ impl<J: Job> Recompute<'_, J> {
     }
 
     /// Ledger first, then progress: what the progress says is read is in the ledger or came since, which rows will show.
-    fn facts(&self, selected: &BTreeSet<i64>) -> Result<Facts, Error> {
+    pub(super) fn facts(&self, selected: &BTreeSet<i64>) -> Result<Facts, Error> {
         let view = &self.shape.view;
         let (first, last) = (selected.first().copied().unwrap_or(0), selected.last().copied().unwrap_or(0));
         let began = Instant::now();
@@ -122,7 +123,8 @@ impl<J: Job> Recompute<'_, J> {
         &self,
         facts: &Facts,
         selected: &BTreeSet<i64>,
-        include_late: bool,
+        Request { include_late, write, .. }: Request,
+        is_last: bool,
         progress: Progress,
         on_progress: OnProgress<'_>,
     ) -> Result<(Pass, bool), Error> {
@@ -155,14 +157,21 @@ impl<J: Job> Recompute<'_, J> {
         let scope = Scope::new(spec, &facts.ledgers, &facts.progress, provable);
         let spans = scope.spans(include_late, &start_of);
         let folded = self.fold(&scope, &spans, &starts, include_late, progress, on_progress)?;
-        let (mut rows, mut torn) = (folded.rows, false);
+        let (mut rows, mut torn, mut differs) = (folded.rows, false, Differs::new());
         for &start in &scope.selected {
-            let recomputed = rows.remove(&start).unwrap_or_default();
+            let rows = rows.remove(&start).unwrap_or_default();
+            // Nobody reads those that came to nothing, and the ledger knows of them.
+            let (retracted, recomputed): (Vec<Row>, Vec<Row>) =
+                rows.into_iter().partition(|row| self.columns.is_retracted(row));
             let (view, newer) = self.view_rows(&scope, start, &recomputed)?;
             torn |= newer;
-            // Nobody reads those that came to nothing, and the ledger knows of them.
-            let found = view.len() as i64 + folded.retracted.get(&start).copied().unwrap_or(0);
-            let compared = self.columns.compare(start, view, recomputed);
+            let found = (view.len() + retracted.len()) as i64;
+            let differing = differs.entry(start).or_default();
+            let compared = self.columns.compare(start, view, recomputed, |row| {
+                if write {
+                    differing.push(row);
+                }
+            });
             let Some(window) = windows.get_mut(&start) else { continue };
             self.judge(window, &scope, compared, found, newer);
             if window.verdict == Verdict::Differs {
@@ -171,8 +180,12 @@ impl<J: Job> Recompute<'_, J> {
                 doubt(window, short, folded.cut.as_deref(), scope.is_near(start, &folded.doubtful));
             }
         }
+        let (counts, margin) = (folded.fold.counts, folded.margin);
+        if write && (is_last || !torn) {
+            torn |= self.write(&scope, &folded.fold, include_late, is_last, &mut windows, &differs)?;
+        }
         let windows = windows.into_values().collect();
-        Ok((Pass { windows, spans, counts: folded.counts, margin: folded.margin }, torn))
+        Ok((Pass { windows, spans, counts, margin }, torn))
     }
 
     /// How far before each span to read, and what is left open by that.
@@ -195,15 +208,15 @@ impl<J: Job> Recompute<'_, J> {
         Ok((from.min(at.max(start)), cut))
     }
 
-    fn fold(
-        &self,
-        scope: &Scope<'_>,
+    fn fold<'f>(
+        &'f self,
+        scope: &'f Scope<'f>,
         spans: &[Span],
         starts: &HashMap<Source, i64>,
         include_late: bool,
         progress: Progress,
         on_progress: OnProgress<'_>,
-    ) -> Result<Folded, Error> {
+    ) -> Result<Folded<'f, J::Accumulator>, Error> {
         let records = self.records();
         let levels = [Margin::None, Margin::Some, Margin::All];
         let mut done = progress.records;
@@ -225,6 +238,7 @@ impl<J: Job> Recompute<'_, J> {
                     now.records += records;
                     on_progress(now)
                 })?;
+                fold.end(&span.source, partition);
             }
             done = now.records;
             let earlier: i64 = spans.iter().zip(&begins).map(|(span, from)| span.first - from).sum();
@@ -240,27 +254,19 @@ impl<J: Job> Recompute<'_, J> {
             }
         }
         let Some((fold, short, cut, earlier)) = last else { return Err(Error::Cancelled) };
+        let (rows, doubtful) = (self.rows(&fold)?, fold.doubtful());
+        Ok(Folded { rows, fold, short, cut, doubtful, margin: self.say_margin(earlier) })
+    }
+
+    /// The rows of the selected windows, as the view has them.
+    pub(super) fn rows(&self, fold: &Fold<'_, J::Accumulator>) -> Result<BTreeMap<i64, Vec<Row>>, Error> {
         let mut rows: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
-        let (mut retracted, mut unread) = (BTreeMap::new(), None);
+        let mut unread = None;
         fold.rows(self.job, |datum| match (self.shape.view_source.row)(datum) {
-            Ok(row) if self.columns.is_retracted(&row) => {
-                *retracted.entry(row.partition.window_start).or_default() += 1;
-            }
             Ok(row) => rows.entry(row.partition.window_start).or_default().push(row),
             Err(error) => unread = Some(error),
         });
-        match unread {
-            Some(error) => Err(Error::Row(error)),
-            None => Ok(Folded {
-                rows,
-                retracted,
-                counts: fold.counts,
-                short,
-                cut,
-                doubtful: fold.doubtful(),
-                margin: self.say_margin(earlier),
-            }),
-        }
+        unread.map_or(Ok(rows), |error| Err(Error::Row(error)))
     }
 
     fn say_margin(&self, earlier: i64) -> String {
@@ -279,7 +285,12 @@ impl<J: Job> Recompute<'_, J> {
     }
 
     /// The rows of a window that are not retracted, and whether some are newer than its ledger.
-    fn view_rows(&self, scope: &Scope<'_>, start: i64, recomputed: &[Row]) -> Result<(Vec<Row>, bool), Error> {
+    pub(super) fn view_rows(
+        &self,
+        scope: &Scope<'_>,
+        start: i64,
+        recomputed: &[Row],
+    ) -> Result<(Vec<Row>, bool), Error> {
         let tenants: BTreeSet<&str> =
             recomputed.iter().map(|row| row.partition.tenant.as_str()).chain(["default"]).collect();
         let (mut rows, mut newer) = (Vec::new(), false);

@@ -39,6 +39,21 @@ impl Verdict {
     }
 }
 
+/// A window that was written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Rows that took the place of others, or were missing.
+    pub rows: u64,
+    /// Rows that no record is behind: they are served no more.
+    pub removed: u64,
+    /// Its epoch from now on.
+    pub epoch: i32,
+    /// Records in its rows from now on.
+    pub records: i64,
+    /// Late records that its rows leave out from now on.
+    pub left_out: i64,
+}
+
 /// One window.
 #[derive(Debug, Clone)]
 pub struct WindowReport {
@@ -56,6 +71,14 @@ pub struct WindowReport {
     pub left_out: i64,
     /// What was found out.
     pub verdict: Verdict,
+    /// Append time of its first partial.
+    pub opened_at: Option<i64>,
+    /// Append time of the marker that made it final.
+    pub closed_at: Option<i64>,
+    /// What was written of it.
+    pub written: Option<Written>,
+    /// It differs, and was not written: the notes say why.
+    pub refused: bool,
     /// Why it cannot be proven, or what else is to be known.
     pub notes: Vec<String>,
     /// Offsets that are gone.
@@ -77,6 +100,8 @@ pub struct Report {
     pub spans: Vec<Span>,
     /// What became of the records.
     pub counts: Counts,
+    /// What differs was to be written.
+    pub write: bool,
     /// What was included, in words.
     pub included: String,
     /// What was read before and after the windows' own offsets, in words.
@@ -89,6 +114,21 @@ impl Report {
     /// Of all windows.
     pub fn verdict(&self) -> Verdict {
         self.windows.iter().map(|window| window.verdict).max().unwrap_or(Verdict::NotProvable)
+    }
+
+    /// Exit status of the command. Written windows are compared again, so that 0 says that the view holds what its records come
+    /// to; 1 that a window still differs; 2 that something can be neither proven nor written.
+    pub fn exit(&self) -> u8 {
+        if self.windows.iter().any(|window| window.refused) { 2 } else { self.verdict().exit() }
+    }
+
+    /// How long the streamed figures took, seconds: from the first partial to the last window's end being seen; none while one is
+    /// open.
+    pub fn streamed_seconds(&self) -> Option<f64> {
+        let opened = self.windows.iter().filter_map(|window| window.opened_at).min()?;
+        let closed: Option<Vec<i64>> = self.windows.iter().map(|window| window.closed_at).collect();
+        let closed = closed?.into_iter().max()?;
+        Some((closed - opened).max(0) as f64 / 1_000.0)
     }
 
     /// Records read in a second.
@@ -105,7 +145,8 @@ impl Report {
             differences.take(super::compare::DIFFERENCES_MAX).map(|d| difference(d, view)).collect();
         json!({
             "verdict": self.verdict().name(),
-            "exit": self.verdict().exit(),
+            "exit": self.exit(),
+            "write": self.write,
             "job": self.job,
             "version": self.version,
             "rows": {
@@ -124,10 +165,17 @@ impl Report {
                 "dead_lettered": self.counts.dead_lettered,
                 "duplicates": self.counts.duplicates,
             },
+            "written": {
+                "windows": self.windows.iter().filter(|window| window.written.is_some()).count(),
+                "rows": self.windows.iter().filter_map(|window| window.written).map(|w| w.rows).sum::<u64>(),
+                "removed": self.windows.iter().filter_map(|window| window.written).map(|w| w.removed).sum::<u64>(),
+                "refused": self.windows.iter().filter(|window| window.refused).count(),
+            },
             "included": self.included,
             "margin": self.margin,
             "seconds": self.seconds,
             "records_per_second": self.rate(),
+            "streamed_seconds": self.streamed_seconds(),
             "sources": self.spans.iter().map(span).collect::<Vec<_>>(),
             "windows": self.windows.iter().map(window).collect::<Vec<_>>(),
             "differences": differences,
@@ -156,6 +204,10 @@ fn window(window: &WindowReport) -> Json {
         "changed": changed,
         "only_in_view": only_in_view,
         "only_recomputed": only_recomputed,
+        "written": window.written.map(|Written { rows, removed, epoch, records, left_out }| {
+            json!({"rows": rows, "removed": removed, "epoch": epoch, "records": records, "left_out": left_out})
+        }),
+        "refused": window.refused,
         "notes": window.notes,
         "gone": window.gone.iter().map(gone).collect::<Vec<_>>(),
     })

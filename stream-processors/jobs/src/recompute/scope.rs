@@ -156,7 +156,8 @@ impl<'l> Scope<'l> {
     pub fn limits(&self, source: &Source) -> Limits {
         let limit = |ledger: &Ledger| {
             let range = ledger.sources.iter().find(|range| (&range.topic, range.partition) == (&source.0, source.1));
-            Limit { end: ledger.window_end, last: range.map(|range| range.last_offset), sealed: ledger.sealed }
+            let late = self.spec.late == LatePolicy::Hold && ledger.late > 0;
+            Limit { end: ledger.window_end, last: range.map(|range| range.last_offset), sealed: ledger.sealed, late }
         };
         let windows = self.known.iter().map(|(start, ledgers)| {
             (*start, ledgers.iter().map(|(merge_partition, ledger)| (*merge_partition, limit(ledger))).collect())
@@ -174,6 +175,8 @@ struct Limit {
     end: i64,
     last: Option<i64>,
     sealed: bool,
+    /// Late records are in it that the policy alone would hold.
+    late: bool,
 }
 
 /// What of one source partition is in which window.
@@ -211,7 +214,15 @@ impl Limits {
         (first.1.sealed && first.1.last < Some(offset)).then_some(first.0)
     }
 
-    fn is_read(&self, merge_partition: u32, offset: i64) -> bool {
+    /// Whether the window at `start` has been recomputed with the late records up to `offset`. Under `hold` nothing else puts a
+    /// late record into rows, and a recomputation takes all there are: they go as far as the window's last offset.
+    pub fn has_late(&self, start: i64, merge_partition: u32, offset: i64) -> bool {
+        let limit = self.windows.get(&start).and_then(|window| window.get(&merge_partition));
+        limit.is_some_and(|limit| limit.late && limit.last >= Some(offset))
+    }
+
+    /// Whether the merge partition has taken in what the offset holds.
+    pub fn is_read(&self, merge_partition: u32, offset: i64) -> bool {
         self.next.get(&merge_partition).is_some_and(|next| offset < *next)
     }
 }

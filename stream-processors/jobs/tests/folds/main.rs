@@ -45,6 +45,7 @@ fn job(change: impl FnOnce(&mut JobSpec)) -> Arc<With> {
     let job = flows::hourly(&Settings { merge_partitions: 3, ..Settings::default() }).unwrap();
     let mut spec = job.spec().clone();
     change(&mut spec);
+    spec.retention_ms = spec.least_retention_ms();
     spec.validate().unwrap();
     Arc::new(With { job, spec })
 }

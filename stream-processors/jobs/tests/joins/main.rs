@@ -10,13 +10,12 @@ mod world;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use world::{Disk, HOUR_MS, NOON, Process};
 
 const JOB: &str = "
 job: done.by_partner
 version: VERSION
-source: {topics: labeling.done, time: at, grace: 10m, max_future: 10000d}
+source: {topics: labeling.done, time: at, grace: 10m, max_future: 3650d}
 join:
   partner: {table: labeling.partners, key: id, on: partner_id, time: updated_at}
 key: [name: 'coalesce(partner.name, \"nobody\")']
@@ -115,7 +114,7 @@ fn nothing_is_folded_while_the_table_cannot_be_read() {
     process.until("somebody says what is in the way", || {
         process.why("done.by_partner").is_some_and(|why| why.contains("the table is away"))
     });
-    std::thread::sleep(Duration::from_millis(300));
+    process.until_missed_again();
     assert_eq!(process.counted("done.by_partner", 1), 0);
     process.log.away.store(false, Ordering::SeqCst);
     process.until_counted("done.by_partner", 1, 50);
@@ -123,7 +122,7 @@ fn nothing_is_folded_while_the_table_cannot_be_read() {
     // Once more, in the middle of work: what was read stays read.
     process.log.away.store(true, Ordering::SeqCst);
     (0..50).for_each(|n| done(&process, n, Some(1), NOON + n));
-    std::thread::sleep(Duration::from_millis(300));
+    process.until_missed_again();
     assert_eq!(process.counted("done.by_partner", 1), 50);
     process.log.away.store(false, Ordering::SeqCst);
     partner(&process, 1, "Other", NOON);
@@ -150,7 +149,7 @@ fn a_table_record_that_cannot_be_used_is_passed_over() {
 fn the_records_of_both_topics_are_counted_and_add_up() {
     const BOTH: &str = "
 job: clicks.all
-source: {topics: [site.clicks, app.clicks], time: at, max_future: 10000d}
+source: {topics: [site.clicks, app.clicks], time: at, max_future: 3650d}
 where: path != 'health'
 key: [name: path]
 window: {tumbling: 1h}

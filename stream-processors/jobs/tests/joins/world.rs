@@ -3,7 +3,7 @@
 use crate::registry::MemoryRegistry;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -67,12 +67,17 @@ fn schema(topic: &str) -> &'static str {
 pub(crate) struct Faulty {
     log: Arc<EmbeddedLog>,
     pub(crate) away: AtomicBool,
+    /// How often it could not be reached.
+    pub(crate) missed: AtomicU64,
 }
 
 impl Faulty {
     fn reach(&self, topic: &str) -> Result<(), Error> {
         match topic == TABLE && self.away.load(Ordering::SeqCst) {
-            true => Err(Error::Retriable("the table is away".to_owned())),
+            true => {
+                self.missed.fetch_add(1, Ordering::SeqCst);
+                Err(Error::Retriable("the table is away".to_owned()))
+            }
             false => Ok(()),
         }
     }
@@ -81,6 +86,12 @@ impl Faulty {
 impl Log for Faulty {
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), Error> {
         self.log.create_topics(topics)
+    }
+    fn delete_topics(&self, names: &[String]) -> Result<(), Error> {
+        self.log.delete_topics(names)
+    }
+    fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
+        self.log.delete_groups(groups)
     }
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
         self.log.partitions(topic)
@@ -236,7 +247,13 @@ impl<'d> Process<'d> {
         log.create_topics(&TOPICS.iter().map(spec).collect::<Vec<_>>()).unwrap();
         let views = LocalViews::open(&disk.dir.path().join("views"), system_clock()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { disk, log: Arc::new(Faulty { log, away: AtomicBool::new(false) }), views, running: None, runtime }
+        Self {
+            disk,
+            log: Arc::new(Faulty { log, away: AtomicBool::new(false), missed: AtomicU64::new(0) }),
+            views,
+            running: None,
+            runtime,
+        }
     }
 
     pub(crate) fn stop(self) {
@@ -262,6 +279,12 @@ impl<'d> Process<'d> {
             assert!(Instant::now() < deadline, "not within a minute: {what}; {why:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Until the table has been looked for in vain twice more: between the two, whoever waits for it has come by.
+    pub(crate) fn until_missed_again(&self) {
+        let missed = self.log.missed.load(Ordering::SeqCst);
+        self.until("the table is looked for", || self.log.missed.load(Ordering::SeqCst) >= missed + 2);
     }
 
     /// What keeps a job from work.

@@ -55,7 +55,12 @@ impl Process {
             threads: 1,
             commit_interval_ms: 5,
             session_timeout: Duration::from_secs(10),
-            state: Some(StateConfig { path: dir.join("state"), settings: StateSettings::default(), standby: false }),
+            state: Some(StateConfig {
+                path: dir.join("state"),
+                settings: StateSettings::default(),
+                sharers: Default::default(),
+                standby: false,
+            }),
         };
         let job: Arc<dyn Hosted> = Arc::new(peaks::job().unwrap());
         let running = hosted::start_built_in(Arc::clone(&job), &parts, &settings).unwrap();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
+mod apply;
+mod directory;
 mod in_rust;
 mod readers;
 #[path = "../support/registry.rs"]
@@ -81,9 +83,10 @@ fn a_version_is_not_removed_while_another_process_is_at_work_on_it() {
     let mut slow = process.log.member(&MemberConfig { group, topics: vec![], id, session_timeout }).unwrap();
     process.jobs.change(JOB, |known, now| decide::retire(known, None, now)).unwrap();
     process.until("it is claimed", || process.entry().retiring.iter().any(|gone| gone.replica.is_some()));
-    // Several tries.
-    std::thread::sleep(Duration::from_secs(2));
+    process.until("it is tried several times", || process.log.groups_asked.load(Ordering::SeqCst) >= 3);
     assert_eq!(process.entry().retiring.len(), 1);
+    assert!(process.jobs.list().is_empty());
+    assert_eq!(process.jobs.retiring(), [process.entry()], "it is shown for as long as something is left");
     assert!(
         plan.topics().iter().any(|topic| process.log.partitions(&topic.name).unwrap().is_some()),
         "its topics stay"
@@ -105,7 +108,8 @@ fn a_table_stays_for_as_long_as_it_is_listed() {
     process.views.refuses.store(true, Ordering::Relaxed);
     process.jobs.change(JOB, |known, now| decide::retire(known, None, now)).unwrap();
     process.until("it has stopped", || process.jobs.list().is_empty() && process.jobs.metrics().is_empty());
-    std::thread::sleep(Duration::from_secs(1));
+    let refused = process.views.refused.load(Ordering::SeqCst);
+    process.until("it is still listed", || process.views.refused.load(Ordering::SeqCst) >= refused + 5);
     let left = process.entry().retiring;
     assert!(left.len() == 1 && left[0].replica.is_none(), "nobody has begun: {left:?}");
     process.views.refuses.store(false, Ordering::Relaxed);
@@ -126,7 +130,7 @@ fn a_number_can_be_used_again_and_counts_everything_once() {
     process.jobs.change(JOB, |known, now| decide::retire(known, None, now)).unwrap();
     process.until_removed();
     process.check_gone(1);
-    assert!(process.jobs.list().is_empty());
+    assert!(process.jobs.list().is_empty() && process.jobs.retiring().is_empty());
     process.apply(1);
     process.check_counts(1);
     process.publish(30);

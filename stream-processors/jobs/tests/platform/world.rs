@@ -3,7 +3,7 @@
 use crate::registry::MemoryRegistry;
 use crate::views::Unlisting;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use tidemark_log::{
     system_clock,
 };
 use tidemark_runtime::run::Parts;
-use tidemark_runtime::state::{StateConfig, StateSettings};
+use tidemark_runtime::state::{Sharers, StateConfig, StateSettings};
 use tidemark_runtime::{Metrics, Plan, Settings};
 use tidemark_schemas::avro::Avro;
 use tidemark_schemas::jobs::JobEntry;
@@ -33,7 +33,7 @@ pub(crate) const SOURCE: &str = "site.clicks";
 pub(crate) const JOB: &str = "clicks.hourly";
 const PARTITIONS: u32 = 2;
 const PATHS: i64 = 10;
-const SCHEMA: &str = r#"{"type": "record", "name": "Click", "namespace": "site", "fields": [
+pub(crate) const SCHEMA: &str = r#"{"type": "record", "name": "Click", "namespace": "site", "fields": [
   {"name": "tenant", "type": "string"},
   {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
   {"name": "path", "type": "string"}
@@ -52,6 +52,8 @@ pub(crate) struct Failing {
     log: Arc<EmbeddedLog>,
     /// Calls that still go through.
     left: AtomicI64,
+    /// How often groups were to be deleted.
+    pub(crate) groups_asked: AtomicU64,
 }
 
 impl Failing {
@@ -74,6 +76,7 @@ impl Log for Failing {
         self.log.delete_topics(names)
     }
     fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
+        self.groups_asked.fetch_add(1, Ordering::SeqCst);
         self.call()?;
         self.log.delete_groups(groups)
     }
@@ -141,9 +144,14 @@ impl<'d> Process<'d> {
         let log = EmbeddedLog::open(&dir.join("log"), system_clock()).unwrap();
         let (name, cleanup) = (SOURCE.to_owned(), Cleanup::Delete);
         log.create_topics(&[TopicSpec { name, partitions: PARTITIONS, cleanup, retention_ms: None }]).unwrap();
-        let log = Arc::new(Failing { log, left: AtomicI64::new(calls) });
+        let log = Arc::new(Failing { log, left: AtomicI64::new(calls), groups_asked: AtomicU64::new(0) });
         let views = LocalViews::open(&dir.join("views"), system_clock()).unwrap();
-        let views = Arc::new(Unlisting { views, refuses: AtomicBool::new(false) });
+        let views = Arc::new(Unlisting {
+            views,
+            refuses: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+            untabled: Mutex::default(),
+        });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let parts = Parts {
             log: Arc::clone(&log) as Arc<dyn Log>,
@@ -160,7 +168,12 @@ impl<'d> Process<'d> {
             threads: 1,
             commit_interval_ms: 5,
             session_timeout: Duration::from_secs(10),
-            state: Some(StateConfig { path: dir.join("state"), settings: state, standby: false }),
+            state: Some(StateConfig {
+                path: dir.join("state"),
+                settings: state,
+                sharers: Sharers::default(),
+                standby: false,
+            }),
         };
         let (jobs, thread) = Jobs::start(
             parts,
@@ -175,6 +188,24 @@ impl<'d> Process<'d> {
     pub(crate) fn stop(self) {
         self.jobs.stop();
         self.thread.join().unwrap();
+    }
+
+    /// The versions that the catalogue of views has, and which is current.
+    pub(crate) fn listed(&self) -> (Vec<u32>, Option<u32>) {
+        let catalog = self.runtime.block_on(self.views.catalog()).unwrap();
+        let entry = catalog.into_iter().find(|entry| entry.view == JOB);
+        entry.map(|entry| (entry.versions.iter().map(|v| v.version).collect(), entry.current)).unwrap_or_default()
+    }
+
+    /// Whether a view has a table.
+    pub(crate) fn has_table(&self, view: &ViewSpec) -> bool {
+        let partition = RowPartition { tenant: "default".into(), window_start: 0, merge_partition: 0 };
+        let query = RowQuery { partition, prefix: vec![], after: None, limit: 1 };
+        self.runtime.block_on(self.views.rows(view, &query)).is_ok()
+    }
+
+    pub(crate) fn make_table(&self, view: &ViewSpec) {
+        self.runtime.block_on(self.views.create(view)).unwrap();
     }
 
     pub(crate) fn apply(&self, version: i32) {
@@ -283,7 +314,7 @@ impl<'d> Process<'d> {
         let (columns, views) = (recompute::columns(job), self.views.as_ref());
         let (handle, now) = (self.runtime.handle().clone(), (system_clock())());
         let whole = Recompute { job: job.as_ref(), shape: &shape(job), columns, log, registry, views, handle, now };
-        whole.run(Request { from: None, to: None, include_late: false }, &mut |_| true).unwrap()
+        whole.run(Request { from: None, to: None, include_late: false, write: false }, &mut |_| true).unwrap()
     }
 
     fn counted(&self, view: &ViewSpec) -> Result<i64, ViewError> {

@@ -9,3 +9,4 @@ mod registry;
 mod tampered;
 mod windows;
 mod world;
+mod write;

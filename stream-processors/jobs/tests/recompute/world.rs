@@ -31,7 +31,7 @@ pub(crate) const DAY: i64 = 1_767_225_600_000;
 pub(crate) const HOUR: i64 = 3_600_000;
 pub(crate) const MINUTE: i64 = 60_000;
 
-struct Access;
+pub(crate) struct Access;
 
 impl Topics for Access {
     fn schema(&self, _: &str) -> Result<Option<String>, String> {
@@ -203,7 +203,7 @@ impl World {
 
 /// One window.
 pub(crate) fn only(start: i64) -> Request {
-    Request { from: Some(start), to: Some(start + 1), include_late: false }
+    Request { from: Some(start), to: Some(start + 1), ..Request::default() }
 }
 
 /// A stream of numbers.

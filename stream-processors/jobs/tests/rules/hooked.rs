@@ -48,6 +48,12 @@ impl Log for Hooked {
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), Error> {
         self.log.create_topics(topics)
     }
+    fn delete_topics(&self, names: &[String]) -> Result<(), Error> {
+        self.log.delete_topics(names)
+    }
+    fn delete_groups(&self, groups: &[String]) -> Result<(), Error> {
+        self.log.delete_groups(groups)
+    }
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Error> {
         self.log.partitions(topic)
     }

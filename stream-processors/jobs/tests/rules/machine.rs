@@ -103,7 +103,8 @@ impl Shared {
             metrics: Arc::clone(&metrics),
             spans: Arc::new(NoSpans),
         };
-        let state = StateConfig { path: path.join(replica), settings: StateSettings::default(), standby: true };
+        let (settings, sharers) = Default::default();
+        let state = StateConfig { path: path.join(replica), settings, sharers, standby: true };
         let settings = tidemark_runtime::Settings {
             replica: replica.into(),
             threads: 1,

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use tidemark_core::partial::read_accumulator;
-use tidemark_jobs::flows::{FlowSums, TOPIC};
+use tidemark_jobs::flows::FlowSums;
 use tidemark_schemas::avro::{Avro, Reader};
-use tidemark_schemas::engine::{DeadLetter, LateReason, LateRecord, Ledger, Marker, Progress, SealedOut};
+use tidemark_schemas::engine::{DeadLetter, LateReason, LateRecord, Ledger, Marker, Progress, SealedOut, SourceRange};
 use tidemark_views::{Row, Value};
 
+use crate::job::{MORE, place};
+use crate::joins;
 use crate::reference::{self, Counts, Input, Reference, Rows};
 use crate::rest::Seen;
 use crate::sessions::{self, Part};
@@ -29,6 +31,9 @@ pub(crate) struct Checked {
     pub(crate) sessions: u64,
     pub(crate) retracted: u64,
     pub(crate) sessions_sealed_out: u64,
+    /// Records that found a row of the joined table, and those of the second topic.
+    pub(crate) joined: u64,
+    pub(crate) second: u64,
 }
 
 pub(crate) type Wrong = Result<(), String>;
@@ -39,16 +44,22 @@ pub(crate) fn same<T: PartialEq + Debug>(what: &str, got: &T, want: &T) -> Wrong
 
 /// Checks everything; the first thing that is wrong.
 pub(crate) fn check(world: &World<'_>) -> Result<Checked, String> {
-    let raw = world.topic(TOPIC)?;
+    let mut raw = BTreeMap::new();
+    for topic in world.config.topics() {
+        let partitions = world.topic(topic)?.into_iter();
+        raw.extend(partitions.map(|(partition, records)| (place(topic, partition as i32), records)));
+    }
     publishers(world, &raw)?;
-    let input: BTreeMap<u32, Vec<Input>> = raw
+    let table = if world.config.joins { joins::versions(&world.topic(joins::TABLE)?) } else { vec![] };
+    let input: BTreeMap<i32, Vec<Input>> = raw
         .into_iter()
         .map(|(partition, records)| {
             let input = |seen: Seen| Input { offset: seen.offset, appended_at: seen.appended_at, value: seen.value };
             (partition, records.into_iter().map(input).collect())
         })
         .collect();
-    let reference = reference::fold(&world.config, world.source_schema, &input);
+    let reference = reference::fold(&world.config, world.source_schema, &input, &table);
+    let second = input.range(place(MORE, 0)..).map(|(_, records)| records.len() as u64).sum();
     let sealed = letters(world, &reference)?;
     let markers = markers(world, &reference)?;
     world.views.look(|contents| {
@@ -78,6 +89,8 @@ pub(crate) fn check(world: &World<'_>) -> Result<Checked, String> {
             sessions: sessions::each(&reference.sessions).count() as u64,
             retracted: contents.rows.values().filter(|row| records_of(row) == 0).count() as u64,
             sessions_sealed_out: sealed.sessions.iter().map(|part| part.records as u64).sum(),
+            joined: reference.joined as u64,
+            second,
             outrun: contents.outrun,
             markers,
             views_struck: contents.struck,
@@ -86,7 +99,7 @@ pub(crate) fn check(world: &World<'_>) -> Result<Checked, String> {
 }
 
 /// INV-1: what was acknowledged is there; and nothing is there twice.
-fn publishers(world: &World<'_>, raw: &BTreeMap<u32, Vec<Seen>>) -> Wrong {
+fn publishers(world: &World<'_>, raw: &BTreeMap<i32, Vec<Seen>>) -> Wrong {
     let mut serials = BTreeSet::new();
     for (partition, records) in raw {
         for record in records {
@@ -132,7 +145,8 @@ fn letters(world: &World<'_>, reference: &Reference) -> Result<Sealed, String> {
             continue;
         }
         let letter = LateRecord::get(&mut reader).map_err(|e| e.to_string())?;
-        let entry = (letter.partition, letter.offset, letter.event_time, letter.window_start, letter.watermark);
+        let at = place(letter.topic, letter.partition);
+        let entry = (at, letter.offset, letter.event_time, letter.window_start, letter.watermark);
         same("reason of a late letter", &letter.reason, &reason)?;
         if !late.insert(entry) {
             return Err(format!("two late letters about one record: {entry:?}"));
@@ -143,8 +157,9 @@ fn letters(world: &World<'_>, reference: &Reference) -> Result<Sealed, String> {
         let value = letter.value.unwrap_or_default();
         let (_, datum) = tidemark_schemas::wire::split(&value).map_err(|e| e.to_string())?;
         let letter = DeadLetter::get(&mut Reader::new(datum)).map_err(|e| e.to_string())?;
-        if dead.insert((letter.partition, letter.offset), letter.rule.to_owned()).is_some() {
-            return Err(format!("two dead letters about {}:{}", letter.partition, letter.offset));
+        let at = (place(letter.topic, letter.partition), letter.offset);
+        if dead.insert(at, letter.rule.to_owned()).is_some() {
+            return Err(format!("two dead letters about {at:?}"));
         }
     }
     let want = reference.dead.iter().map(|(at, rule)| (*at, (*rule).to_owned())).collect();
@@ -176,9 +191,9 @@ fn markers(world: &World<'_>, reference: &Reference) -> Result<u64, String> {
             count += 1;
             let marker = Marker::get(&mut Reader::new(datum)).map_err(|e| e.to_string())?;
             for mark in marker.sources {
-                let from = at.insert(mark.partition, mark.next_offset).unwrap_or(0);
-                let (before, after) =
-                    (counts(reference, mark.partition, from), counts(reference, mark.partition, mark.next_offset));
+                let of = place(&mark.topic, mark.partition);
+                let from = at.insert(of, mark.next_offset).unwrap_or(0);
+                let (before, after) = (counts(reference, of, from), counts(reference, of, mark.next_offset));
                 if mark.next_offset < from {
                     return Err(format!("merge partition {merge_partition}: a mark of a replaced owner, {mark:?}"));
                 }
@@ -250,7 +265,8 @@ fn ledgers(world: &World<'_>, contents: &Contents, reference: &Reference) -> Wro
         same(&format!("held of {ledger:?}"), &ledger.held, &want.held)?;
         if ledger.sealed_out == 0 && !ledger.sealed {
             same(&format!("late of {ledger:?}"), &ledger.late, &want.late)?;
-            let sources = ledger.sources.iter().map(|s| (s.partition, (s.first_offset, s.last_offset))).collect();
+            let range = |s: &SourceRange| (place(&s.topic, s.partition), (s.first_offset, s.last_offset));
+            let sources = ledger.sources.iter().map(range).collect();
             same("sources of a ledger", &sources, &want.sources)?;
         }
         amended(world, ledger)?;
@@ -277,7 +293,7 @@ fn progress(world: &World<'_>, reference: &Reference, entry: &Progress) -> Wrong
     let idle_after_ms = world.config.idle_after_ms;
     let mut lowest_possible = Some(i64::MAX);
     for source in &entry.sources {
-        let want = counts(reference, source.partition, source.next_offset);
+        let want = counts(reference, place(&source.topic, source.partition), source.next_offset);
         let got = Counts {
             watermark: source.watermark,
             records: source.records,
@@ -310,7 +326,7 @@ fn last_progress(world: &World<'_>, contents: &Contents, reference: &Reference) 
         let Some(entry) = contents.progress.get(&merge_partition) else {
             return Err(format!("no progress of merge partition {merge_partition}"));
         };
-        let heard: BTreeSet<_> = entry.sources.iter().map(|source| source.partition).collect();
+        let heard: BTreeSet<_> = entry.sources.iter().map(|source| place(&source.topic, source.partition)).collect();
         same("source partitions heard of", &heard, &reference.counts.keys().copied().collect())?;
         let records: i64 = entry.sources.iter().map(|source| source.records).sum();
         same("records in the last progress", &records, &reference.records)?;

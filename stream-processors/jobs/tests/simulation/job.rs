@@ -1,7 +1,10 @@
-//! The flow job with windows of a minute, so that a few minutes of simulated time hold many; or with sessions.
+//! The flow job with windows of a minute, so that a few minutes of simulated time hold many; or with sessions, a joined table, or a
+//! second topic.
 
 use std::sync::Arc;
 
+use tidemark_core::join::KeyedTable;
+use tidemark_core::value::Value as Field;
 use tidemark_core::{Dedupe, Input, Job, JobSpec, LatePolicy, Reject, Sample, ViewRow, Windowing};
 use tidemark_jobs::flows::{self, FlowSums, FlowsHourly, Settings};
 use tidemark_jobs::platform;
@@ -11,6 +14,7 @@ use tidemark_schemas::avro::{self, Avro, Reader, put_long};
 use tidemark_schemas::catalog::{self, Schema};
 use tidemark_views::{Column, Kind, Revision, Row, RowPartition, Value};
 
+use crate::joins;
 use crate::schedule::Config;
 
 pub(crate) const WINDOW_MS: i64 = 60_000;
@@ -28,17 +32,29 @@ const FLOW_SESSION: &str = r#"{"type": "record", "name": "FlowSession", "namespa
     {"name": "bytes_rx", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 0}},
     {"name": "epoch", "type": "int"}, {"name": "revision", "type": "long"}]}"#;
 
+/// The second topic, with records like those of the first.
+pub(crate) const MORE: &str = "flows.edge";
+
 /// `flows.hourly` with another specification.
 pub(crate) struct MinuteFlows {
     job: FlowsHourly,
     spec: JobSpec,
+    /// Reads the keys of runs with a join.
+    by_team: Option<tidemark_spec::SpecJob>,
+}
+
+/// A source partition as one number.
+pub(crate) fn place(topic: &str, partition: i32) -> i32 {
+    partition + if topic == MORE { 100 } else { 0 }
 }
 
 impl MinuteFlows {
     pub(crate) fn new(config: &Config) -> Self {
         let job = flows::hourly(&Settings::default()).unwrap();
         let windows = Windowing::Tumbling { size_ms: WINDOW_MS };
+        let sources = config.topics().into_iter().map(str::to_owned).collect();
         let spec = JobSpec {
+            sources,
             window: config.gap_ms.map_or(windows, |gap_ms| Windowing::Session { gap_ms }),
             grace_ms: config.grace_ms(),
             late: if config.hold { LatePolicy::Hold } else { LatePolicy::Amend },
@@ -50,9 +66,10 @@ impl MinuteFlows {
             dedupe: config.dedupe_ms.map(|for_ms| Dedupe { by: "event_id".into(), for_ms }),
             ..job.spec().clone()
         };
+        let spec = JobSpec { retention_ms: spec.retention_ms.max(spec.least_retention_ms()), ..spec };
         let settings = Settings { dedupe_ms: config.dedupe_ms.unwrap_or(0), ..Settings::default() };
         spec.validate().unwrap();
-        Self { job: flows::hourly(&settings).unwrap(), spec }
+        Self { job: flows::hourly(&settings).unwrap(), spec, by_team: config.joins.then(joins::job) }
     }
 
     /// As of any job, with another retention; sessions have a column more in their key, and one more beside it.
@@ -76,7 +93,17 @@ impl Job for MinuteFlows {
         &self.spec
     }
     fn read<'a>(&'a self, input: Input<'a>, scratch: &'a mut Vec<u8>) -> Result<Sample<'a, FlowSums>, Reject> {
-        self.job.read(input, scratch)
+        let Some(by_team) = &self.by_team else { return self.job.read(input, scratch) };
+        // What it refuses is refused before anything is looked up.
+        let mut unused = Vec::new();
+        let Sample { id, .. } = self.job.read(input, &mut unused)?;
+        let Sample { event_time, key, add, wanted, .. } = by_team.read(input, scratch)?;
+        let [Field::Long(tx), Field::Long(rx)] = *add.values else { panic!("{add:?}") };
+        let add = FlowSums { bytes_tx: tx.into(), bytes_rx: rx.into() };
+        Ok(Sample { event_time, key, add, id, wanted })
+    }
+    fn tables(&self) -> &[Arc<dyn KeyedTable>] {
+        self.by_team.as_ref().map_or(&[], Job::tables)
     }
     fn put_row(&self, row: &ViewRow<'_, FlowSums>, out: &mut Vec<u8>) {
         assert!(self.spec.window.gap_ms().is_none());

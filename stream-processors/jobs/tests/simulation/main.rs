@@ -9,6 +9,7 @@
 mod check;
 mod events;
 mod job;
+mod joins;
 mod reference;
 #[path = "../support/registry.rs"]
 mod registry;

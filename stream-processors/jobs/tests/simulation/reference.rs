@@ -8,6 +8,7 @@ use tidemark_schemas::avro::Avro;
 
 use crate::events;
 use crate::job::WINDOW_MS;
+use crate::joins::{self, Version};
 use crate::schedule::Config;
 use crate::sessions::{self, Event, Sessions};
 
@@ -59,13 +60,15 @@ pub(crate) struct Reference {
     /// Partition → next offset → counts so far; the first entry is the empty one at 0.
     pub(crate) counts: BTreeMap<i32, BTreeMap<i64, Counts>>,
     pub(crate) records: i64,
+    /// Those that found a row of the table.
+    pub(crate) joined: i64,
 }
 
-/// Folds the input.
-pub(crate) fn fold(config: &Config, schema: u32, input: &BTreeMap<u32, Vec<Input>>) -> Reference {
+/// Folds the input; its partitions are numbered over all topics.
+pub(crate) fn fold(config: &Config, schema: u32, input: &BTreeMap<i32, Vec<Input>>, table: &[Version]) -> Reference {
     let mut reference = Reference::default();
     for (&partition, records) in input {
-        reference.partition(config, schema, partition as i32, records);
+        reference.partition(config, schema, partition, records, table);
     }
     if let Some(gap_ms) = config.gap_ms {
         reference
@@ -86,7 +89,7 @@ impl Reference {
         sessions::each(&self.sessions).map(|(_, session)| session.late).sum()
     }
 
-    fn partition(&mut self, config: &Config, schema: u32, partition: i32, records: &[Input]) {
+    fn partition(&mut self, config: &Config, schema: u32, partition: i32, records: &[Input], table: &[Version]) {
         let mut counts = Counts::default();
         let mut seen: BTreeMap<String, i64> = BTreeMap::new();
         let mut log_time = i64::MIN;
@@ -94,7 +97,7 @@ impl Reference {
         for record in records {
             self.records += 1;
             counts.records += 1;
-            self.record(config, schema, partition, record, &mut counts, &mut seen, &mut log_time);
+            self.record(config, schema, partition, record, table, &mut counts, &mut seen, &mut log_time);
             all.insert(record.offset + 1, counts);
         }
         self.counts.insert(partition, all);
@@ -107,6 +110,7 @@ impl Reference {
         schema: u32,
         partition: i32,
         record: &Input,
+        table: &[Version],
         counts: &mut Counts,
         seen: &mut BTreeMap<String, i64>,
         log_time: &mut i64,
@@ -121,11 +125,13 @@ impl Reference {
         };
         if let Some(for_ms) = config.dedupe_ms {
             *log_time = (*log_time).max(record.appended_at);
-            if seen.get(flow.event_id).is_some_and(|first| *log_time - first < for_ms) {
+            // Repeats are a tenant's own.
+            let id = format!("{}/{}", flow.tenant, flow.event_id);
+            if seen.get(&id).is_some_and(|first| *log_time - first < for_ms) {
                 counts.duplicates += 1;
                 return;
             }
-            seen.insert(flow.event_id.to_owned(), *log_time);
+            seen.insert(id, *log_time);
         }
         if flow.observed_at > record.appended_at + config.max_future_ms() {
             counts.dead_lettered += 1;
@@ -148,7 +154,9 @@ impl Reference {
         if let (true, Some(before)) = (late, before) {
             self.late.insert((partition, record.offset, flow.observed_at, start, before));
         }
-        let names = [flow.tenant, flow.src_app, flow.dest_app, flow.vpc_id].map(str::to_owned);
+        let team = joins::team(table, flow.src_app, time, record.appended_at);
+        self.joined += i64::from(team.is_some());
+        let names = [flow.tenant, team.unwrap_or(flow.src_app), flow.dest_app, flow.vpc_id].map(str::to_owned);
         let merge_partition = merge_partition(&names, config.merge_partitions);
         if config.gap_ms.is_some() && !held {
             let (tx, rx) = (i128::from(flow.bytes_tx), i128::from(flow.bytes_rx));

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidemark_jobs::flows::TOPIC;
 use tidemark_log::simulated::Faults;
 use tidemark_log::{At, Log, TopicPartition};
 
@@ -51,7 +50,7 @@ impl World<'_> {
             for at in 0..self.threads.len() {
                 self.step(at)?;
             }
-            (0..self.processes.len()).for_each(|process| self.follow(process));
+            (0..self.processes.len()).try_for_each(|process| self.follow(process))?;
             // Time goes by even when every thread waits to try again.
             self.time.pass(10);
             if round % 4 == 3 && self.settled(role) && self.behind(role)?.is_none() {
@@ -85,14 +84,17 @@ impl World<'_> {
 
     /// A partition of the role's topics with records that its group has not committed, if there is one.
     pub(crate) fn behind(&self, role: Role) -> Result<Option<String>, String> {
-        let topic = match role {
-            Role::Partial => TOPIC,
-            Role::Merge => &self.plan.partials,
-            Role::Writer => &self.plan.view,
+        let topics = match role {
+            Role::Partial => self.config.topics(),
+            Role::Merge => vec![self.plan.partials.as_str()],
+            Role::Writer => vec![self.plan.view.as_str()],
         };
         let fail = |e: tidemark_log::Error| e.to_string();
-        let count = self.log.partitions(topic).map_err(fail)?.unwrap_or(0);
-        let places: Vec<_> = (0..count).map(|partition| TopicPartition::new(topic, partition)).collect();
+        let mut places = Vec::new();
+        for topic in topics {
+            let count = self.log.partitions(topic).map_err(fail)?.unwrap_or(0);
+            places.extend((0..count).map(|partition| TopicPartition::new(topic, partition)));
+        }
         let committed = self.log.committed(&self.plan.group(role.name()), &places).map_err(fail)?;
         let ends = self.log.offsets(&places, At::End).map_err(fail)?;
         let starts = self.log.offsets(&places, At::Start).map_err(fail)?;
@@ -109,7 +111,7 @@ impl World<'_> {
         Ok(None)
     }
 
-    /// What a read_committed reader sees of a partition from an offset on: offset, append time, serial, value.
+    /// What a read_committed reader sees of a partition from an offset on.
     pub(crate) fn records(&self, place: &TopicPartition, from: i64, end: i64) -> Result<Vec<Seen>, String> {
         let fail = |e: tidemark_log::Error| e.to_string();
         let mut reader = self.log.reader(&[(place.clone(), from)]).map_err(fail)?;
@@ -123,6 +125,7 @@ impl World<'_> {
                     offset: record.offset,
                     appended_at: record.timestamp,
                     serial: record.headers.get("serial").and_then(|n| Some(u64::from_be_bytes(n.try_into().ok()?))),
+                    key: record.key.map(<[u8]>::to_vec),
                     value: record.value.map(<[u8]>::to_vec),
                 }));
             };
@@ -153,5 +156,6 @@ pub(crate) struct Seen {
     pub(crate) appended_at: i64,
     /// Which one of those that publishers sent.
     pub(crate) serial: Option<u64>,
+    pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
 }

@@ -47,7 +47,9 @@ fn play(schedule: &Schedule) -> Result<(Checked, Work, Injected, Origins), Strin
 impl Totals {
     fn add(&mut self, checked: &Checked, work: &Work, injected: &Injected) {
         let Checked { records, rows, late, sealed_out, outrun, markers, views_struck, .. } = checked;
-        let Checked { sessions, retracted, sessions_sealed_out, .. } = checked;
+        let Checked { sessions, retracted, sessions_sealed_out, joined, second, .. } = checked;
+        self.checked.joined += joined;
+        self.checked.second += second;
         self.checked.sessions += sessions;
         self.checked.retracted += retracted;
         self.checked.sessions_sealed_out += sessions_sealed_out;
@@ -90,6 +92,8 @@ impl Totals {
             ("acknowledged records", work.acknowledged, 15),
             ("faults of the log", injected.sum(), 2),
             ("sessions", checked.sessions, 2),
+            ("records with a row of the joined table", checked.joined, 1),
+            ("records of a second topic", checked.second, 1),
         ];
         for (what, got, floor) in each {
             assert!(got >= seeds * floor, "{what}: {got} over {seeds} seeds, at least {floor} each are wanted");

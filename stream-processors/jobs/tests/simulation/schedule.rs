@@ -4,7 +4,9 @@ use std::fmt;
 
 use tidemark_log::simulated::{Dice, Faults};
 
-use crate::job::{GRACE_MS, MAX_FUTURE_MS};
+use tidemark_jobs::flows::TOPIC;
+
+use crate::job::{GRACE_MS, MAX_FUTURE_MS, MORE};
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -25,6 +27,10 @@ pub(crate) struct Config {
     /// Windows are sessions with this gap. The wall clock of such a run is [`FAST`] times as fast, and every time that goes by
     /// it as much longer: the buckets of sessions are hours.
     pub(crate) gap_ms: Option<i64>,
+    /// Records are joined with a table. The clock of such a run is never set back: tables are promised only where clocks agree.
+    pub(crate) joins: bool,
+    /// The job reads a second topic.
+    pub(crate) second: bool,
 }
 
 /// How much faster the wall clock is in runs with sessions.
@@ -33,6 +39,11 @@ pub(crate) const FAST: i64 = 60;
 const SESSIONS: u32 = 300;
 /// Which of them: drawn apart, so that all other runs stay what they are. No seed of `regressions.txt` is among them.
 const SESSIONS_SEED: u64 = 0x5e55_1024;
+/// How many runs of 1,000 have a join, and how many a second topic; which of them, drawn apart likewise.
+const JOINS: u32 = 250;
+const JOINS_SEED: u64 = 0x7ab1_e00b;
+const SECONDS: u32 = 200;
+const SECONDS_SEED: u64 = 0x2_70b1c;
 
 /// How merge state is kept on a process's disk.
 #[derive(Debug, Clone, Copy)]
@@ -169,6 +180,8 @@ impl Config {
                 standby: dice.strikes(400),
             }),
             gap_ms: None,
+            joins: false,
+            second: false,
         }
     }
 
@@ -188,6 +201,11 @@ impl Config {
 }
 
 impl Config {
+    /// The job's sources.
+    pub(crate) fn topics(&self) -> Vec<&'static str> {
+        if self.second { vec![TOPIC, MORE] } else { vec![TOPIC] }
+    }
+
     /// How much faster the wall clock is than time.
     pub(crate) fn speed(&self) -> i64 {
         if self.gap_ms.is_some() { FAST } else { 1 }
@@ -229,6 +247,8 @@ impl Schedule {
         if apart.strikes(SESSIONS) {
             config = config.with_sessions([5, 20, 45][apart.below(3) as usize] * 60_000);
         }
+        config.joins = Dice::new(seed ^ JOINS_SEED).strikes(JOINS);
+        config.second = Dice::new(seed ^ SECONDS_SEED).strikes(SECONDS);
         let length = 40 + dice.below(100);
         let actions =
             (0..length).map(|_| Action { kind: kind(&mut dice, &config), seed: dice.any(), faulty: dice.strikes(900) });

@@ -6,6 +6,7 @@ use tidemark_schemas::engine::Ledger;
 use tidemark_views::{Row, Value};
 
 use crate::check::{Wrong, same};
+use crate::job::place;
 use crate::reference::{Reference, Window};
 use crate::views::Contents;
 
@@ -147,7 +148,8 @@ pub(crate) fn check(
         same(&format!("records of {ledger:?}"), &ledger.records, &want.records)?;
         same(&format!("late of {ledger:?}"), &ledger.late, &want.late)?;
         // A session that is joined with an earlier one brings the offsets of its whole bucket.
-        let named = |partition: i32| ledger.sources.iter().find(|source| source.partition == partition);
+        let named =
+            |partition: i32| ledger.sources.iter().find(|source| place(&source.topic, source.partition) == partition);
         let is_named = |(&partition, &(first, last)): (&i32, &(i64, i64))| {
             named(partition).is_some_and(|source| source.first_offset <= first && last <= source.last_offset)
         };

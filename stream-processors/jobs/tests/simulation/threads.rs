@@ -1,9 +1,12 @@
 //! Processes that start, step, stand still, stop and die.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use tidemark_core::Job;
 use tidemark_jobs::flows::FlowSums;
+use tidemark_log::Log;
 use tidemark_log::simulated::Dice;
 use tidemark_log::span::NoSpans;
 use tidemark_runtime::Metrics;
@@ -11,7 +14,9 @@ use tidemark_runtime::drive::{Context, Stage};
 use tidemark_runtime::metrics::StageStatus;
 use tidemark_runtime::standby::Standby;
 use tidemark_runtime::state::{StateDir, StateSettings};
+use tidemark_runtime::tables::{Follower, Tables};
 
+use crate::job::MinuteFlows;
 use crate::schedule::Local;
 use crate::seat::{Seat, Slot};
 use crate::world::{Process, World};
@@ -106,6 +111,7 @@ impl World<'_> {
     pub(crate) fn crash(&mut self, process: usize) {
         let down = &mut self.processes[process];
         (down.up, down.dir, down.standby) = (false, None, None);
+        (down.job, down.tables, down.follower) = (None, None, None);
         for thread in self.threads.iter_mut().filter(|thread| thread.process == process) {
             (thread.stage, thread.operator) = (None, None);
         }
@@ -125,6 +131,12 @@ impl World<'_> {
             started.standby = local.standby.then(|| Arc::new(self.standby(&dir, &started.metrics)));
             started.dir = Some(dir);
         }
+        let job = Arc::new(MinuteFlows::new(&self.config));
+        let tables = Arc::new(Tables::new(job.tables()));
+        let log: Arc<dyn Log> = self.log.clone();
+        let follower = || Follower::new(Arc::clone(&tables), log, &self.registry, self.time.clock());
+        started.follower = (!tables.is_empty()).then(|| Arc::new(Mutex::new(follower())));
+        (started.job, started.tables) = (Some(job), Some(tables));
         self.processes[process] = started.clone();
         for at in 0..self.threads.len() {
             if self.threads[at].process == process {
@@ -139,15 +151,19 @@ impl World<'_> {
         Standby::new(plan, log, registry, Arc::clone(dir), Arc::clone(metrics))
     }
 
-    /// The standby of a process takes a step.
-    pub(crate) fn follow(&self, process: usize) {
+    /// The standby of a process takes a step, and what reads its tables another. What fails is tried again at the next.
+    pub(crate) fn follow(&self, process: usize) -> Result<(), String> {
         let process = &self.processes[process];
-        if process.up
-            && process.frozen_until_ms <= self.time.elapsed_ms()
-            && let Some(standby) = &process.standby
-        {
-            // What fails is tried again at the next step.
+        if !process.up || process.frozen_until_ms > self.time.elapsed_ms() {
+            return Ok(());
+        }
+        if let Some(standby) = &process.standby {
             let _ = standby.step(self.time.wall_ms());
+        }
+        let Some(follower) = &process.follower else { return Ok(()) };
+        match follower.lock().unwrap().step(Duration::from_millis(self.time.elapsed_ms())) {
+            Err(error) if !error.is_retriable() => Err(format!("the tables are not read any more: {error}")),
+            _ => Ok(()),
         }
     }
 

@@ -15,13 +15,15 @@ use tidemark_runtime::run::Shape;
 use tidemark_runtime::standby::Standby;
 use tidemark_runtime::state::StateDir;
 use tidemark_runtime::state::memory::MemoryStorage;
+use tidemark_runtime::tables::{Follower, Tables};
 use tidemark_runtime::writer::WriterStage;
 use tidemark_runtime::{Metrics, Plan};
 use tidemark_schemas::catalog;
 use tidemark_schemas::registry::Registry;
 
 use crate::events;
-use crate::job::MinuteFlows;
+use crate::job::{MORE, MinuteFlows};
+use crate::joins::{self, APP, TABLE, TABLE_PARTITIONS};
 use crate::registry::MemoryRegistry;
 use crate::schedule::{Action, Config, Kind, Schedule, ViewFaults};
 use crate::seat::{Shared, Slot};
@@ -80,6 +82,11 @@ pub(crate) struct Process {
     pub(crate) disk: MemoryStorage,
     pub(crate) dir: Option<Arc<StateDir>>,
     pub(crate) standby: Option<Arc<Standby<FlowSums>>>,
+    /// Its own: the tables that records are joined with are in it.
+    pub(crate) job: Option<Arc<MinuteFlows>>,
+    pub(crate) tables: Option<Arc<Tables>>,
+    /// Where there are any.
+    pub(crate) follower: Option<Arc<Mutex<Follower>>>,
 }
 
 /// How much a run has done.
@@ -100,6 +107,7 @@ pub(crate) struct World<'a> {
     pub(crate) views: Arc<MemoryViews>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) source_schema: u32,
+    app_schema: u32,
     pub(crate) acknowledged: BTreeSet<u64>,
     pub(crate) work: Work,
     pub(crate) wall_max_ms: i64,
@@ -108,7 +116,6 @@ pub(crate) struct World<'a> {
     pub(crate) zombie: Option<(usize, bool)>,
     pub(crate) registry: Arc<dyn Registry>,
     runtime: &'a tokio::runtime::Runtime,
-    job: Arc<MinuteFlows>,
     shape: Shape,
     pub(crate) processes: Vec<Process>,
     pub(crate) threads: Vec<Thread<'a>>,
@@ -130,12 +137,19 @@ impl<'a> World<'a> {
         let time = Time::new(BEGIN_MS);
         let log = SimulatedLog::new(Arc::clone(&time), 0).map_err(|e| e.to_string())?;
         let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
-        let (name, cleanup) = (TOPIC.to_owned(), Cleanup::Delete);
-        let topic = TopicSpec { name, partitions: config.source_partitions, cleanup, retention_ms: None };
-        log.create_topics(&[topic]).map_err(|e| e.to_string())?;
+        let topic = |name: &str, partitions| {
+            let (name, cleanup) = (name.to_owned(), Cleanup::Delete);
+            TopicSpec { name, partitions, cleanup, retention_ms: None }
+        };
+        let mut topics = vec![topic(TOPIC, config.source_partitions)];
+        topics.extend(config.second.then(|| topic(MORE, config.source_partitions)));
+        topics.extend(config.joins.then(|| topic(TABLE, TABLE_PARTITIONS)));
+        log.create_topics(&topics).map_err(|e| e.to_string())?;
+        // A schema has one id, whatever the topics that it is of.
         let source_schema =
             registry.register("flows.observed-value", &catalog::FLOW_OBSERVED.avsc).map_err(|e| e.to_string())?;
-        let job = Arc::new(MinuteFlows::new(&config));
+        let app_schema = registry.register("flows.apps-value", APP).map_err(|e| e.to_string())?;
+        let job = MinuteFlows::new(&config);
         let shape = job.shape();
         let mut plan = Plan::new(job.spec().clone()).map_err(|e| e.to_string())?;
         plan.create(log.as_ref(), registry.as_ref(), &shape.row).map_err(|e| e.to_string())?;
@@ -149,6 +163,7 @@ impl<'a> World<'a> {
             time,
             log,
             source_schema,
+            app_schema,
             acknowledged: BTreeSet::new(),
             work: Work::default(),
             wall_max_ms: BEGIN_MS,
@@ -156,7 +171,6 @@ impl<'a> World<'a> {
             zombie: None,
             registry,
             runtime,
-            job,
             shape,
             publishers: BTreeMap::new(),
             serial: 0,
@@ -190,11 +204,13 @@ impl<'a> World<'a> {
     }
 
     pub(crate) fn operator(&self, role: Role, process: &Process) -> Shared {
-        let (job, plan, registry) = (Arc::clone(&self.job), Arc::clone(&self.plan), Arc::clone(&self.registry));
+        let job = process.job.clone().unwrap_or_else(|| Arc::new(MinuteFlows::new(&self.config)));
+        let (plan, registry) = (Arc::clone(&self.plan), Arc::clone(&self.registry));
         let (log, metrics): (Arc<dyn Log>, _) = (self.log.clone(), Arc::clone(&process.metrics));
         let operator: Box<dyn Operator> = match role {
             Role::Partial => {
-                Box::new(PartialStage::new(job, plan, Arc::clone(&self.shape.source), log, registry, metrics))
+                let stage = PartialStage::new(job, plan, Arc::clone(&self.shape.source), log, registry, metrics);
+                Box::new(process.tables.iter().fold(stage, |stage, tables| stage.joined(Arc::clone(tables))))
             }
             Role::Merge => {
                 let merge = MergeStage::new(job, plan, log, registry, metrics).kept_in(process.dir.clone());
@@ -225,11 +241,19 @@ impl<'a> World<'a> {
         self.log.set(action.seed, faults);
         self.views.set(action.seed, views);
         match action.kind {
-            Kind::Produce(events) => self.publish(&mut dice, events),
+            Kind::Produce(events) => {
+                self.publish(&mut dice, events);
+                if self.config.joins {
+                    self.change_table(&mut dice);
+                }
+            }
             Kind::Step(steps) => {
                 for _ in 0..steps {
                     let at = dice.below(self.threads.len() as u64) as usize;
                     self.step(at)?;
+                    if self.config.joins && dice.strikes(300) {
+                        self.follow(self.threads[at].process)?;
+                    }
                 }
             }
             Kind::Turn(process) => {
@@ -238,10 +262,10 @@ impl<'a> World<'a> {
                         self.step(at)?;
                     }
                 }
-                self.follow(process);
+                self.follow(process)?;
             }
             Kind::Pass(ms) => self.time.pass(ms),
-            Kind::Jump(ms) => self.time.step_wall(ms),
+            Kind::Jump(ms) => self.time.step_wall(if self.config.joins { ms.abs() } else { ms }),
             Kind::Crash(process) => self.crash(process),
             Kind::PowerOff(process) => {
                 self.crash(process);
@@ -281,7 +305,8 @@ impl<'a> World<'a> {
                 Err(_) => return,
             }
         }
-        let Ok(Some(partitions)) = self.log.partitions(TOPIC) else { return };
+        let topic = if self.config.second && dice.strikes(500) { MORE } else { TOPIC };
+        let Ok(Some(partitions)) = self.log.partitions(topic) else { return };
         let now = self.time.wall_ms();
         let mut sent = Vec::new();
         for _ in 0..count {
@@ -298,7 +323,7 @@ impl<'a> World<'a> {
             sent.iter().try_for_each(|(partition, serial, event)| {
                 let serial = serial.to_be_bytes();
                 sink.send(Outgoing {
-                    topic: TOPIC,
+                    topic,
                     partition: *partition,
                     key: Some(event.id.as_bytes()),
                     value: event.value.as_deref(),
@@ -311,6 +336,29 @@ impl<'a> World<'a> {
             Err(_) => drop(self.publishers.remove(&who)),
         }
         self.work.acknowledged = self.acknowledged.len() as u64;
+    }
+
+    /// A few records for the table; what becomes of them is read from its topic in the end.
+    fn change_table(&mut self, dice: &mut Dice) {
+        let who = PUBLISHERS;
+        if !self.publishers.contains_key(&who) {
+            match self.log.producer("tables") {
+                Ok(producer) => drop(self.publishers.insert(who, producer)),
+                Err(_) => return,
+            }
+        }
+        let (now, speed) = (self.time.wall_ms(), self.config.speed());
+        let changes: Vec<_> = (0..=dice.below(3)).map(|_| joins::change(dice, now, speed, self.app_schema)).collect();
+        let Some(producer) = self.publishers.get_mut(&who) else { return };
+        let committed = producer.commit(&mut |sink| {
+            changes.iter().try_for_each(|joins::Change { partition, key, value }| {
+                let (key, value) = (Some(key.as_bytes()), value.as_deref());
+                sink.send(Outgoing { topic: TABLE, partition: *partition, key, value, headers: &[] })
+            })
+        });
+        if committed.is_err() {
+            self.publishers.remove(&who);
+        }
     }
 
     fn grow(&mut self) {

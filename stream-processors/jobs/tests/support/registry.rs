@@ -36,6 +36,13 @@ impl Registry for MemoryRegistry {
         Ok(Some(Latest { id, version: ids.len() as u32, schema }))
     }
 
+    fn id_of(&self, subject: &str, schema: &str) -> Result<Option<u32>, Error> {
+        let schemas = self.0.lock().unwrap();
+        let id = schemas.iter().position(|known| **known == *schema).map(|at| at as u32 + 1);
+        let ids = self.1.lock().unwrap().get(subject).cloned().unwrap_or_default();
+        Ok(id.filter(|id| ids.contains(id)))
+    }
+
     fn subject_names(&self) -> Result<Vec<String>, Error> {
         Ok(self.1.lock().unwrap().keys().cloned().collect())
     }

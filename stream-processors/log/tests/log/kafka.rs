@@ -44,6 +44,9 @@ pub(crate) fn member_config(group: &str, topic: &str, id: &str) -> MemberConfig 
     MemberConfig { group, topics, id, session_timeout: Duration::from_secs(6) }
 }
 
+/// A session that nobody waits for: what does not take half of it has not waited for its end, on a slow machine either.
+const LONG_SESSION: Duration = Duration::from_secs(80);
+
 /// Writes records and fails, so that they are aborted.
 fn abort(log: &dyn Log, topic: &str, records: usize) {
     let mut producer = log.producer(&unique("aborter")).unwrap();
@@ -179,27 +182,27 @@ fn an_offset_that_is_gone_ends_the_reading() {
 fn a_member_that_died_is_back_before_its_session_ends() {
     let fixture = Cluster::new();
     let (topic, group, id) = (topic(&fixture, "back", 1), fixture.name("group"), fixture.name("m"));
-    let mut first = Consumer::join(&fixture, &group, &[&topic], &id);
+    let mut first = Consumer::join_for(&fixture, &group, &[&topic], &id, LONG_SESSION);
     drive(&fixture, "it owns", &mut [&mut first], |m| m[0].owned.len() == 1);
     let started = Instant::now();
     drop(first);
-    assert!(started.elapsed() < Duration::from_secs(1), "a drop that blocks: {:?}", started.elapsed());
-    let mut second = Consumer::join(&fixture, &group, &[&topic], &id);
+    assert!(started.elapsed() < LONG_SESSION / 4, "a drop that blocks: {:?}", started.elapsed());
+    let mut second = Consumer::join_for(&fixture, &group, &[&topic], &id, LONG_SESSION);
     drive(&fixture, "it owns again", &mut [&mut second], |m| m[0].owned.len() == 1);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < LONG_SESSION / 2, "{:?}", started.elapsed());
 }
 
 #[test]
 fn leaving_is_heard_of_before_the_session_ends() {
     let fixture = Cluster::new();
     let (topic, group) = (topic(&fixture, "left", 1), fixture.name("group"));
-    let mut a = Consumer::join(&fixture, &group, &[&topic], &fixture.name("a"));
+    let mut a = Consumer::join_for(&fixture, &group, &[&topic], &fixture.name("a"), LONG_SESSION);
     drive(&fixture, "it owns", &mut [&mut a], |m| m[0].owned.len() == 1);
     let started = Instant::now();
     a.member.leave().unwrap();
-    let mut b = Consumer::join(&fixture, &group, &[&topic], &fixture.name("b"));
+    let mut b = Consumer::join_for(&fixture, &group, &[&topic], &fixture.name("b"), LONG_SESSION);
     drive(&fixture, "the next owns", &mut [&mut b], |m| m[0].owned.len() == 1);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < LONG_SESSION / 2, "{:?}", started.elapsed());
 }
 
 #[test]
@@ -248,8 +251,9 @@ fn a_commit_takes_milliseconds() {
         })
         .collect();
     times.sort();
-    // About 10 ms on a quiet machine. A flush that polls in steps of 100 ms, or requests held back for more bytes, show.
-    assert!(times[20] < Duration::from_millis(80), "half take longer than {:?}", times[20]);
+    // About 10 ms on a quiet machine. A flush that polls in steps of 100 ms, or requests held back for more bytes, show in every
+    // commit; a machine that does much else, in most.
+    assert!(times[4] < Duration::from_millis(80), "nine in ten take longer than {:?}", times[4]);
     println!("commit p50 {:?}, p90 {:?}", times[20], times[36]);
 }
 

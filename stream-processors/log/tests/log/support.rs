@@ -146,8 +146,17 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) fn join(fixture: &dyn Fixture, group: &str, topics: &[&str], id: &str) -> Self {
+        Self::join_for(fixture, group, topics, id, fixture.session_timeout())
+    }
+
+    pub(crate) fn join_for(
+        fixture: &dyn Fixture,
+        group: &str,
+        topics: &[&str],
+        id: &str,
+        session_timeout: Duration,
+    ) -> Self {
         let topics = topics.iter().map(|t| (*t).to_owned()).collect();
-        let session_timeout = fixture.session_timeout();
         let config = MemberConfig { group: group.to_owned(), topics, id: id.to_owned(), session_timeout };
         let member = fixture.log().member(&config).unwrap();
         let (owned, read, events) = (Vec::new(), Read::new(), Vec::new());

@@ -121,6 +121,12 @@ impl Log for FakeLog {
     fn create_topics(&self, _topics: &[TopicSpec]) -> Result<(), tidemark_log::Error> {
         unasked()
     }
+    fn delete_topics(&self, _names: &[String]) -> Result<(), tidemark_log::Error> {
+        unasked()
+    }
+    fn delete_groups(&self, _groups: &[String]) -> Result<(), tidemark_log::Error> {
+        unasked()
+    }
     fn partitions(&self, _topic: &str) -> Result<Option<u32>, tidemark_log::Error> {
         unasked()
     }

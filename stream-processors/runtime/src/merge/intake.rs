@@ -122,7 +122,7 @@ impl<J: Job> MergeStage<J> {
             return true;
         };
         match owned.fold_record(&self.plan, &mut self.input, &mut self.scratch, is_short, batch, record) {
-            Ok(Kind::Partial) => {}
+            Ok(Kind::Partial | Kind::Repair) => {}
             Ok(Kind::Marker) => self.trace.see(&owned.partition, record),
             Ok(Kind::Waits) => return false,
             Err(error) => self.failed = Some(error),

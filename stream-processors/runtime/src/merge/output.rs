@@ -4,7 +4,7 @@
 use super::Owned;
 use crate::Plan;
 use crate::plan::FIRST_EPOCH;
-use tidemark_core::merge::{MergeFold, SealedRow};
+use tidemark_core::merge::{MergeFold, SealedRow, TouchedRow};
 use tidemark_core::{Job, ViewRow};
 use tidemark_log::{Outgoing, Sink};
 use tidemark_schemas::avro::Avro;
@@ -102,26 +102,36 @@ impl<J: Job> Output<'_, J> {
             value.clear();
             wire::put(plan.ids.row_state, &state, &mut value);
             self.send(&plan.changelog, &key, Some(&value))?;
-            value.clear();
-            wire::put_header(plan.ids.row, &mut value);
-            let view_row = ViewRow {
-                key: row.view_key(&mut scratch),
-                window_start: row.window_start,
-                merge_partition: self.partition,
-                opened_at: row.opened_at,
-                records,
-                accumulator: &row.cell.sum,
-                epoch: FIRST_EPOCH,
-                revision,
-            };
-            match row.extent {
-                None => self.job.put_row(&view_row, &mut value),
-                Some(extent) => self.job.put_session(&view_row, extent.last, &mut value),
-            }
+            self.view_row(&row, FIRST_EPOCH, &mut value, &mut scratch);
+            self.send(&plan.view, &key, Some(&value))?;
+        }
+        // After those that a window had when it was sealed, perhaps just now.
+        for (epoch, row) in fold.repaired_rows() {
+            row_key(row.window_start, row.key, &mut key);
+            self.view_row(&row, epoch, &mut value, &mut scratch);
             self.send(&plan.view, &key, Some(&value))?;
         }
         (self.key, self.value) = (key, value);
         Ok(())
+    }
+
+    fn view_row(&self, row: &TouchedRow<'_, J::Accumulator>, epoch: i32, value: &mut Vec<u8>, scratch: &mut Vec<u8>) {
+        value.clear();
+        wire::put_header(self.plan.ids.row, value);
+        let view_row = ViewRow {
+            key: row.view_key(scratch),
+            window_start: row.window_start,
+            merge_partition: self.partition,
+            opened_at: row.opened_at,
+            records: row.cell.records,
+            accumulator: &row.cell.sum,
+            epoch,
+            revision: row.cell.revision,
+        };
+        match row.extent {
+            None => self.job.put_row(&view_row, value),
+            Some(extent) => self.job.put_session(&view_row, extent.last, value),
+        }
     }
 
     /// After the ledger that says that they are no state any more.

@@ -19,6 +19,7 @@ pub mod storage;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use storage::{DiskStorage, Storage};
 use tidemark_core::JobSpec;
@@ -42,13 +43,41 @@ impl Default for StateSettings {
     }
 }
 
+/// Who keeps state in one memory: each has an equal part of it. Copies are of the same memory.
+#[derive(Debug, Clone, Default)]
+pub struct Sharers(Arc<AtomicUsize>);
+
+impl Sharers {
+    fn join(&self) -> Sharer {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Sharer(self.clone())
+    }
+}
+
+/// One of them, until it is dropped.
+struct Sharer(Sharers);
+
+impl Sharer {
+    fn part_of(&self, bytes: usize) -> usize {
+        bytes / self.0.0.load(Ordering::Relaxed).max(1)
+    }
+}
+
+impl Drop for Sharer {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Where the state of a process's jobs is, and what may be set of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StateConfig {
     /// Directory; each job version has one of its own in it. Nobody else may use it.
     pub path: PathBuf,
-    /// For all stage threads together.
+    /// For the stage threads of all job versions together.
     pub settings: StateSettings,
+    /// The job versions that run with this configuration or a copy of it.
+    pub sharers: Sharers,
     /// Whether the partitions that other processes own are followed.
     pub standby: bool,
 }
@@ -58,7 +87,8 @@ impl StateConfig {
     pub(crate) fn open(&self, spec: &JobSpec, threads: u32) -> Arc<StateDir> {
         let memory_bytes = self.settings.memory_bytes / threads.max(1) as usize;
         let settings = StateSettings { memory_bytes, ..self.settings };
-        StateDir::open(&self.path.join(format!("{}.v{}", spec.name, spec.version)), settings)
+        let path = self.path.join(format!("{}.v{}", spec.name, spec.version));
+        StateDir::with(Arc::new(DiskStorage::new(&path)), settings, &self.sharers)
     }
 }
 
@@ -66,6 +96,7 @@ impl StateConfig {
 pub struct StateDir {
     storage: Arc<dyn Storage>,
     pub(crate) settings: StateSettings,
+    sharer: Sharer,
     claimed: Mutex<BTreeSet<u32>>,
     /// Partitions whose checkpoint was found to be wrong, whether or not it could be removed.
     distrusted: Mutex<BTreeSet<u32>>,
@@ -77,9 +108,19 @@ impl StateDir {
         Self::over(Arc::new(DiskStorage::new(path)), settings)
     }
 
-    /// Over any storage.
+    /// Over any storage, with memory of its own.
     pub fn over(storage: Arc<dyn Storage>, settings: StateSettings) -> Arc<Self> {
-        Arc::new(Self { storage, settings, claimed: Mutex::default(), distrusted: Mutex::default() })
+        Self::with(storage, settings, &Sharers::default())
+    }
+
+    fn with(storage: Arc<dyn Storage>, settings: StateSettings, sharers: &Sharers) -> Arc<Self> {
+        let (claimed, distrusted) = Default::default();
+        Arc::new(Self { storage, settings, sharer: sharers.join(), claimed, distrusted })
+    }
+
+    /// Memory for rows of open windows that each stage thread has now, bytes: less when another job version starts.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.sharer.part_of(self.settings.memory_bytes)
     }
 
     /// Whether checkpoints are written on threads of their own.
@@ -126,5 +167,28 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         lock(&self.dir.claimed).remove(&self.partition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(version: u32) -> JobSpec {
+        JobSpec { version, ..crate::Plan::named("a.b", 1).spec }
+    }
+
+    #[test]
+    fn the_memory_of_a_process_is_shared_by_the_versions_that_run() {
+        let settings = StateSettings { memory_bytes: 1_200, ..StateSettings::default() };
+        let config = StateConfig { path: PathBuf::from("none"), settings, sharers: Sharers::default(), standby: false };
+        let one = config.open(&spec(1), 2);
+        assert_eq!(one.memory_bytes(), 600, "for each of two threads");
+        let (two, three) = (config.clone().open(&spec(2), 2), config.open(&spec(3), 1));
+        assert_eq!([&one, &two, &three].map(|dir| dir.memory_bytes()), [200, 200, 400]);
+        drop((two, three));
+        assert_eq!(one.memory_bytes(), 600, "what has stopped takes no part");
+        let other = StateDir::over(Arc::new(memory::MemoryStorage::default()), settings);
+        assert_eq!((one.memory_bytes(), other.memory_bytes()), (600, 1_200));
     }
 }

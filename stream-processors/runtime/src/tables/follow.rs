@@ -4,7 +4,7 @@ use super::Tables;
 use crate::Error;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidemark_core::join::{self, Change, KeyedTable};
 use tidemark_log::{At, Batch, Clock, Log, Reader, TopicPartition};
 use tidemark_schemas::registry::Registry;
@@ -33,21 +33,22 @@ struct Following {
 struct Round {
     asked_at: i64,
     ends: Vec<Vec<(TopicPartition, i64)>>,
-    progress: Instant,
+    progress: Duration,
 }
 
-/// Reads the tables of a job.
-pub(crate) struct Follower {
+/// Reads the tables of a job. Time is passed in as what has gone by since any moment before, for it never goes back.
+pub struct Follower {
     tables: Arc<Tables>,
     log: Arc<dyn Log>,
     clock: Clock,
     following: Vec<Following>,
     round: Option<Round>,
-    looked: Option<Instant>,
+    looked: Option<Duration>,
 }
 
 impl Follower {
-    pub(crate) fn new(tables: Arc<Tables>, log: Arc<dyn Log>, registry: &Arc<dyn Registry>, clock: Clock) -> Self {
+    /// Nothing is read yet.
+    pub fn new(tables: Arc<Tables>, log: Arc<dyn Log>, registry: &Arc<dyn Registry>, clock: Clock) -> Self {
         let following = tables.tables.iter().map(|table| Following {
             table: Arc::clone(table),
             decoder: wire::Decoder::new(Arc::clone(registry), [table.schema().clone()]),
@@ -64,8 +65,8 @@ impl Follower {
     ///
     /// # Errors
     /// The log or the registry does not answer, or a table is too large.
-    pub(crate) fn step(&mut self) -> Result<(), Error> {
-        let stepped = self.try_step();
+    pub fn step(&mut self, elapsed: Duration) -> Result<(), Error> {
+        let stepped = self.try_step(elapsed);
         if let Err(error) = &stepped {
             self.tables.fail(error.clone());
             self.round = None;
@@ -74,16 +75,17 @@ impl Follower {
         stepped
     }
 
-    fn try_step(&mut self) -> Result<(), Error> {
+    fn try_step(&mut self, elapsed: Duration) -> Result<(), Error> {
         for following in self.following.iter_mut().filter(|following| following.table.is_missed()) {
             tracing::info!(topic = following.table.topic(), "a late record needs old rows: the table is read again");
             self.tables.begun();
             self.round = None;
             following.begin();
         }
-        let looks = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) || self.tables.is_wanted();
-        if self.round.is_none() && looks {
-            self.round = Some(self.ask()?);
+        let due = self.looked.is_none_or(|at| elapsed.saturating_sub(at) >= LOOK_EVERY);
+        let is_cut_off = self.following.iter().any(|following| following.reader.is_none());
+        if self.round.is_none() && (due || is_cut_off || self.tables.is_wanted()) {
+            self.round = Some(self.ask(elapsed, due)?);
         }
         let mut moved = false;
         for following in &mut self.following {
@@ -99,8 +101,8 @@ impl Follower {
                 self.tables.reached(round.asked_at);
                 self.round = None;
             }
-            Some(_) if moved => round.progress = Instant::now(),
-            Some((partition, end)) if round.progress.elapsed() > STALL => {
+            Some(_) if moved => round.progress = elapsed,
+            Some((partition, end)) if elapsed.saturating_sub(round.progress) > STALL => {
                 let s = STALL.as_secs();
                 let what = format!(
                     "{partition} has not been read to offset {end} for {s} s: a publisher's transaction is open"
@@ -113,15 +115,14 @@ impl Follower {
     }
 
     /// The time first, then the ends: what is appended before it is below them.
-    fn ask(&mut self) -> Result<Round, Error> {
+    fn ask(&mut self, elapsed: Duration, thoroughly: bool) -> Result<Round, Error> {
         let asked_at = (self.clock)();
         let (log, tables) = (self.log.as_ref(), &self.tables);
-        let thoroughly = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
         if thoroughly {
-            self.looked = Some(Instant::now());
+            self.looked = Some(elapsed);
         }
         let ends = self.following.iter_mut().map(|following| following.ends(log, thoroughly, || tables.begun()));
-        Ok(Round { asked_at, ends: ends.collect::<Result<_, _>>()?, progress: Instant::now() })
+        Ok(Round { asked_at, ends: ends.collect::<Result<_, _>>()?, progress: elapsed })
     }
 }
 
@@ -167,10 +168,7 @@ impl Following {
 
     /// Reads on; true when something was read.
     fn read(&mut self) -> Result<bool, Error> {
-        let Self { table, decoder, scratch, reader: Some(reader), at, unusable } = self else {
-            std::thread::sleep(POLL);
-            return Ok(false);
-        };
+        let Self { table, decoder, scratch, reader: Some(reader), at, unusable } = self else { return Ok(false) };
         let mut failed = None;
         reader.poll(POLL, &mut |batch| {
             if failed.is_none() {

@@ -111,13 +111,17 @@ impl World {
         self.log.producer("p").unwrap().commit(&mut |sink| sink.send(record)).unwrap();
     }
 
+    fn step(&mut self) -> Result<(), crate::Error> {
+        self.follower.step(std::time::Duration::from_millis(self.time.elapsed_ms()))
+    }
+
     /// Reads on until the tables are beyond what is appended now.
     fn catch_up(&mut self) {
         let wanted = self.time.wall_ms();
         self.tables.want(wanted);
         self.time.pass(SKEW_MS as u64 + 1);
         for _ in 0..1_000 {
-            self.follower.step().unwrap();
+            self.step().unwrap();
             if self.tables.read_before() > wanted {
                 return;
             }
@@ -170,7 +174,7 @@ fn what_is_missed_is_read_again_from_the_start() {
     world.publish(1);
     world.catch_up();
     world.table.missed.store(true, Ordering::Relaxed);
-    world.follower.step().unwrap();
+    world.step().unwrap();
     assert!(!world.table.is_missed(), "it was emptied");
     world.catch_up();
     assert_eq!(world.seen().len(), 2);
@@ -181,7 +185,7 @@ fn a_table_that_is_too_large_is_the_end() {
     let mut world = World::new(1);
     world.publish(0);
     world.publish(0);
-    let error = (0..1_000).find_map(|_| world.follower.step().err()).unwrap();
+    let error = (0..1_000).find_map(|_| world.step().err()).unwrap();
     assert!(matches!(error, Error::TableFull { .. }) && !error.is_retriable());
     assert!(error.to_string().contains("table rows: it has 2 versions of rows"), "{error}");
     assert!(world.tables.failed().is_some_and(|failed| !failed.is_retriable()));

@@ -92,7 +92,7 @@ impl Call {
                 Value::Time(ms) => plain(Value::Time(ms)),
                 // CEL: seconds since the epoch.
                 Value::Long(s) => plain(Value::Time(s.checked_mul(1_000).ok_or_else(overflow)?)),
-                Value::Text(text) => crate::instant::parse(text)
+                Value::Text(text) => crate::instant::parse_rfc3339(text)
                     .map(|ms| Val::Plain(Value::Time(ms)))
                     .ok_or_else(|| EvalError(format!("{} is not RFC 3339", shown(&Value::Text(text))))),
                 other => Err(EvalError::unfit("a string", &other)),

@@ -50,6 +50,8 @@ pub struct Scope {
     names: Vec<Named>,
     /// What the names are, for messages: `field of logs.access`.
     what: String,
+    /// Names that are not null wherever an expression is computed.
+    present: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,12 +65,17 @@ struct Named {
 impl Scope {
     /// Nothing yet; `what` says in messages what a name is.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { names: Vec::new(), what: what.into() }
+        Self { what: what.into(), ..Self::default() }
     }
 
     /// Adds a name; `kind` may say why it cannot be used.
     pub fn add(&mut self, name: &str, kind: Result<Type, String>, nullable: bool, place: Place) {
         self.names.push(Named { name: name.to_owned(), kind, nullable, place });
+    }
+
+    /// From now on expressions are computed only where this condition was true.
+    pub fn assume(&mut self, condition: &Parsed<'_>) {
+        self.present.extend(facts(&condition.root, true));
     }
 
     /// The names, in order.
@@ -120,7 +127,7 @@ pub fn check(parsed: &Parsed<'_>, scope: &Scope) -> Result<Checked, Problem> {
 /// # Errors
 /// As [`check`].
 pub fn part(parsed: &Parsed<'_>, root: &IdedExpr, scope: &Scope, text: &str) -> Result<Checked, Problem> {
-    let mut checker = Checker { parsed, scope, present: Vec::new(), names: BTreeSet::new() };
+    let mut checker = Checker { parsed, scope, present: scope.present.clone(), names: BTreeSet::new() };
     let (node, kind) = checker.expr(root)?;
     Ok(Checked { node, kind, text: text.to_owned(), names: checker.names })
 }
@@ -134,6 +141,18 @@ struct Checker<'c> {
 }
 
 type Typed = Result<(Node, Kind), Problem>;
+
+/// The names in an expression, known or not.
+pub fn names(expr: &IdedExpr) -> BTreeSet<String> {
+    let all = |exprs: &[IdedExpr]| exprs.iter().flat_map(names).collect();
+    match &expr.expr {
+        Expr::Ident(name) => [name.clone()].into(),
+        Expr::Select(select) => spelt(expr).into_iter().chain(names(&select.operand)).collect(),
+        Expr::Call(call) => call.target.iter().flat_map(|target| names(target)).chain(all(&call.args)).collect(),
+        Expr::List(list) => all(&list.elements),
+        _ => BTreeSet::new(),
+    }
+}
 
 /// The name that an expression spells, `a` or `a.b`.
 fn spelt(expr: &IdedExpr) -> Option<String> {
@@ -189,6 +208,13 @@ impl Checker<'_> {
 
     fn name(&mut self, expr: &IdedExpr, name: String) -> Typed {
         let Some(named) = self.scope.get(&name) else {
+            // A field of something that is known, and cannot be looked into.
+            let within = name.match_indices('.').filter_map(|(dot, _)| self.scope.get(name.get(..dot)?));
+            if let Some((outer, why)) =
+                within.filter_map(|named| Some((&named.name, named.kind.as_ref().err()?))).next()
+            {
+                return Err(self.problem(expr, format!("`{outer}`: {why}")));
+            }
             let what = format!("there is no {} called `{name}`", self.scope.what);
             return Err(self.problem(expr, what).fix(near::advice(&name, self.scope.names())));
         };
@@ -442,7 +468,7 @@ impl Checker<'_> {
             }
             (Call::Timestamp, _) => {
                 if let Some(Node::Text(text)) = nodes.first() {
-                    return match crate::instant::parse(text).filter(|_| text.contains('-')) {
+                    return match crate::instant::parse_rfc3339(text) {
                         Some(ms) => Ok((Node::Time(ms), Kind::of(Type::Time))),
                         None => {
                             Err(self.problem(expr, format!("`{text}` is not RFC 3339, such as 2026-01-01T00:00:00Z")))
@@ -489,6 +515,7 @@ fn comparable(a: Type, b: Type) -> bool {
 /// What a condition says when it came out as `truth`: names that are not null then.
 fn facts(condition: &IdedExpr, truth: bool) -> Vec<String> {
     let null = |expr: &IdedExpr| matches!(&expr.expr, Expr::Literal(LiteralValue::Null));
+    let literal = |expr: &IdedExpr| matches!(&expr.expr, Expr::Literal(_)) && !null(expr);
     match &condition.expr {
         Expr::Select(select) if select.test && truth => {
             spelt(&select.operand).map(|before| format!("{before}.{}", select.field)).into_iter().collect()
@@ -499,9 +526,8 @@ fn facts(condition: &IdedExpr, truth: bool) -> Vec<String> {
             (operators::EQUALS, [a, b]) if !truth && null(b) => spelt(a).into_iter().collect(),
             (operators::EQUALS, [a, b]) if !truth && null(a) => spelt(b).into_iter().collect(),
             // Equal to something that is never null.
-            (operators::EQUALS, [a, b]) if truth && matches!(b.expr, Expr::Literal(_)) => {
-                spelt(a).into_iter().collect()
-            }
+            (operators::EQUALS, [a, b]) if truth && literal(b) => spelt(a).into_iter().collect(),
+            (operators::EQUALS, [a, b]) if truth && literal(a) => spelt(b).into_iter().collect(),
             (operators::LOGICAL_AND, [a, b]) if truth => [facts(a, true), facts(b, true)].concat(),
             (operators::LOGICAL_OR, [a, b]) if !truth => [facts(a, false), facts(b, false)].concat(),
             (operators::LOGICAL_NOT, [a]) => facts(a, !truth),

@@ -178,7 +178,10 @@ impl Node {
             }
             Self::Negate(operand) => match operand.eval(frame)?.value() {
                 Value::Long(n) => n.checked_neg().map(|n| Val::Plain(Value::Long(n))).ok_or_else(overflow),
-                Value::Integer(n) => plain(Value::Integer(-n)),
+                Value::Integer(n) => match n.checked_neg() {
+                    Some(n) => plain(Value::Integer(n)),
+                    None => Err(too_big()),
+                },
                 Value::Double(n) => plain(Value::Double(-n)),
                 other => Err(EvalError::unfit("a number", &other)),
             },
@@ -281,6 +284,10 @@ fn decided(all: &[Node], frame: Frame<'_, '_>, decisive: bool) -> Result<bool, E
 /// A field that a condition cannot be asked of.
 fn unfit(slot: usize, frame: Frame<'_, '_>) -> EvalError {
     EvalError::unfit("a value", frame.fields.get(slot).unwrap_or(&Value::Null))
+}
+
+fn too_big() -> EvalError {
+    EvalError("the result does not fit 128 bits".to_owned())
 }
 
 pub(super) fn overflow() -> EvalError {
@@ -397,7 +404,7 @@ impl Arith {
             Self::Divide => a.checked_div(b),
             Self::Remainder => a.checked_rem(b),
         }
-        .ok_or_else(|| EvalError("the result does not fit 128 bits".to_owned()))
+        .ok_or_else(too_big)
     }
 
     fn double(self, a: f64, b: f64) -> f64 {

@@ -60,10 +60,10 @@ pub fn parse(scalar: &Scalar) -> Result<Parsed<'_>, Vec<Problem>> {
                 scalar.place(before + usize::try_from(column - 1).unwrap_or(0))
             };
             let problem = |error: &::cel::ParseError| {
-                Problem::new(
-                    place(error.pos),
-                    format!("`{}` is not a CEL expression: {}", text.trim(), plain(&error.msg)),
-                )
+                let why = plain(&error.msg);
+                let problem =
+                    Problem::new(place(error.pos), format!("`{}` is not a CEL expression: {why}", text.trim()));
+                if why.contains("has()") { problem.fix("write `x != null` for `has(x)`") } else { problem }
             };
             // One error draws others after it: the first says what is wrong.
             Err(errors.errors.iter().take(1).map(problem).collect())
@@ -71,7 +71,15 @@ pub fn parse(scalar: &Scalar) -> Result<Parsed<'_>, Vec<Problem>> {
     }
 }
 
-/// The parser's message in a line.
+/// The parser's message in a line, without the list of what it would have taken.
 fn plain(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim().to_lowercase().replace("syntax error: ", "")
+    let message = message.lines().next().unwrap_or_default().trim();
+    let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    let (told, _) = message.split_once(" expecting ").unwrap_or((message, ""));
+    let input = |kind: &str| told.strip_prefix(kind)?.strip_prefix(" input ")?.strip_prefix('\'')?.strip_suffix('\'');
+    match input("mismatched").or_else(|| input("extraneous")) {
+        Some("<EOF>") => "it ends too early".to_owned(),
+        Some(found) => format!("`{found}` is not expected here"),
+        None => told.to_lowercase(),
+    }
 }

@@ -90,6 +90,8 @@ impl Compiler<'_> {
     }
 
     fn function(&mut self, name: &str, parameters: &[::cel::IdedExpr], at: At) -> Option<Function> {
+        let form = AGGREGATES.iter().rev().find(|(form, _)| crate::cel::functions::function_name(form) == name);
+        let form = form.map_or(name, |(form, _)| *form);
         let number = |n: usize| match parameters.get(n).map(|parameter| &parameter.expr) {
             None => Ok(None),
             Some(Expr::Literal(LiteralValue::Int(value))) => Ok(Some(*value.inner() as f64)),
@@ -100,9 +102,9 @@ impl Compiler<'_> {
             let whole = |value: f64| u32::try_from(value as i64).ok().filter(|whole| f64::from(*whole) == value);
             match number(n)? {
                 None => Ok(None),
-                Some(value) => whole(value)
-                    .map(Some)
-                    .ok_or_else(|| Problem::new(at, format!("a parameter of {name} is a whole number, not {value}"))),
+                Some(value) => whole(value).map(Some).ok_or_else(|| {
+                    Problem::new(at, format!("{form} takes a small whole number there, 1 or more, not {value}"))
+                }),
             }
         };
         let most = match name {
@@ -110,8 +112,6 @@ impl Compiler<'_> {
             "distinct" | "top_k" => 1,
             _ => 0,
         };
-        let form = AGGREGATES.iter().rev().find(|(form, _)| crate::cel::functions::function_name(form) == name);
-        let form = form.map_or(name, |(form, _)| *form);
         if parameters.len() > most {
             self.problems.push(Problem::new(at, format!("{form} is given {} values", parameters.len() + 1)));
             return None;

@@ -1,7 +1,7 @@
 //! `join`: tables found, their keys and times checked, their fields made names.
 
-use super::Compiler;
 use super::sources::{Compiled, schema_of};
+use super::{Compiler, TENANT_FIELD};
 use crate::cel::check::{self, Checked, Place, Scope};
 use crate::file;
 use crate::join::{Join, Table};
@@ -99,11 +99,18 @@ impl<'c> Compiler<'c> {
         }
     }
 
+    /// Whether records of a tenant see its own rows of a table: both say whose theirs are.
+    fn of_tenant(&self, table: &Compiled) -> bool {
+        let of_table = table.source.field(TENANT_FIELD).is_some_and(|field| field.kind == Ok(Type::Text));
+        of_table && self.tenant().is_some()
+    }
+
     /// The joins as they stand in the specification.
     pub(super) fn join_texts(&self) -> impl Iterator<Item = String> {
-        self.file.joins.iter().map(|join| {
+        self.file.joins.iter().zip(self.tables).map(|(join, table)| {
             let time = join.time.as_ref().map(|time| time.value.as_str());
-            Join::text(&join.name, &join.table.value, &join.key.value, join.on.text.trim(), time)
+            let of_tenant = self.of_tenant(table);
+            Join::text(&join.name, &join.table.value, &join.key.value, join.on.text.trim(), time, of_tenant)
         })
     }
 
@@ -116,12 +123,13 @@ impl<'c> Compiler<'c> {
             let named = |number: &usize| self.joined.get(*number)?.strip_prefix(&prefix).map(str::to_owned);
             let fields: Vec<String> = used.iter().filter_map(named).collect();
             let (key, time) = (file.key.value.clone(), file.time.as_ref().map(|time| time.value.clone()));
-            let all: BTreeSet<String> = fields.iter().chain([&key]).chain(&time).cloned().collect();
+            let tenant = self.of_tenant(compiled).then(|| TENANT_FIELD.to_owned());
+            let all: BTreeSet<String> = fields.iter().chain([&key]).chain(&time).chain(&tenant).cloned().collect();
             let wanted: Vec<String> = all.into_iter().collect();
             let slot = |name: &String| wanted.iter().position(|known| known == name).unwrap_or(usize::MAX);
             let (row, walk) = (fields.iter().map(slot).collect(), compiled.source.walk(&wanted, &[]));
-            let table =
-                Table::new(&compiled.topic, schema_of(compiled), walk, slot(&key), time.as_ref().map(slot), row);
+            let (at, of) = (time.as_ref().map(slot), tenant.as_ref().map(slot));
+            let table = Table::new(&compiled.topic, schema_of(compiled), walk, slot(&key), of, at, row);
             Join { name: file.name.clone(), on, table: Arc::new(table), key, time, fields }
         };
         (begun.into_iter().map(join).collect(), numbers.collect())

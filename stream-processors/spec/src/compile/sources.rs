@@ -41,7 +41,10 @@ pub(super) fn find(topic: &Placed<String>, topics: &dyn Topics) -> Result<Compil
             Err(Problem::new(*at, what).fix(match (of_view, near::near(topic, names.iter().map(String::as_str))) {
                 (Some((view, version)), _) => format!("the rows of a view are read by `views: {view}@{version}`"),
                 (None, Some(meant)) => format!("did you mean `{meant}`?"),
-                (None, None) => format!("make it: tidemark topics create {topic} --schema FILE.avsc"),
+                (None, None) => format!(
+                    "put its schema beside this file, as {topic}.avsc, or make it: tidemark topics create {topic} --schema \
+                     FILE.avsc"
+                ),
             }))
         }
         Ok(Some(avsc)) => match Source::new(&avsc) {

@@ -45,15 +45,18 @@ pub(super) fn find(view: &Placed<ViewName>, file: &File, topics: &dyn Topics) ->
     }
 }
 
-/// Grace as the file gives it, or else as long as the windows of the views take that are in one.
-pub(super) fn settle_grace(file: &mut File, sources: &[Compiled]) {
+/// What follows from the views unless the file gives it: grace, as long as the windows of the views take that are in one, and
+/// retention.
+pub(super) fn settle(file: &mut File, sources: &[Compiled]) -> Result<(), Problem> {
     let window = (file.time.value == "window_start").then_some(file.window);
-    let wait = |view: &View| view.wait_ms(window);
-    if let Some(longest) = sources.iter().filter_map(|compiled| compiled.view.as_ref()).map(wait).max()
-        && !file.grace_given
-    {
-        file.grace.value = longest;
+    let longest =
+        |of: &dyn Fn(&View) -> i64| sources.iter().filter_map(|compiled| compiled.view.as_ref()).map(of).max();
+    let Some(wait) = longest(&|view| view.wait_ms(window)) else { return Ok(()) };
+    if !file.grace_given {
+        file.grace.value = wait;
     }
+    let (idle_after, max_future) = (longest(&|view| view.idle_after_ms), longest(&|view| view.max_future_ms));
+    file.settle_retention(idle_after.unwrap_or(0), max_future.unwrap_or(0))
 }
 
 impl Compiler<'_> {

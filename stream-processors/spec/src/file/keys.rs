@@ -14,7 +14,7 @@ pub const AGGREGATES: &[(&str, &str)] = &[
     ("mean(x)", "sum divided by count; rounded once"),
     (
         "quantile(x, q[, error])",
-        "the value that a share q of all is not above, 0 to 1: DDSketch, relative error 0.01 unless given",
+        "the least value that at least a share q of all do not exceed, q from 0 to 1: DDSketch, relative error 0.01 unless given",
     ),
     (
         "distinct(x[, precision])",
@@ -47,12 +47,12 @@ const fn key(path: &'static str, form: &'static str, default: Option<&'static st
 
 /// All keys, in the order in which a file is written.
 pub const KEYS: &[KeyDoc] = &[
-    key("job", "name", None, "Name of the job and of its view: 1 to 100 letters, digits, `.`, `_`, `-`."),
+    key("job", "name", None, "Name of the job and of its view: 1 to 32 letters, digits, `.`, `_`, `-`."),
     key(
         "version",
         "number",
         Some("1"),
-        "Grows with every change of source, expressions, key, window, late policy or aggregates. A new version runs beside the old one until it is promoted.",
+        "Grows with every change of source, expressions, key, window, late policy, aggregates or clustering; to 2147483647. A new version runs beside the old one until it is promoted.",
     ),
     key("description", "text", Some(""), "One sentence for the dashboard and the API."),
     key(
@@ -91,7 +91,12 @@ pub const KEYS: &[KeyDoc] = &[
         Some("10m"),
         "A record whose event time is further ahead of its arrival is dead-lettered, so that one bad clock cannot close everybody's windows. Not of views.",
     ),
-    key("source.dedupe.by", "field", Some(""), "A field that is unique to a record: repeats count once. Not of views."),
+    key(
+        "source.dedupe.by",
+        "field",
+        Some(""),
+        "A field that is unique to a record of a tenant: repeats count once. Not of views.",
+    ),
     key("source.dedupe.for", "duration", Some("24h"), "A repeat that comes later counts as a new record."),
     key(
         "join",
@@ -152,9 +157,14 @@ pub const KEYS: &[KeyDoc] = &[
         "view.clustering",
         "list of key names",
         Some(""),
-        "Order of the key columns in the view: filters on the first ones are the fastest. The key's own order unless given.",
+        "Order of the key columns in the view: filters on the first ones are the fastest. The key's own order unless given. Part of the version.",
     ),
-    key("view.retention", "duration", Some("7d"), "Rows are kept so long after their window was first written."),
+    key(
+        "view.retention",
+        "duration",
+        Some("7d"),
+        "Rows are kept so long after their window was first written: at least as long as it can change, which is its length (of sessions an hour and the gap), grace, idle_after, max_future and what `late` says. Where that is more than 7 days it is the default. Of views the idle_after and max_future of their jobs count.",
+    ),
     key(
         "partitions",
         "number",
@@ -171,7 +181,7 @@ pub const KEYS: &[KeyDoc] = &[
         "tests",
         "list of tests",
         Some("[]"),
-        "Run by `tidemark job test` and before every apply: `name`, and `steps` of `push`, `table`, `delete`, `advance` and `expect`.",
+        "Run by `tidemark job test` and before every apply: `name`, and `steps` of `push` (to `topic`, the first unless given, and `partition`), `table`, `delete`, `advance` and `expect`.",
     ),
 ];
 
@@ -222,6 +232,11 @@ pub fn json_schema() -> Value {
     let number =
         |path: &str, most: u32| json!({"type": "integer", "minimum": 1, "maximum": most, "description": meaning(path)});
     let expressions = |path: &str| json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}, "description": meaning(path)});
+    let names = |path: &str| {
+        json!({"description": meaning(path),
+        "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": true}]})
+    };
+    let expression_map = json!({"type": "object", "minProperties": 1, "additionalProperties": {"type": ["string", "number", "boolean"]}});
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tidemark job",
@@ -229,15 +244,13 @@ pub fn json_schema() -> Value {
         "additionalProperties": false,
         "required": ["job", "source", "window", "late", "aggregate"],
         "properties": {
-            "job": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}$", "description": meaning("job")},
-            "version": number("version", u32::MAX),
+            "job": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9._-]{0,31}$", "description": meaning("job")},
+            "version": number("version", i32::MAX as u32),
             "description": text("description"),
             "source": {"type": "object", "additionalProperties": false,
                 "oneOf": [{"required": ["topics", "time"]}, {"required": ["views"]}], "properties": {
-                "topics": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-                    "description": meaning("source.topics")},
-                "views": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-                    "description": meaning("source.views")},
+                "topics": names("source.topics"),
+                "views": names("source.views"),
                 "time": text("source.time"),
                 "grace": duration("source.grace"),
                 "idle_after": duration("source.idle_after"),
@@ -255,19 +268,26 @@ pub fn json_schema() -> Value {
             }},
             "where": text("where"),
             "let": expressions("let"),
-            "key": {"type": "array", "description": meaning("key"),
-                "items": {"oneOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}},
+            "key": {"description": meaning("key"), "oneOf": [
+                {"type": "string"},
+                expression_map.clone(),
+                {"type": "array", "items": {"oneOf": [{"type": "string"}, expression_map]}},
+            ]},
             "window": {"type": "object", "additionalProperties": false, "properties": {
                 "tumbling": duration("window.tumbling"),
                 "hopping": duration("window.hopping"),
                 "every": duration("window.every"),
                 "session": duration("window.session"),
-            }},
+            }, "oneOf": [
+                {"required": ["tumbling"], "maxProperties": 1},
+                {"required": ["hopping", "every"], "maxProperties": 2},
+                {"required": ["session"], "maxProperties": 1},
+            ]},
             "late": {"type": "string", "pattern": "^(hold|amend for ([0-9]+(ms|s|m|h|d))+)$", "description": meaning("late")},
             "aggregate": expressions("aggregate"),
             "emit": expressions("emit"),
             "view": {"type": "object", "additionalProperties": false, "properties": {
-                "clustering": {"type": "array", "items": {"type": "string"}, "description": meaning("view.clustering")},
+                "clustering": names("view.clustering"),
                 "retention": duration("view.retention"),
             }},
             "partitions": number("partitions", 1_000),
@@ -293,6 +313,19 @@ mod tests {
             );
             assert!(schema.pointer(&pointer).is_some_and(Value::is_object), "{path}");
         }
+        // What may stand alone in the file may stand alone here.
+        for path in [
+            "/properties/source/properties/topics",
+            "/properties/source/properties/views",
+            "/properties/key",
+            "/properties/view/properties/clustering",
+        ] {
+            let forms = schema.pointer(&format!("{path}/oneOf")).and_then(Value::as_array).unwrap();
+            assert!(forms.iter().any(|form| form["type"] == "string"), "{path}");
+        }
+        let windows = schema.pointer("/properties/window/oneOf").and_then(Value::as_array).unwrap();
+        assert_eq!(windows.len(), 3);
+        assert_eq!(schema["properties"]["job"]["pattern"], "^[A-Za-z][A-Za-z0-9._-]{0,31}$");
         assert_eq!(under("source.dedupe"), ["by", "for"]);
         assert!(under("").contains(&"window") && reference().contains("| `job` | name | required |"));
     }

@@ -10,7 +10,8 @@ pub use keys::{AGGREGATES, KEYS, KeyDoc, json_schema, reference};
 pub use read::read;
 pub use source::ViewName;
 
-use crate::problem::At;
+use crate::instant::duration;
+use crate::problem::{At, Problem};
 use crate::yaml::{Node, Scalar};
 use tidemark_core::{LatePolicy, Windowing};
 
@@ -80,11 +81,43 @@ pub struct File {
     /// Order of the key columns in the view; the key's own when none is given.
     pub clustering: Vec<Placed<String>>,
     /// Milliseconds that rows are kept.
-    pub retention_ms: i64,
+    pub retention: Placed<i64>,
+    /// It stands in the file.
+    pub retention_given: bool,
     /// Partitions of the job's own topics.
     pub partitions: u32,
     /// A window is to be final so many milliseconds after its end.
     pub freshness: Option<Placed<i64>>,
     /// Inline tests, as they stand.
     pub tests: Vec<Node>,
+}
+
+impl File {
+    /// Keeps rows for as long as they can change, unless the file says for how long; with these waits of what is read.
+    ///
+    /// # Errors
+    /// What the file says is less.
+    pub(crate) fn settle_retention(&mut self, idle_after_ms: i64, max_future_ms: i64) -> Result<(), Problem> {
+        let waits = [self.grace.value, idle_after_ms, max_future_ms, self.amend_for.value];
+        let least = self.window.least_retention_ms(waits);
+        if !self.retention_given {
+            self.retention.value = self.retention.value.max(least);
+        }
+        if least <= self.retention.value {
+            return Ok(());
+        }
+        let waits = match self.views.is_empty() {
+            true => "for `source.grace`, `source.idle_after` and `late`, and it may begin `source.max_future` early",
+            false => {
+                "for `source.grace`, `late` and the view's `idle_after`, and it may begin the view's `max_future` early"
+            }
+        };
+        let what = format!(
+            "rows are kept for {} after their window is first written, and until {} after that it can change: as long as it is, \
+             then {waits}",
+            duration(self.retention.value),
+            duration(least)
+        );
+        Err(Problem::new(self.retention.at, what).fix(format!("make it {} or more", duration(least))))
+    }
 }

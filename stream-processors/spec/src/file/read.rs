@@ -22,8 +22,15 @@ const RESERVED: &[&str] = &[
     "session_start",
     "session_end",
 ];
+/// Longest name of a job: with its version it is the name of a table, at most 39 bytes ([`tidemark_views::ViewSpec::name`]).
+const NAME_BYTES_MAX: usize = 32;
 /// Most names under one key.
 const NAMES_MAX: usize = 64;
+
+/// Longest time that a file may name, 20 years: as long as a row can be kept. Sums of such times fit.
+const TIME_MS_MAX: i64 = 7_300 * 86_400_000;
+/// Versions are numbers of 32 bits on the log and in the catalogue.
+const VERSION_MAX: u32 = i32::MAX as u32;
 
 /// Under `hold` a window takes stragglers of partitions that were idle for so long.
 const HOLD_FOR_MS: i64 = 3_600_000;
@@ -131,7 +138,26 @@ impl Reader {
             let what = format!("`{path}` is a length of time, not {found}");
             self.fail(Problem::new(node.at, what).fix("write for example 30s, 10m, 1h30m or 7d"));
         }
-        parsed.map(|value| Placed { at: node.at, value })
+        self.bounded(parsed, node.at, path).map(|value| Placed { at: node.at, value })
+    }
+
+    fn bounded(&mut self, parsed: Option<i64>, at: At, path: &str) -> Option<i64> {
+        use crate::instant::duration;
+        let within = parsed.filter(|ms| *ms <= TIME_MS_MAX);
+        if let (Some(ms), None) = (parsed, within) {
+            let what = format!("`{path}` is {}; the longest time is {}", duration(ms), duration(TIME_MS_MAX));
+            self.fail(Problem::new(at, what));
+        }
+        within
+    }
+
+    /// A duration that is none at all where it is 0.
+    pub(super) fn positive(&mut self, keys: &Keys<'_>, name: &str) -> Option<Placed<i64>> {
+        let found = self.duration(keys, name)?;
+        if found.value == 0 {
+            self.fail(Problem::new(found.at, format!("`{}` must be at least 1 ms", keys.path(name))));
+        }
+        Some(found)
     }
 
     pub(super) fn duration(&mut self, keys: &Keys<'_>, name: &str) -> Option<Placed<i64>> {
@@ -146,7 +172,7 @@ impl Reader {
         let top = self.keys(root, "")?;
         let job = self.required(&top, "job", "write `job: NAME`, which is also the name of the view");
         let job = job.and_then(|job| self.job_name(job));
-        let version = self.number(&top, "version", u32::MAX);
+        let version = self.number(&top, "version", VERSION_MAX);
         let description = top.get("description").and_then(|node| self.text(node, "description"));
         let source = match top.get("source") {
             Some(node) => self.keys(node, "source").and_then(|keys| self.source(&keys)),
@@ -163,7 +189,7 @@ impl Reader {
         let late = self.late(&top);
         let aggregates = self.expressions(&top, "aggregate");
         if top.get("aggregate").is_none() {
-            self.missing(&top, "aggregate", "write for example `aggregate: {records: count()}`");
+            self.missing(&top, "aggregate", "write for example `aggregate: {requests: count()}`");
         }
         let emit = self.expressions(&top, "emit");
         self.distinct_names(&lets, &key, &aggregates, &emit);
@@ -186,7 +212,7 @@ impl Reader {
         };
         let (late, amend_for) = late?;
         let source = source?;
-        let file = File {
+        let mut file = File {
             job: job?,
             version: version?,
             description: description.map(|text| text.value).unwrap_or_default(),
@@ -208,23 +234,30 @@ impl Reader {
             aggregates,
             emit,
             clustering,
-            retention_ms: retention?.value,
+            retention: retention?,
+            retention_given: view.get("retention").is_some(),
             partitions: partitions?.value,
             freshness: freshness.flatten(),
             tests,
         };
+        // Of views it is known once those are found.
+        if file.views.is_empty()
+            && let Err(problem) = file.settle_retention(file.idle_after_ms, file.max_future_ms)
+        {
+            self.fail(problem);
+        }
         self.relations(&file);
         Some(file)
     }
 
     fn job_name(&mut self, job: Placed<String>) -> Option<Placed<String>> {
         let name = &job.value;
-        let sound = name.len() <= 100
+        let sound = name.len() <= NAME_BYTES_MAX
             && name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if !sound {
             let what = format!("`{name}` is no name for a job");
-            let fix = "begin with a letter; then letters, digits, `.`, `_` and `-`, at most 100";
+            let fix = format!("begin with a letter; then letters, digits, `.`, `_` and `-`, at most {NAME_BYTES_MAX}");
             self.fail(Problem::new(job.at, what).fix(fix));
         }
         sound.then_some(job)
@@ -269,8 +302,11 @@ impl Reader {
 
     fn named(&mut self, key: &Key, node: &Node, path: &str) -> Option<Named> {
         let name = key.name.clone();
+        if !self.name(&name, key.at) {
+            return None;
+        }
         let expression = self.expression(node, &format!("{path}.{name}"))?;
-        self.name(&name, key.at).then_some(Named { at: key.at, name, expression })
+        Some(Named { at: key.at, name, expression })
     }
 
     /// Whether a name can be a column's.
@@ -279,7 +315,11 @@ impl Reader {
             && name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         let reserved = RESERVED.contains(&name);
-        if !sound {
+        if !sound && name.contains(['(', ')']) {
+            // `{a: f(x, 1)}` is two entries, `a: f(x` and `1)`.
+            let what = format!("`{name}` is a piece of an expression: between braces or brackets a comma ends it");
+            self.fail(Problem::new(at, what).fix("put the expression in quotes, or each on a line of its own"));
+        } else if !sound {
             let fix = "begin with a small letter; then small letters, digits and `_`, at most 48";
             self.fail(Problem::new(at, format!("`{name}` is no name for a column")).fix(fix));
         } else if reserved {
@@ -369,6 +409,10 @@ impl Reader {
         let text = node.scalar().map(|scalar| scalar.text.trim().to_owned()).unwrap_or_default();
         let amend = text.strip_prefix("amend for ").and_then(duration_ms);
         match (text.as_str(), amend) {
+            (_, Some(long)) if long > TIME_MS_MAX => {
+                self.bounded(amend, node.at, "late");
+                None
+            }
             ("hold", _) => Some((LatePolicy::Hold, Placed { at: node.at, value: HOLD_FOR_MS })),
             (_, Some(value)) => Some((LatePolicy::Amend, Placed { at: node.at, value })),
             _ => {
@@ -381,14 +425,6 @@ impl Reader {
     /// What one key asks of another.
     fn relations(&mut self, file: &File) {
         use crate::instant::duration;
-        if file.amend_for.value > file.retention_ms && file.late == LatePolicy::Amend {
-            let what = format!(
-                "windows can change for {}, but rows are kept for {} only",
-                duration(file.amend_for.value),
-                duration(file.retention_ms)
-            );
-            self.fail(Problem::new(file.amend_for.at, what).fix("make `view.retention` as long, or amend for less"));
-        }
         // Of views it is known once those are found.
         let delay = file.grace.value.saturating_add(file.idle_after_ms);
         let freshness = file.freshness.as_ref().filter(|_| file.views.is_empty());

@@ -55,13 +55,13 @@ impl Reader {
             _ => self.required(keys, "time", "name the field of the schema that is the event time"),
         };
         let (grace, idle, future) =
-            (self.duration(keys, "grace"), self.duration(keys, "idle_after"), self.duration(keys, "max_future"));
+            (self.duration(keys, "grace"), self.positive(keys, "idle_after"), self.duration(keys, "max_future"));
         let dedupe = match keys.get("dedupe") {
             None => None,
             Some(node) => {
                 let keys = self.keys(node, "source.dedupe")?;
                 let by = self.required(&keys, "by", "name the field that is unique to a record");
-                let for_ms = self.duration(&keys, "for");
+                let for_ms = self.positive(&keys, "for");
                 Some((by?, for_ms?.value))
             }
         };

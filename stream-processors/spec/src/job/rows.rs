@@ -72,7 +72,8 @@ impl SpecJob {
             .iter()
             .try_for_each(|value| put_part(value, &mut own))
             .ok_or_else(|| malformed(avro::Error::Truncated))?;
-        let contributor = dedupe::id(&own);
+        // Whose row it is stands among what tells it apart.
+        let contributor = dedupe::id(&[], &own);
         let mut inner = Vec::new();
         let sample = self.read_record(input, &mut inner)?;
         if !sample.wanted && !rows.filter_changes {

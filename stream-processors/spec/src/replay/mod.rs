@@ -8,15 +8,21 @@
 //! Limits: lists of most frequent values that met more than they list depend on the order of merges, and are held to their
 //! stated error. Sealing goes by append time, which does not pass here: of a job that amends for no time at all late records
 //! race with it, and such a job is refused. The ids of a job that counts repeats once are not kept by the driver: of such a job
-//! only the merge stage crashes. The tables that a job joins are as whoever calls has filled them.
+//! only the merge stage crashes.
+//!
+//! The tables that a job joins are read beside the records, in pieces too: a record waits until they are read as far as it was
+//! appended, and what a process has read of them is gone when it dies.
 
 mod rest;
+mod tables;
 mod ways;
 
+use crate::job::SpecJob;
 use crate::viewed::Viewed;
 use rest::{AtRest, difference};
 use std::fmt;
 use std::sync::Arc;
+use tables::Tables;
 use tidemark_core::driver::Driver;
 use tidemark_core::{Input, LatePolicy};
 use ways::Running;
@@ -29,12 +35,46 @@ pub const PARTITIONS_MAX: usize = 64;
 pub struct Arrival {
     /// Its source partition, from 0.
     pub partition: usize,
+    /// Which of the job's source schemas it is of.
+    pub schema: usize,
     /// When it was appended, milliseconds; does not fall within a partition.
     pub appended_at: i64,
-    /// Which of the job's source schemas the datum is of.
-    pub schema: usize,
-    /// Avro datum.
+    /// Avro datum of that schema.
     pub datum: Vec<u8>,
+}
+
+/// A record of a table on its way in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Which of the job's tables it is of.
+    pub table: usize,
+    /// When it was appended, milliseconds.
+    pub appended_at: i64,
+    /// Partition of the table's topic.
+    pub partition: u32,
+    /// Offset there.
+    pub offset: i64,
+    /// Key on the log.
+    pub key: Option<Vec<u8>>,
+    /// Avro datum of the table's schema; none deletes.
+    pub datum: Option<Vec<u8>>,
+}
+
+/// What a job is fed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// In the order in which they are appended.
+    pub records: Vec<Arrival>,
+    /// All records of the tables that the job joins, in any order.
+    pub changes: Vec<Changed>,
+}
+
+/// Fills the tables of a job, all at once.
+///
+/// # Errors
+/// One is too large.
+pub fn fill(job: &SpecJob, changes: &[Changed]) -> Result<(), String> {
+    Tables::new(job, changes).read_all()
 }
 
 /// Data of the first source schema as they would arrive: dealt out to partitions in turn, each when it happens or, if that is
@@ -117,8 +157,8 @@ pub enum Error {
 ///
 /// # Errors
 /// The figures differ; the job seals at once; a partition above [`PARTITIONS_MAX`]; or what stops a stage.
-pub fn check<J: Viewed>(job: &Arc<J>, records: &[Arrival], rounds: u64, seed: u64) -> Result<Checked, Error> {
-    job.head().settle();
+pub fn check<J: Viewed>(job: &Arc<J>, sample: &Sample, rounds: u64, seed: u64) -> Result<Checked, Error> {
+    let Sample { records, .. } = sample;
     let spec = job.spec();
     if spec.late == LatePolicy::Amend && spec.amend_for_ms == 0 {
         let why = format!(
@@ -134,28 +174,26 @@ pub fn check<J: Viewed>(job: &Arc<J>, records: &[Arrival], rounds: u64, seed: u6
     let seeds = seed..seed.saturating_add(rounds);
     let ways = seeds.clone().map(Way::Mixed).chain(seeds.map(Way::Crashing));
     let ways: Vec<Way> = std::iter::once(Way::OneByOne).chain(ways).collect();
-    let first = run(job, records, partitions, Way::FullSpeed)?;
+    let first = run(job, sample, partitions, Way::FullSpeed)?;
     for &way in &ways {
-        let other = run(job, records, partitions, way)?;
+        let other = run(job, sample, partitions, way)?;
         if let Some(what) = difference(job.as_ref(), &first, &other) {
             return Err(Mismatch { way, what }.into());
         }
     }
     let late = first.windows.values().map(|(_, late, held)| late + held).sum();
-    let of_sample = records.iter().filter(|record| job.head().row_schemas().is_none_or(|rows| record.schema < rows)).count();
+    let of_sample =
+        records.iter().filter(|record| job.head().row_schemas().is_none_or(|rows| record.schema < rows)).count();
     Ok(Checked { ways: ways.len() + 1, records: of_sample, rows: first.rows.len(), late })
 }
 
-fn run<J: Viewed>(
-    job: &Arc<J>,
-    records: &[Arrival],
-    partitions: usize,
-    way: Way,
-) -> Result<AtRest<J::Accumulator>, Error> {
+fn run<J: Viewed>(job: &Arc<J>, sample: &Sample, partitions: usize, way: Way) -> Result<AtRest<J::Accumulator>, Error> {
+    let Sample { records, changes } = sample;
     let driver = Driver::new(Arc::clone(job), partitions);
     let now = records.iter().map(|record| record.appended_at).max().unwrap_or(0);
     let merges = job.spec().merge_partitions as usize;
-    let mut running = Running { driver, now, partitions, merges, has_ids: job.spec().dedupe.is_some() };
+    let (tables, has_ids) = (Tables::new(job.head(), changes), job.spec().dedupe.is_some());
+    let mut running = Running { driver, tables, now, partitions, merges, has_ids };
     let run = match way {
         Way::FullSpeed => running.full_speed(records),
         Way::OneByOne => running.one_by_one(records),

@@ -84,7 +84,7 @@ pub(super) fn difference<J: Viewed>(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::{Way, arrivals, run};
+    use super::super::{Sample, Way, arrivals, run};
     use super::*;
     use crate::datum::Maker;
     use crate::{SpecJob, Topics, compile};
@@ -109,7 +109,8 @@ mod tests {
         let record =
             |at: i64| maker.datum(&json!({"at": at * 1_000, "client": "a", "status": 200, "path": "/"})).unwrap();
         let records = arrivals(job.as_ref(), [9_000, 1, 9_001].map(record), 1);
-        let rest = run(&job, &records, 1, Way::FullSpeed).unwrap();
+        let sample = Sample { records, changes: vec![] };
+        let rest = run(&job, &sample, 1, Way::FullSpeed).unwrap();
         (job, rest)
     }
 

@@ -1,9 +1,9 @@
-use crate::support::{DAILY, HOURLY, SESSIONS, job};
+use crate::support::{DAILY, ERRORS, HOURLY, SESSIONS, job};
 use tidemark_spec::inline;
 
 #[test]
 fn the_examples_pass_their_tests() {
-    for text in [HOURLY, SESSIONS, DAILY] {
+    for text in [HOURLY, ERRORS, SESSIONS, DAILY] {
         let job = job(text).unwrap_or_else(|problems| panic!("{problems}"));
         let outcomes = inline::run("job.yaml", &job).unwrap_or_else(|problems| panic!("{problems}"));
         assert!(!outcomes.is_empty());

@@ -103,8 +103,8 @@ fn a_wrong_head_is_refused_with_the_same_words_as_a_file() {
             "key: [client]\nview: {clustering: [klient]}\nwindow: {tumbling: 1h}\nlate: hold",
         ),
         (
-            |job| job.key("client").tumbling(HOUR).late(Late::AmendFor(8 * DAY)),
-            "key: [client]\nwindow: {tumbling: 1h}\nlate: amend for 8d",
+            |job| job.key("client").tumbling(HOUR).late(Late::AmendFor(8 * DAY)).retention(7 * DAY),
+            "key: [client]\nwindow: {tumbling: 1h}\nlate: amend for 8d\nview: {retention: 7d}",
         ),
         (
             |job| job.tumbling(HOUR).late(Late::Hold).freshness(Duration::from_secs(60)),
@@ -332,8 +332,8 @@ fn a_head_means_the_same_both_ways() {
 fn rows<J: Viewed>(job: J, records: &[replay::Arrival]) -> (Vec<Json>, tidemark_spec::trial::Counts) {
     let mut trial = Trial::new(Arc::new(job), 3).unwrap();
     for record in records {
-        trial.set_clock(record.appended_at);
-        trial.take(record.partition, record.datum.clone()).unwrap();
+        trial.arrive(record.clone());
+        trial.commit().unwrap();
     }
     let row = |(start, row): (i64, tidemark_spec::trial::Shown)| {
         let cells = row.iter().map(|(name, value)| (name.clone(), value.clone()));
@@ -346,7 +346,7 @@ fn rows<J: Viewed>(job: J, records: &[replay::Arrival]) -> (Vec<Json>, tidemark_
 fn a_fold_in_rust_gives_the_rows_of_the_same_aggregates() {
     for (session, seed) in [(false, 1), (false, 2), (true, 3), (true, 4)] {
         let (in_rust, of_file) = whole(session);
-        let records = sample(&of_file, 300, 3, seed);
+        let records = sample(&of_file, 300, 3, seed).records;
         let (rows_in_rust, rows_of_file) = (rows(in_rust, &records), rows(of_file, &records));
         assert!(
             rows_of_file.0.len() > 20 && rows_of_file.1.filtered > 10 && rows_of_file.1.late > 5,
@@ -361,8 +361,8 @@ fn a_job_in_rust_gives_the_same_figures_however_its_records_come() {
     let job = Arc::new(peaks::job().unwrap());
     let mut late = 0;
     for seed in 0..6 {
-        let records = sample(job.head(), 150, 3, seed);
-        let checked = replay::check(&job, &records, 4, seed).unwrap_or_else(|error| panic!("{error}"));
+        let sample = sample(job.head(), 150, 3, seed);
+        let checked = replay::check(&job, &sample, 4, seed).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((checked.ways, checked.records), (10, 150));
         assert!(checked.rows > 5);
         late += checked.late;

@@ -153,7 +153,7 @@ fn without_a_time_a_row_counts_from_its_arrival_and_two_tables_are_joined_at_onc
 fn each_test_begins_with_empty_tables() {
     passes(
         "
-- steps: [{table: {partner: {id: 1, name: Acme, rate: 1.0, updated_at: '2026-01-01T10:00:00Z'}}}]
+- steps: [{table: {partner: {id: 1, name: Acme, rate: 1.0, updated_at: '2026-01-01T10:00:00Z'}}}, {expect: {rows: []}}]
 - steps:
     - push: {at: '2026-01-01T10:00:00Z', partner_id: 1, queue: a, pages: 1}
     - expect: {rows: [{partner: nobody, owner: none, done: 1}]}
@@ -267,10 +267,10 @@ fn what_is_wrong_with_a_join_is_said() {
         let problems = said(job(&text));
         assert!(problems.contains(expected), "{to}: {expected}\n{problems}");
     }
-    let tests = "- steps: [{table: {partnr: {id: 1}}}]\n";
+    let tests = "- steps: [{table: {partnr: {id: 1}}}, {expect: {late: 0}}]\n";
     let wrong = inline::run("job.yaml", &job(&format!("{JOB}tests:\n{tests}")).unwrap()).unwrap_err().to_string();
     assert!(wrong.contains("the job has no join `partnr`; did you mean `partner`?"), "{wrong}");
-    let tests = "- steps: [{table: {partner: {id: 1}}}]\n";
+    let tests = "- steps: [{table: {partner: {id: 1}}}, {expect: {late: 0}}]\n";
     let wrong = inline::run("job.yaml", &job(&format!("{JOB}tests:\n{tests}")).unwrap()).unwrap_err().to_string();
     assert!(wrong.contains("`name` is missing; the job reads it"), "{wrong}");
 }

@@ -4,8 +4,13 @@
 mod cel;
 mod examples;
 mod in_rust;
+mod inline;
 mod joins;
+mod limits;
+mod nulls;
 mod refused;
 mod replay;
 mod support;
+mod tenants;
+mod version;
 mod views;

@@ -1,4 +1,4 @@
-use crate::support::{HOURLY, job};
+use crate::support::{HOURLY, emitting, job};
 
 /// The example with one line changed, and what is said of it: `line:column`, the rule, the fix.
 const CASES: &[(&str, &str, &[&str])] = &[
@@ -30,7 +30,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ("top_k(path, 10)", "top_k(path)", &["top_k(x, k): how many?"]),
     ("late: amend for 7d", "", &["`late` is missing; write `late: amend for 7d`"]),
     ("late: amend for 7d", "late: amend", &["`late` is `amend`"]),
-    ("late: amend for 7d", "late: amend for 70d", &["windows can change for 70d, but rows are kept for 7d only"]),
+    ("late: amend for 7d", "late: amend for 8000d", &["`late` is 8000d; the longest time is 7300d"]),
     (
         "freshness: 1h",
         "freshness: 10m",
@@ -62,14 +62,37 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ("double(errors)", "double(erors)", &["there is no aggregate or key called `erors`; did you mean `errors`?"]),
     ("double(errors)", "errors", &["there is no int / double"]),
     ("\"xx\"", "\"xx", &["is not a CEL expression"]),
+    ("status / 100)", "status >)", &["is not a CEL expression: `)` is not expected here"]),
+    ("string(status / 100) + \"xx\"", "status >", &["is not a CEL expression: it ends too early"]),
+    (
+        "class: string(status / 100) + \"xx\"",
+        "class: !(status == 1)",
+        &["job.yaml:10:10: tags (`!`) are not read; put an expression that begins with `!` in quotes"],
+    ),
+    (
+        "count_if(status >= 400)",
+        "count_if(has(bytes))",
+        &["invalid argument to has() macro; write `x != null` for `has(x)`"],
+    ),
+    (
+        "aggregate:\n  requests: count()",
+        "aggregate: {q: quantile(bytes, 0.5)}\nx:\n  requests: count()",
+        &["job.yaml:14:32: `0.5)` is a piece of an expression", "put the expression in quotes"],
+    ),
+    ("key: [class]", "key: [coalesce(referrer, path)]", &["is a piece of an expression"]),
+    ("top_k(path, 10)", "top_k(path, -1)", &["top_k(x, k) takes a small whole number there, 1 or more, not -1"]),
+    ("top_k(path, 10)", "top_k(path, 5000000000)", &["1 or more, not 5000000000"]),
+    ("top_k(path, 10)", "top_k(path, 1.5)", &["1 or more, not 1.5"]),
     ("job: access.hourly", "job: 1 x", &["is no name for a job"]),
+    ("job: access.hourly", "job: access.hourly-of-all-sites-together", &["is no name for a job", "at most 32"]),
 ];
 
 #[test]
 fn what_is_wrong_is_said_with_place_rule_and_fix() {
     for (from, to, said) in CASES {
-        let text = HOURLY.replacen(from, to, 1);
-        assert_ne!(text, HOURLY, "{from}");
+        let example = emitting();
+        let text = example.replacen(from, to, 1);
+        assert_ne!(text, example, "{from}");
         let problems = job(&text).expect_err(to).to_string();
         for said in *said {
             assert!(problems.contains(said), "{to}: {said}\n{problems}");

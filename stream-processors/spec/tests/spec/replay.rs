@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidemark_core::Job;
 use tidemark_spec::datum::Maker;
-use tidemark_spec::replay::{self, Arrival, Dice};
+use tidemark_spec::replay::{self, Changed, Dice, Sample};
 use tidemark_spec::view::Asked;
 use tidemark_spec::{SpecJob, Topics, View, compile};
 
@@ -92,7 +92,8 @@ fn record(schema: &Json, dice: &mut Dice) -> Json {
 }
 
 /// Records in about the order of their event time: some an hour late, some repeated.
-pub(crate) fn sample(job: &SpecJob, records: usize, partitions: usize, seed: u64) -> Vec<Arrival> {
+/// The tables change all the while.
+pub(crate) fn sample(job: &SpecJob, records: usize, partitions: usize, seed: u64) -> Sample {
     let avsc = job.sources()[0].avsc.to_string();
     let (schema, maker) = (serde_json::from_str::<Json>(&avsc).unwrap(), Maker::new(&avsc, job.fields()).unwrap());
     let mut dice = Dice(seed);
@@ -109,7 +110,23 @@ pub(crate) fn sample(job: &SpecJob, records: usize, partitions: usize, seed: u64
             datum
         })
         .collect();
-    replay::arrivals(job, data, partitions)
+    let records = replay::arrivals(job, data, partitions);
+    let changes = (0..job.tables().len()).flat_map(|table| changes(job, table, records.len(), &mut dice)).collect();
+    Sample { records, changes }
+}
+
+/// About as many changes of a table as there are records, one of ten a deletion, some appended in the same millisecond.
+fn changes(job: &SpecJob, table: usize, count: usize, dice: &mut Dice) -> Vec<Changed> {
+    let avsc = job.tables()[table].schema().avsc.to_string();
+    let (schema, maker) = (serde_json::from_str::<Json>(&avsc).unwrap(), Maker::new(&avsc, &[]).unwrap());
+    let change = |at: i64| {
+        let row = record(&schema, dice);
+        let appended_at = BASE_MS + at / 2 * 2 * 6 * 3_600_000 / count as i64;
+        let datum = (dice.below(10) != 0).then(|| maker.datum(&row).unwrap());
+        let key = Some(row["id"].to_string().into_bytes());
+        Changed { table, appended_at, partition: (at % 2) as u32, offset: at / 2, key, datum }
+    };
+    (0..count as i64).map(change).collect()
 }
 
 proptest! {

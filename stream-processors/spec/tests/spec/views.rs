@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use tidemark_core::Job;
 use tidemark_spec::datum::Maker;
-use tidemark_spec::replay::{arrivals, check};
+use tidemark_spec::replay::{Sample, arrivals, check};
 use tidemark_spec::trial::{Counts, State, Trial};
 use tidemark_spec::view::completed;
 
@@ -41,7 +41,7 @@ fn rows(trial: &Trial<tidemark_spec::SpecJob>) -> Vec<(String, i64, i64)> {
 }
 
 fn row(class: &str, hour: i64, requests: i64) -> Json {
-    json!({"class": class, "window_start": DAY + hour * HOUR, "requests": requests, "errors": 0})
+    json!({"class": class, "window_start": DAY + hour * HOUR, "requests": requests})
 }
 
 /// A row that `where` no longer takes is given up, without a look at what the rest of the job would make of it.
@@ -121,6 +121,8 @@ fn a_version_reads_one_version() {
     let spec = daily.spec();
     assert_eq!(spec.sources, ["view.access.hourly.v1"]);
     assert_eq!(spec.grace_ms, 600_000, "that of the hours");
+    let least = 24 * HOUR + 600_000 + 7 * 24 * HOUR + 30_000 + 600_000;
+    assert_eq!(spec.retention_ms, least, "the day, grace, `late`, and idle_after and max_future of the hours");
     let pinned = job(&DAILY.replace("views: access.hourly", "views: access.hourly@1")).unwrap();
     assert_eq!(pinned.spec().fingerprint(), spec.fingerprint());
     let given = job(&DAILY.replace("views: access.hourly", "views: access.hourly\n  grace: 2h")).unwrap();
@@ -186,6 +188,11 @@ const CASES: &[(&str, &str, &str)] = &[
     ("key: [class]", "key: [many: requests > 9]", "the key `many` depends on `requests`"),
     ("window: {tumbling: 1d}", "window: {session: 1d}", "rows of a view are not put into sessions"),
     ("requests * 24", "revision * 24", "`revision`"),
+    (
+        "late: amend for 7d",
+        "late: amend for 7d\nview: {retention: 8d20m}",
+        "rows are kept for 8d20m after their window is first written, and until 8d20m30s after that it can change",
+    ),
     ("late: amend for 7d", "late: amend for 7d\nfreshness: 10m", "make `freshness` 10m30s or more"),
 ];
 
@@ -250,7 +257,8 @@ proptest! {
         // And so in any way that it may be read, crashes included.
         let maker = Maker::new(&peaks.sources()[0].avsc, &[]).unwrap();
         let data: Vec<Vec<u8>> = shuffled.iter().map(|record| maker.datum(&completed(record, 0)).unwrap()).collect();
-        let checked = check(&peaks, &arrivals(peaks.as_ref(), data, 3), 3, seed).unwrap_or_else(|error| panic!("{error}"));
+        let sample = Sample { records: arrivals(peaks.as_ref(), data, 3), changes: vec![] };
+        let checked = check(&peaks, &sample, 3, seed).unwrap_or_else(|error| panic!("{error}"));
         prop_assert_eq!(checked.records, all.len());
     }
 }

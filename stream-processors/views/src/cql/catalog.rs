@@ -3,7 +3,7 @@
 use super::CqlViews;
 use super::bind::{Bound, Cells};
 use super::session::unreadable;
-use crate::{CatalogEntry, Error, Revision, ViewSpec, catalog, check};
+use crate::{CatalogEntry, Error, ViewSpec, catalog, check};
 
 /// The one partition of the catalogue: it is always read whole.
 const ALL: &str = "views";
@@ -34,28 +34,9 @@ impl CqlViews {
         Ok(catalog::listed(entries))
     }
 
-    /// Drops the table, then what the shared tables have of the view. These deletes carry the highest revision there is: with
-    /// the time of today they would hide for days whatever a mistaken second use of the name wrote.
     pub(super) async fn remove_view(&self, view: &ViewSpec) -> Result<(), Error> {
         check::spec(view)?;
-        let (ledger, progress) = (self.read_ledger(view, i64::MIN, i64::MAX).await?, self.read_progress(view).await?);
-        self.session.change_schema(view, &format!("DROP TABLE IF EXISTS {}", self.table(&view.name))).await?;
-        let revisions = ledger.iter().map(|l| (l.epoch, l.revision));
-        self.forget(view, "ledger", revisions).await?;
-        self.forget(view, "progress", progress.iter().map(|p| (p.epoch, p.revision))).await
-    }
-
-    async fn forget(
-        &self,
-        view: &ViewSpec,
-        table: &str,
-        revisions: impl Iterator<Item = (i32, i64)>,
-    ) -> Result<(), Error> {
-        let highest = revisions.map(|(epoch, offset)| Revision { epoch, offset }).max();
-        let Some(highest) = highest else { return Ok(()) };
-        let delete = format!("DELETE FROM {} USING TIMESTAMP ? WHERE view_name = ?", self.table(table));
-        let values = vec![Bound::Long(highest.timestamp()), Bound::Text(&view.name)];
-        self.session.write(view, &delete, values).await
+        self.drop_view_tables(view).await
     }
 }
 

@@ -8,6 +8,7 @@ use super::CqlViews;
 use super::bind::{Bound, Cells};
 use super::rows::{CONCURRENCY, now, ttl};
 use super::session::unreadable;
+use super::tables;
 use crate::{Error, Revision, ViewSpec, check};
 
 impl CqlViews {
@@ -15,7 +16,7 @@ impl CqlViews {
         let text = format!(
             "INSERT INTO {} (view_name, window_start, merge_partition, window_end, records, late, held, amended, sealed, epoch, \
              revision, entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?",
-            self.table("ledger")
+            self.ledger_table(view)
         );
         let now = now();
         // Collected first: rustc cannot see that a lazy map over borrowed entries may cross threads.
@@ -55,7 +56,7 @@ impl CqlViews {
         check::revision(view, revision)?;
         let text = format!(
             "INSERT INTO {} (view_name, merge_partition, as_of, epoch, revision, entry) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
-            self.table("progress")
+            self.progress_table(view)
         );
         let mut blob = Vec::with_capacity(256);
         progress.put(&mut blob);
@@ -72,22 +73,32 @@ impl CqlViews {
     }
 
     pub(super) async fn read_ledger(&self, view: &ViewSpec, from: i64, to: i64) -> Result<Vec<Ledger>, Error> {
-        let table = self.table("ledger");
+        let table = self.ledger_table(view);
         let text = format!("SELECT entry FROM {table} WHERE view_name = ? AND window_start >= ? AND window_start < ?");
-        self.read_entries(view, &text, vec![Bound::Text(&view.name), Bound::Long(from), Bound::Long(to)]).await
+        let values = vec![Bound::Text(&view.name), Bound::Long(from), Bound::Long(to)];
+        self.read_entries(view, tables::LEDGER.0, &text, values).await
     }
 
     pub(super) async fn read_progress(&self, view: &ViewSpec) -> Result<Vec<Progress>, Error> {
-        let text = format!("SELECT entry FROM {} WHERE view_name = ?", self.table("progress"));
-        self.read_entries(view, &text, vec![Bound::Text(&view.name)]).await
+        let text = format!("SELECT entry FROM {} WHERE view_name = ?", self.progress_table(view));
+        self.read_entries(view, tables::PROGRESS.0, &text, vec![Bound::Text(&view.name)]).await
     }
 
-    async fn read_entries<T>(&self, view: &ViewSpec, text: &str, values: Vec<Bound<'_>>) -> Result<Vec<T>, Error>
+    async fn read_entries<T>(
+        &self,
+        view: &ViewSpec,
+        suffix: &str,
+        text: &str,
+        values: Vec<Bound<'_>>,
+    ) -> Result<Vec<T>, Error>
     where
         T: for<'a> Avro<'a>,
     {
-        let rows = self.session.read(view, text, values).await?;
-        rows.into_iter().map(|row| read(view, Cells::of(row))).collect()
+        match self.session.read(view, text, values).await {
+            // A view that is not there, or not yet, has no entries.
+            Err(Error::Invalid { .. }) if !self.has_table(view, suffix).await? => Ok(vec![]),
+            rows => rows?.into_iter().map(|row| read(view, Cells::of(row))).collect(),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Views in ScyllaDB or Cassandra: CQL that both speak, nothing of one vendor.
 //!
-//! - A table for each view, partitioned by (tenant, window start, merge partition); `ledger`, `progress` and `catalog` for
-//!   all views. The store makes them itself.
+//! - Three tables for each view: its rows, partitioned by (tenant, window start, merge partition), its ledger and its progress;
+//!   `catalog` for all views. The store makes them itself. A view ends with its tables: rows that were deleted from a table of all
+//!   views would leave tombstones, which, since timestamps are revisions, would hide a later view of the same name.
 //! - Every write binds every column and carries its revision as `USING TIMESTAMP`: the highest revision wins in whatever
 //!   order writes arrive, and a repeat changes nothing. Equal revisions have equal contents, so that the tie, which CQL
 //!   breaks by value, decides nothing.
@@ -86,6 +87,16 @@ impl CqlViews {
     /// A table's name in statements.
     fn table(&self, name: &str) -> String {
         format!("{}.{}", bind::quoted(&self.keyspace), bind::quoted(name))
+    }
+
+    /// The name of a view's ledger in statements.
+    fn ledger_table(&self, view: &ViewSpec) -> String {
+        self.table(&format!("{}{}", view.name, tables::LEDGER.0))
+    }
+
+    /// The name of a view's progress in statements.
+    fn progress_table(&self, view: &ViewSpec) -> String {
+        self.table(&format!("{}{}", view.name, tables::PROGRESS.0))
     }
 }
 

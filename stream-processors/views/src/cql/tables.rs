@@ -13,12 +13,19 @@ type Described = (String, String, i32, String, String);
 const PARTITION_KEY: [(&str, &str); 3] = [("tenant", "text"), ("window_start", "bigint"), ("merge_partition", "int")];
 const VERSION: [(&str, &str); 3] = [("epoch", "int"), ("revision", "bigint"), ("written_at", "bigint")];
 
-/// `entry` is the Avro record and all that is read; the plain columns are for people.
-const LEDGER: &str = "view_name text, window_start bigint, merge_partition int, window_end bigint, records bigint, late bigint, \
+/// Suffix and columns. `entry` is the Avro record and all that is read; the plain columns are for people. A view's entries are in
+/// one partition, which its name keeps apart from the others' when tables are exported together.
+pub(super) const LEDGER: (&str, &str) = (
+    check::SUFFIXES[0],
+    "view_name text, window_start bigint, merge_partition int, window_end bigint, records bigint, late bigint, \
      held bigint, amended boolean, sealed boolean, epoch int, revision bigint, entry blob, \
-     PRIMARY KEY ((view_name), window_start, merge_partition)";
-const PROGRESS: &str = "view_name text, merge_partition int, as_of bigint, epoch int, revision bigint, entry blob, \
-     PRIMARY KEY ((view_name), merge_partition)";
+     PRIMARY KEY ((view_name), window_start, merge_partition)",
+);
+pub(super) const PROGRESS: (&str, &str) = (
+    check::SUFFIXES[1],
+    "view_name text, merge_partition int, as_of bigint, epoch int, revision bigint, entry blob, \
+     PRIMARY KEY ((view_name), merge_partition)",
+);
 /// `entry` is JSON.
 const CATALOG: &str = "scope text, view_name text, entry text, PRIMARY KEY ((scope), view_name)";
 
@@ -29,15 +36,17 @@ impl CqlViews {
         let replication = format!("{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication_factor}}}");
         let text = format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}");
         self.session.change_schema(&about, &text).await?;
-        for (name, columns) in [("ledger", LEDGER), ("progress", PROGRESS), ("catalog", CATALOG)] {
-            let text = format!("CREATE TABLE IF NOT EXISTS {} ({columns})", self.table(name));
-            self.make_table(&about, name, &text).await?;
-        }
-        Ok(())
+        let text = format!("CREATE TABLE IF NOT EXISTS {} ({CATALOG})", self.table("catalog"));
+        self.make_table(&about, "catalog", &text).await
     }
 
     pub(super) async fn create_view(&self, view: &ViewSpec) -> Result<(), Error> {
         check::spec(view)?;
+        for (suffix, columns) in [LEDGER, PROGRESS] {
+            let name = format!("{}{suffix}", view.name);
+            let text = format!("CREATE TABLE IF NOT EXISTS {} ({columns})", self.table(&name));
+            self.make_table(view, &name, &text).await?;
+        }
         self.make_table(view, &view.name, &create_table(view, &self.table(&view.name))).await?;
         let (there, wanted) = (self.described(view, &view.name).await?, expected(view));
         if there == wanted {
@@ -45,7 +54,7 @@ impl CqlViews {
         }
         let differ: Vec<_> = there.symmetric_difference(&wanted).map(|column| column.0.as_str()).collect();
         let reason = "its table exists with other columns; use another name (a new job version) for other columns";
-        Err(check::invalid(view, format!("{reason}; these differ: {differ:?}")))
+        Err(check::invalid(view, format!("{reason}; these differ: {}", differ.join(", "))))
     }
 
     /// Makes the table unless it is there, and waits until statements can use it.
@@ -56,6 +65,19 @@ impl CqlViews {
         }
         // Another process may have begun to make it: a node describes a table a little before it takes statements on it.
         self.session.wait_for_schema(view, &format!("SELECT * FROM {} LIMIT 1", self.table(name))).await
+    }
+
+    pub(super) async fn drop_view_tables(&self, view: &ViewSpec) -> Result<(), Error> {
+        for suffix in ["", LEDGER.0, PROGRESS.0] {
+            let name = self.table(&format!("{}{suffix}", view.name));
+            self.session.change_schema(view, &format!("DROP TABLE IF EXISTS {name}")).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the view has a table of this suffix.
+    pub(super) async fn has_table(&self, view: &ViewSpec, suffix: &str) -> Result<bool, Error> {
+        Ok(!self.described(view, &format!("{}{suffix}", view.name)).await?.is_empty())
     }
 
     async fn described(&self, view: &ViewSpec, table: &str) -> Result<BTreeSet<Described>, Error> {

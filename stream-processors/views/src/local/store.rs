@@ -11,7 +11,7 @@ use tidemark_schemas::engine::{Ledger, Progress};
 
 use super::{key, record};
 use crate::check::{self, invalid};
-use crate::{Clock, Error, Row, RowPartition, RowQuery, ViewSpec};
+use crate::{Clock, Column, Error, Row, RowPartition, RowQuery, ViewSpec};
 
 /// A view that has been created.
 #[derive(Clone)]
@@ -197,9 +197,11 @@ fn same_columns(wanted: &ViewSpec, there: &ViewSpec) -> Result<(), Error> {
     if (&wanted.clustering, &wanted.values) == (&there.clustering, &there.values) {
         return Ok(());
     }
+    let words = |columns: &[Column]| columns.iter().map(Column::to_string).collect::<Vec<_>>().join(", ");
     let reason = format!(
-        "it exists with clustering columns {:?} and values {:?}; use another name (a new job version) for other columns",
-        there.clustering, there.values
+        "it exists with clustering columns {} and values {}; use another name (a new job version) for other columns",
+        words(&there.clustering),
+        words(&there.values)
     );
     Err(invalid(wanted, reason))
 }

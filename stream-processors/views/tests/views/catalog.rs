@@ -65,14 +65,18 @@ pub(crate) async fn a_dropped_view_is_gone_and_no_other_is(store: Store<'_>) {
     assert_eq!(store.ledger(&other, i64::MIN, i64::MAX).await.unwrap().len(), 2);
     assert_eq!(store.progress(&other).await.unwrap().len(), 1);
 
-    // Made again all the same: empty, and with higher revisions as good as any.
+    // Made again it is a new one: empty, and its revisions, lower and equal ones too, are as good as any.
     store.create(&spec).await.unwrap();
     assert_eq!(store.rows(&spec, &all(partition())).await.unwrap(), []);
-    let again = Row { revision: Revision { epoch: 1, offset: 0 }, ..written };
-    store.put_rows(&spec, std::slice::from_ref(&again)).await.unwrap();
-    store.put_ledger(&spec, &[ledger(0, 0, 1, 1)]).await.unwrap();
-    store.put_progress(&spec, &progress(0, 1, 1)).await.unwrap();
-    assert_eq!(store.rows(&spec, &all(partition())).await.unwrap(), [again]);
-    assert_eq!(store.ledger(&spec, 0, 1).await.unwrap().len(), 1);
-    assert_eq!(store.progress(&spec).await.unwrap().len(), 1);
+    assert_eq!(store.ledger(&spec, i64::MIN, i64::MAX).await.unwrap(), []);
+    for offset in [1, 9] {
+        let again = Row { revision: Revision { epoch: 0, offset }, ..written.clone() };
+        let (entry, reached) = (ledger(0, 0, 0, offset), progress(0, 0, offset));
+        store.put_rows(&spec, std::slice::from_ref(&again)).await.unwrap();
+        store.put_ledger(&spec, std::slice::from_ref(&entry)).await.unwrap();
+        store.put_progress(&spec, &reached).await.unwrap();
+        assert_eq!(store.rows(&spec, &all(partition())).await.unwrap(), [again]);
+        assert_eq!(store.ledger(&spec, i64::MIN, i64::MAX).await.unwrap(), [entry]);
+        assert_eq!(store.progress(&spec).await.unwrap(), [reached]);
+    }
 }

@@ -39,14 +39,14 @@ async fn rows_and_ledger_live_for_what_is_left_of_the_retention() {
     fixture.store.put_ledger(&spec, &[entry]).await.unwrap();
     fixture.store.put_progress(&spec, &progress(0, 0, 1)).await.unwrap();
     let session = SessionBuilder::new().known_node(&fixture.address).build().await.unwrap();
-    for (table, column) in [("short", "bytes"), ("ledger", "entry"), ("progress", "entry")] {
+    for (table, column) in [("short", "bytes"), ("short_ledger", "entry"), ("short_progress", "entry")] {
         let text = format!("SELECT TTL({column}), WRITETIME({column}) FROM {}.{table}", fixture.keyspace);
         let rows = session.query_unpaged(text, ()).await.unwrap().into_rows_result().unwrap();
         let (ttl, timestamp) = rows.single_row::<(Option<i32>, i64)>().unwrap();
         assert_eq!(timestamp, 1, "the revision");
         match ttl {
             Some(ttl) => assert!((900..=1_000).contains(&ttl), "{table} lives {ttl} s"),
-            None => assert_eq!(table, "progress"),
+            None => assert_eq!(table, "short_progress"),
         }
     }
 }

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 const QS: [f64; 9] = [0.0, 0.01, 0.1, 0.25, 0.5, 0.9, 0.99, 0.999, 1.0];
 
 fn exact(sorted: &[f64], q: f64) -> f64 {
-    sorted[((sorted.len() - 1) as f64 * q) as usize]
+    let is_share = |i: &usize| (i + 1) as f64 / sorted.len() as f64 >= q;
+    sorted[(0..sorted.len()).find(is_share).unwrap()]
 }
 
 fn check(name: &str, mut values: Vec<f64>, error: f64) {
@@ -47,11 +48,22 @@ fn the_error_is_kept_on_many_distributions() {
 }
 
 #[test]
+fn of_few_values_it_is_one_of_them() {
+    let values = (1..=10).map(|n| f64::from(n) * 10.0);
+    let state = fold(&Function::Quantile { q: 0.5, error: 0.01 }, &placed(values.map(Owned::Double)));
+    for (q, expected) in [(0.0, 10.0), (0.1, 10.0), (0.11, 20.0), (0.5, 50.0), (0.9, 90.0), (0.95, 100.0), (1.0, 100.0)]
+    {
+        let found = double(&state, &Function::Quantile { q, error: 0.01 });
+        assert!((found - expected).abs() <= 0.01 * expected, "{q}: {found} for {expected}");
+    }
+}
+
+#[test]
 fn infinities_zeros_and_nan_have_their_ranks() {
     let function = |q| Function::Quantile { q, error: 0.01 };
     let values = [f64::NAN, f64::INFINITY, 0.0, f64::NEG_INFINITY, 1.0, -1.0, 5e-324];
     let state = fold(&function(0.0), &placed(values.map(Owned::Double)));
-    let at = |rank: i32| double(&state, &function(f64::from(rank) / 6.0));
+    let at = |rank: i32| double(&state, &function(f64::from(rank + 1) / 7.0));
     assert_eq!(at(0), f64::NEG_INFINITY);
     assert!((at(1) + 1.0).abs() <= 0.01);
     assert_eq!((at(2), at(3)), (0.0, 0.0), "a subnormal counts as 0");
@@ -76,7 +88,8 @@ fn a_quantile_among_what_has_collapsed_is_null() {
     for sign in [1.0, -1.0] {
         let values = [1.0, 1e6, 1e20, 1e30].map(|value| Owned::Double(sign * value));
         let state = fold_at_random(&function(0.5), &placed(values), &mut Random(3));
-        let at = |rank: i32| state.result(&function(f64::from(if sign > 0.0 { rank } else { 3 - rank }) / 3.0)).clone();
+        let at =
+            |rank: i32| state.result(&function(f64::from(if sign > 0.0 { rank + 1 } else { 4 - rank }) / 4.0)).clone();
         assert_eq!((at(0), at(1)), (Answer::Value(Value::Null), Answer::Value(Value::Null)), "{sign}");
         for (rank, expected) in [(2, 1e20), (3, 1e30)] {
             let Answer::Value(Value::Double(found)) = at(rank) else { panic!("{:?}", at(rank)) };

@@ -213,7 +213,7 @@ proptest! {
                     }
                     Step::Other(Do::Marker(watermark)) => model.marker(watermark),
                     Step::Other(Do::Commit(checkpoint)) => model.commit(checkpoint),
-                    Step::Other(Do::Partial(..) | Do::Cool(_)) => {}
+                    Step::Other(Do::Partial(..) | Do::Cool(_) | Do::Repair(..)) => {}
                 }
                 for state in model.fold.open.values() {
                     assert!(state.adds_up(), "{:?}", state.ledger);
