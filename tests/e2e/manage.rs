@@ -184,6 +184,37 @@ fn a_switch_is_seen_when_it_is_told_and_nothing_is_retired_by_mistake() {
     platform.stop();
 }
 
+/// It is told wherever people and machines look, takes nothing else away, and is over when its cause is.
+#[test]
+fn a_version_that_cannot_start_is_told_and_not_promoted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, platform) = (dir.path(), Tidemark::start(&dir.path().join("data"), &["up"]));
+    write(at, "shop.orders.avsc", &schema(""));
+    write(at, "v1.yaml", &file(1));
+    write(at, "v2.yaml", &file(2));
+    done(job(&platform, at, &["apply", "v1.yaml"]), &["is served"]);
+    // Where its directory should be there is a file.
+    let obstacle = at.join("data/state/orders.hourly.v2");
+    std::fs::write(&obstacle, "x").unwrap();
+    let why = "its directory under";
+    refused(job(&platform, at, &["apply", "v2.yaml"]), &["version 2 is applied, but is not at work", why]);
+    done(job(&platform, at, &["list"]), &["failed", why]);
+    refused(job(&platform, at, &["promote", "orders.hourly"]), &["is not ready", why, "--force"]);
+    let health = get(&format!("{}/v1/health", platform.url)).unwrap();
+    assert_eq!((health.status, health.body.contains(why)), (200, true), "{}", health.body);
+    let failed = get(&format!("{}/v1/status", platform.url)).unwrap().json()["parts"]["jobs"]["failed"].clone();
+    assert_eq!((&failed[0]["job"], &failed[0]["version"]), (&json!("orders.hourly"), &json!(2)));
+    let metrics = get(&format!("{}/metrics", platform.url)).unwrap().body;
+    assert!(metrics.contains("tidemark_job_up{job=\"orders.hourly\",version=\"2\"} 0"), "{metrics}");
+    std::fs::remove_file(&obstacle).unwrap();
+    crate::process::eventually("it has started and is promoted", || {
+        let (promoted, told) = job(&platform, at, &["promote", "orders.hourly"]);
+        if promoted { Ok(()) } else { Err(told) }
+    });
+    assert!(get(&format!("{}/v1/health", platform.url)).unwrap().json()["warnings"].as_array().unwrap().is_empty());
+    platform.stop();
+}
+
 /// As `head` does.
 #[test]
 fn a_closed_pipe_ends_a_command_without_a_word() {

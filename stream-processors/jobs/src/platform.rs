@@ -30,7 +30,7 @@ mod publish;
 /// How long the follower waits for changes before it looks at what failed.
 const STEP: Duration = Duration::from_millis(200);
 /// First and longest pause before a job that could not be started, or has no table, is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(120));
 /// Pause before the directory is followed anew after an error.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
