@@ -18,7 +18,7 @@ aggregate: {total: sum(bytes), flows: count(), largest: max(bytes_tx)}
 ";
 
 /// A row.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Row {
     bytes: i128,
     flows: i64,
