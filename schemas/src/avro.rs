@@ -380,7 +380,11 @@ mod tests {
         }
 
         #[test]
-        fn a_long_is_what_its_bytes_say_one_by_one(bytes in prop::collection::vec(prop_oneof![0x80..=0xffu8, 0..=0x7fu8, Just(0x80), Just(0)], 0..14), value: i64, shift in 0..64u32) {
+        fn a_long_is_what_its_bytes_say_one_by_one(
+            bytes in prop::collection::vec(prop_oneof![0x80..=0xffu8, 0..=0x7fu8, Just(0x80), Just(0)], 0..14),
+            value: i64,
+            shift in 0..64u32,
+        ) {
             let (mut at_once, mut one_by_one) = (Reader::new(&bytes), Reader::new(&bytes));
             let (got, want) = (at_once.long(), one_by_one.long_by_bytes());
             prop_assert_eq!(got, want);
@@ -400,7 +404,11 @@ mod tests {
 
         #[test]
         fn a_text_is_a_string_as_bytes(
-            bytes in prop_oneof![any::<Vec<u8>>(), ".{0,20}".prop_map(String::into_bytes), "[a-z]{0,40}".prop_map(String::into_bytes)],
+            bytes in prop_oneof![
+                any::<Vec<u8>>(),
+                ".{0,20}".prop_map(String::into_bytes),
+                "[a-z]{0,40}".prop_map(String::into_bytes)
+            ],
             at: prop::sample::Index,
             spoilt: Option<u8>,
         ) {

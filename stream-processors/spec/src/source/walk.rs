@@ -51,8 +51,8 @@ impl Go {
 }
 
 impl Source {
-    /// The walk that reads the fields `wanted` into the slots of the same place. Of the texts among `names` no more than the bytes
-    /// are asked for: they come as bytes, which are UTF-8.
+    /// The walk that reads the fields `wanted` into the slots of the same place. Of the texts among `names` no more than the
+    /// bytes are asked for: they come as bytes, which are UTF-8.
     pub fn walk(&self, wanted: &[String], names: &[usize]) -> Walk {
         let slot = |field: &str| wanted.iter().position(|name| name == field);
         let steps = self.steps.iter().map(|step| {
