@@ -108,7 +108,7 @@ pub(super) fn summary(job: &str, (version, here, compiled, metrics): &Version<'_
 pub(super) fn detail(context: &Context, job: &str, version: &Version<'_>, letters: &DeadLetters) -> Value {
     let mut told = summary(job, version, letters);
     let (row, _, Some(compiled), metrics) = version else { return told };
-    Of::of(compiled, metrics).add_to(context, &mut told);
+    Made::of(compiled, metrics).add_to(context, &mut told);
     if let Some(told) = told.as_object_mut() {
         told.insert("spec".into(), row.spec.clone().into());
     }
@@ -131,7 +131,7 @@ pub(super) async fn built_in(context: &Context, own: &BuiltIn) -> Value {
     let (asked, own) = (context.clone(), own.clone());
     let told = tokio::task::spawn_blocking(move || {
         let head = own.job.head();
-        Of::of(head, &own.metrics).add_to(&asked, &mut version);
+        Made::of(head, &own.metrics).add_to(&asked, &mut version);
         let (name, current) = (&head.spec().name, head.spec().version);
         json!({"job": name, "built_in": true, "current": current, "previous": null, "versions": [version], "retiring": []})
     });
@@ -139,13 +139,13 @@ pub(super) async fn built_in(context: &Context, own: &BuiltIn) -> Value {
 }
 
 /// What the stages of a version are made of.
-struct Of<'o> {
+struct Made<'o> {
     job: &'o SpecJob,
     tables: BTreeSet<String>,
     metrics: &'o Metrics,
 }
 
-impl<'o> Of<'o> {
+impl<'o> Made<'o> {
     fn of(job: &'o SpecJob, metrics: &'o Metrics) -> Self {
         let tables = job.tables().iter().map(|table| table.topic().to_owned()).collect();
         Self { job, tables, metrics }
