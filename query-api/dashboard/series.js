@@ -118,7 +118,10 @@ export class Series {
     const every = ROUND_MS.find((ms) => ms >= this.step && (this.to - this.from) / ms <= room) ?? ROUND_MS.at(-1);
     const label = (at) => {
       const em = element("em", {}, at % DAY_MS === 0 ? day(new Date(at)) : clock(new Date(at)));
-      em.style.left = `${this.slots.length < 2 ? 50 : (100 * (at - this.from)) / this.step / (this.slots.length - 1)}%`;
+      const left = this.slots.length < 2 ? 50 : (100 * (at - this.from)) / this.step / (this.slots.length - 1);
+      em.style.left = `${left}%`;
+      // At its end it would stand out of the card.
+      em.classList.toggle("last", left > 95);
       return em;
     };
     return element("div", { class: "series-times", "aria-hidden": "true" }, ...this.slots.filter((at) => at % every === 0).map(label));

@@ -15,7 +15,7 @@ use tidemark_core::Job;
 use tidemark_jobs::decide::{Applied, Refusal};
 use tidemark_jobs::directory::Error;
 use tidemark_jobs::hosted::Hosted;
-use tidemark_jobs::platform::{self, ApplyError, Jobs, State};
+use tidemark_jobs::platform::{self, ApplyError, Jobs, Sent, State};
 use tidemark_jobs::sources;
 use tidemark_log::Log;
 use tidemark_runtime::Metrics;
@@ -153,6 +153,20 @@ pub(super) struct Apply {
     /// Only say what would be done, or what is wrong; nothing is changed.
     #[serde(default)]
     check: bool,
+    /// With `check`: files that are applied before it, in their order; it may read their views.
+    #[serde(default)]
+    before: Vec<Before>,
+}
+
+/// A file that is applied before another.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Before {
+    /// Its text.
+    spec: String,
+    /// Schemas of topics that may be missing.
+    #[serde(default)]
+    schemas: BTreeMap<String, String>,
 }
 
 async fn apply(
@@ -168,13 +182,15 @@ async fn apply(
 
 fn apply_blocking(context: &Context, apply: &Apply) -> Result<(StatusCode, Json<Value>), Problem> {
     let file = apply.file.as_deref().unwrap_or("job.yaml");
+    let sent = Sent { name: file, text: &apply.spec, schemas: &apply.schemas };
     if apply.check {
-        let (entry, applied, version) = context.jobs.check(file, &apply.spec, &apply.schemas)?;
+        let before = apply.before.iter().map(|file| Sent { name: "", text: &file.spec, schemas: &file.schemas });
+        let (entry, applied, version) = context.jobs.check(sent, &before.collect::<Vec<_>>())?;
         let answer = json!({"job": entry.job, "version": version, "applied": word(applied), "did": []});
         return Ok((StatusCode::OK, Json(answer)));
     }
     // Everything that can be refused is refused before anything is made.
-    context.jobs.check(file, &apply.spec, &apply.schemas)?;
+    context.jobs.check(sent, &[])?;
     let proposals = sources::proposals(&context.jobs.registered(), &apply.spec, &apply.schemas)?;
     let (mut did, notes) = made::make(context, &proposals)?;
     let (entry, applied, version) = context.jobs.apply(file, &apply.spec)?;

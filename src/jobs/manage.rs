@@ -5,6 +5,7 @@ use crate::remote::{Remote, Unreachable, escaped};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use tidemark_spec::{file, yaml};
 
 /// Schemas that stand beside a job file, `TOPIC.avsc`: the platform makes topics of them that it does not have.
 fn schemas_beside(file: &Path) -> Value {
@@ -22,14 +23,14 @@ fn schemas_beside(file: &Path) -> Value {
 /// # Errors
 /// A file cannot be read or is refused; a folder has no job files; two files are the same version of a job.
 pub fn apply(paths: &[PathBuf], remote: &Remote) -> anyhow::Result<()> {
-    let mut files = expanded(paths)?;
+    let files = ordered(expanded(paths)?);
     if files.len() > 1 {
-        files = checked(&files, remote)?;
+        check(&files, remote)?;
     }
     let mut done: Vec<String> = Vec::new();
     for file in &files {
         eprintln!("{}: checking, testing, starting …", file.display());
-        let answer = post(file, false, remote).with_context(|| match done.as_slice() {
+        let answer = post(file, None, remote).with_context(|| match done.as_slice() {
             [] => format!("{} is not applied", file.display()),
             done => {
                 format!("{} is not applied, nor what comes after it; applied are {}", file.display(), done.join(", "))
@@ -75,12 +76,51 @@ fn expanded(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Asks the platform about each file; all that is wrong with any of them is told at once. Gives them in the order in which they
-/// are to be applied: as they come, but the versions of a job by their numbers.
-fn checked(files: &[PathBuf], remote: &Remote) -> anyhow::Result<Vec<PathBuf>> {
+/// What a file says of its place among others; nothing of one that cannot be read, which is told when it is checked.
+struct Place {
+    job: String,
+    version: u32,
+    reads: Vec<String>,
+}
+
+fn place(file: &Path) -> Option<Place> {
+    let root = yaml::parse(&read(file).ok()?).ok()?;
+    let file = file::read(&root).ok()?;
+    let reads = file.views.iter().map(|view| view.value.name.clone()).collect();
+    Some(Place { job: file.job.value.clone(), version: file.version.value, reads })
+}
+
+/// The order in which files are applied: as they come, but the versions of a job by their numbers, and what reads a view after
+/// the job that makes it. Files that read each other in a circle are refused when they are checked.
+fn ordered(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let places: Vec<Option<Place>> = files.iter().map(|file| place(file)).collect();
+    let mut order: Vec<usize> = Vec::new();
+    let mut seen = vec![false; files.len()];
+    (0..files.len()).for_each(|at| visit(at, &places, &mut seen, &mut order));
+    order.into_iter().filter_map(|at| files.get(at).cloned()).collect()
+}
+
+/// Puts a file behind those that come before it.
+fn visit(at: usize, places: &[Option<Place>], seen: &mut [bool], order: &mut Vec<usize>) {
+    if seen.get_mut(at).is_none_or(|seen| std::mem::replace(seen, true)) {
+        return;
+    }
+    if let Some(Some(place)) = places.get(at) {
+        let comes_before = |other: &Place| {
+            let same = other.job == place.job;
+            if same { other.version < place.version } else { place.reads.contains(&other.job) }
+        };
+        let others = places.iter().enumerate().filter(|(_, other)| other.as_ref().is_some_and(comes_before));
+        others.for_each(|(other, _)| visit(other, places, seen, order));
+    }
+    order.push(at);
+}
+
+/// Asks the platform about each file, as it would be after those before it; all that is wrong with any of them is told at once.
+fn check(files: &[PathBuf], remote: &Remote) -> anyhow::Result<()> {
     let (mut known, mut wrong): (Vec<(String, i64, &PathBuf)>, _) = (Vec::new(), Vec::new());
-    for file in files {
-        match post(file, true, remote) {
+    for (at, file) in files.iter().enumerate() {
+        match post(file, Some(files.get(..at).unwrap_or_default()), remote) {
             Ok(answer) => {
                 let (job, version) = (text(&answer, "job").to_owned(), number(&answer, "version"));
                 if let Some((.., other)) = known.iter().find(|(name, number, _)| (name, *number) == (&job, version)) {
@@ -98,16 +138,18 @@ fn checked(files: &[PathBuf], remote: &Remote) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     anyhow::ensure!(wrong.is_empty(), "{}\nnothing was applied", wrong.join("\n"));
-    let first = |job: &str| known.iter().position(|(name, ..)| name == job);
-    let mut order: Vec<_> = known.iter().map(|(job, version, file)| (first(job), *version, (*file).clone())).collect();
-    order.sort_by_key(|(first, version, _)| (*first, *version));
-    Ok(order.into_iter().map(|(.., file)| file).collect())
+    Ok(())
 }
 
-/// Sends a file to be applied, or only checked.
-fn post(file: &Path, check: bool, remote: &Remote) -> anyhow::Result<Value> {
+/// Sends a file to be applied; or only checked, as it would be after others.
+fn post(file: &Path, check_after: Option<&[PathBuf]>, remote: &Remote) -> anyhow::Result<Value> {
     let (name, spec) = (file.display().to_string(), read(file)?);
-    let request = json!({"file": name, "spec": spec, "schemas": schemas_beside(file), "check": check});
+    let mut request = json!({"file": name, "spec": spec, "schemas": schemas_beside(file)});
+    if let (Some(before), Some(request)) = (check_after, request.as_object_mut()) {
+        let sent = |file: &PathBuf| Some(json!({"spec": read(file).ok()?, "schemas": schemas_beside(file)}));
+        request.insert("check".to_owned(), true.into());
+        request.insert("before".to_owned(), before.iter().filter_map(sent).collect());
+    }
     remote.send("POST", "/v1/jobs", &request)
 }
 

@@ -1,14 +1,14 @@
 //! What jobs add to the description of the API.
 
 use super::change::Change;
-use super::http::Apply;
+use super::http::{Apply, Before};
 use utoipa::OpenApi;
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Tidemark jobs"),
     paths(list, apply, describe, change, recompute, recompute_write, records),
-    components(schemas(Apply, Change))
+    components(schemas(Apply, Before, Change))
 )]
 struct Doc;
 

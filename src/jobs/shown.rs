@@ -214,7 +214,7 @@ fn rows(metrics: &Metrics) -> String {
     let rows = text
         .lines()
         .filter_map(|line| line.strip_prefix("tidemark_state_rows{")?.split(' ').nth(1)?.parse::<i64>().ok());
-    format!("{} rows of open windows", rows.sum::<i64>())
+    format!("{} rows that can still change", rows.sum::<i64>())
 }
 
 #[cfg(test)]

@@ -318,11 +318,14 @@ fn a_folder_of_jobs_is_checked_before_any_is_applied() {
         .replace("tumbling: 1h", "tumbling: 30m");
     std::fs::write(folder.join("0.yaml"), second).unwrap();
     std::fs::remove_file(folder.join("d.yml")).unwrap();
+    // It reads the view of a job that comes after it by name.
+    copy("access.daily.yaml", "00.yaml").unwrap();
     let (told, _) = done(&platform, &["job", "apply", path]);
     let hourly = "access.hourly version 1 (new), access.hourly version 2 (a new version)";
-    assert!(told.ends_with(&format!("3 files: {hourly}, access.sessions version 1 (new)\n")), "{told}");
-    assert_eq!(jobs(), 2);
+    let others = "access.daily version 1 (new), access.sessions version 1 (new)";
+    assert!(told.ends_with(&format!("4 files: {hourly}, {others}\n")), "{told}");
+    assert_eq!(jobs(), 3);
     let (told, _) = done(&platform, &["job", "apply", path]);
-    assert_eq!(told.matches("(unchanged)").count(), 3, "{told}");
+    assert_eq!(told.matches("(unchanged)").count(), 4, "{told}");
     platform.stop();
 }

@@ -25,6 +25,7 @@ use tidemark_spec::{Problems, SpecJob, View};
 use tidemark_views::{ColumnNote, ViewVersion};
 
 mod apply;
+pub use apply::Sent;
 mod publish;
 
 /// How long the follower waits for changes before it looks at what failed.

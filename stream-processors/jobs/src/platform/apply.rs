@@ -10,6 +10,17 @@ use tidemark_core::Job;
 use tidemark_schemas::jobs::{JobEntry, JobVersion};
 use tidemark_spec::{SpecJob, Topics, inline};
 
+/// A job file as it is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'s> {
+    /// Its name, for messages.
+    pub name: &'s str,
+    /// Its text.
+    pub text: &'s str,
+    /// Schemas that came with it, by topic.
+    pub schemas: &'s BTreeMap<String, String>,
+}
+
 impl Jobs {
     /// Checks a file against the registry, runs its tests and adds it to the directory.
     ///
@@ -22,22 +33,27 @@ impl Jobs {
         Ok((entry, applied, job.spec().version))
     }
 
-    /// What [`Jobs::apply`] would do once the topics that are missing were made, and the schemas that came with the file, by
-    /// topic, registered. Nothing is changed.
+    /// What [`Jobs::apply`] would do once the files in `before` were applied, the topics that are missing made, and the schemas
+    /// that came with the file registered. Nothing is changed.
     ///
     /// # Errors
-    /// As [`Jobs::apply`]; a schema cannot be registered.
-    pub fn check(
-        &self,
-        name: &str,
-        text: &str,
-        schemas: &BTreeMap<String, String>,
-    ) -> Result<(JobEntry, Applied, u32), ApplyError> {
-        let registered = self.registered();
-        let proposed = Proposed::new(registered, sources::proposals(&self.registered(), text, schemas)?);
-        let entries = self.directory.entries().map_err(Error::Log)?;
-        let job = self.checked(name, text, &entries, &proposed)?;
-        let (entry, applied) = self.decided(&entries, &job).map_err(Error::Refused)?;
+    /// As [`Jobs::apply`]; a schema cannot be registered. What is wrong with the files before is told when they are checked.
+    pub fn check(&self, file: Sent<'_>, before: &[Sent<'_>]) -> Result<(JobEntry, Applied, u32), ApplyError> {
+        let mut entries = self.directory.entries().map_err(Error::Log)?;
+        for file in before {
+            if let Ok((entry, ..)) = self.would_be(*file, &entries) {
+                let revision = entries.get(&entry.job).map_or(0, |(revision, _)| *revision);
+                entries.insert(entry.job.clone(), (revision, entry));
+            }
+        }
+        self.would_be(file, &entries)
+    }
+
+    fn would_be(&self, file: Sent<'_>, entries: &Entries) -> Result<(JobEntry, Applied, u32), ApplyError> {
+        let Sent { name, text, schemas } = file;
+        let proposed = Proposed::new(self.registered(), sources::proposals(&self.registered(), text, schemas)?);
+        let job = self.checked(name, text, entries, &proposed)?;
+        let (entry, applied) = self.decided(entries, &job).map_err(Error::Refused)?;
         Ok((entry, applied, job.spec().version))
     }
 

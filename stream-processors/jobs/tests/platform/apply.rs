@@ -7,7 +7,7 @@ use tidemark_core::Job;
 use tidemark_jobs::decide::{self, Applied};
 use tidemark_jobs::directory::Directory;
 use tidemark_jobs::flows::{Settings, hourly};
-use tidemark_jobs::platform::{ApplyError, State};
+use tidemark_jobs::platform::{ApplyError, Sent, State};
 use tidemark_jobs::sources::{self, Step};
 use tidemark_log::Log;
 use tidemark_runtime::Plan;
@@ -60,7 +60,7 @@ fn a_schema_beside_a_file_is_compared_with_the_one_in_force() {
         let schemas = BTreeMap::from([(SOURCE.to_owned(), schema.to_owned())]);
         let proposals = sources::proposals(&process.jobs.registered(), &file(1), &schemas)?;
         // What it is checked with is what comes of it.
-        process.jobs.check("job.yaml", &file(1), &schemas)?;
+        process.jobs.check(Sent { name: "job.yaml", text: &file(1), schemas: &schemas }, &[])?;
         Ok(proposals[0].step)
     };
     let step = |schema: &str| proposed(schema).map_err(|error: ApplyError| error.to_string());
@@ -76,7 +76,7 @@ fn a_schema_beside_a_file_is_compared_with_the_one_in_force() {
     // A field that has come since is there, whatever the file beside says.
     let uses = file(1).replace("key: [path]", "key: [path, {agent: \"coalesce(agent, '')\"}]");
     let schemas = BTreeMap::from([(SOURCE.to_owned(), SCHEMA.to_owned())]);
-    process.jobs.check("job.yaml", &uses, &schemas).unwrap();
+    process.jobs.check(Sent { name: "job.yaml", text: &uses, schemas: &schemas }, &[]).unwrap();
     process.stop();
 }
 
@@ -114,7 +114,8 @@ fn the_lag_of_a_version_is_what_it_has_still_to_read() {
     let disk = Disk::new();
     let process = Process::start(&disk);
     process.publish(300);
-    let (_, _, version) = process.jobs.check("job.yaml", &file(1), &BTreeMap::new()).unwrap();
+    let (_, _, version) =
+        process.jobs.check(Sent { name: "job.yaml", text: &file(1), schemas: &BTreeMap::new() }, &[]).unwrap();
     let job = tidemark_spec::compile("job.yaml", &file(1), &process.jobs.registered()).unwrap();
     let plan = Plan::new(job.spec().clone()).unwrap();
     assert_eq!(version, 1);
