@@ -185,9 +185,11 @@ fn bytes(field: &str, value: i64) -> Result<i128, Reject> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use tidemark_core::ViewRow;
     use tidemark_schemas::flows::{FlowHourly, FlowObserved};
     use tidemark_spec::fold;
+    use tidemark_spec::replay::{self, Sample as Replayed};
     use tidemark_views::{Column, Kind, Revision, RowPartition, Value};
 
     fn flow() -> FlowObserved<'static> {
@@ -330,6 +332,23 @@ mod tests {
         ] {
             assert!(hourly(&settings).is_err(), "{settings:?}");
         }
+    }
+
+    #[test]
+    fn its_figures_do_not_depend_on_how_records_come() {
+        let job = Arc::new(hourly(&Settings { dedupe_ms: HOUR_MS, ..Settings::default() }).unwrap());
+        let data = (0..400_i64).map(|n| {
+            // Five hours, not in order, so that some are late; some ids come twice, some records cannot be read.
+            let observed_at = 1_700_000_000_000 + n * 45_000 + (n % 7) * 900_000;
+            let event_id = format!("id-{}", n - n % 10 / 9);
+            let (src_app, bytes_tx) = (["a", "b", "c"][(n % 3) as usize], if n % 50 == 0 { -1 } else { n });
+            let mut datum = vec![];
+            FlowObserved { src_app, observed_at, bytes_tx, event_id: &event_id, ..flow() }.put(&mut datum);
+            datum
+        });
+        let records = replay::arrivals(job.as_ref(), data, 3);
+        let checked = replay::check(&job, &Replayed { records, ..Replayed::default() }, 3, 1).unwrap();
+        assert!(checked.ways > 5 && checked.records == 400 && checked.rows > 10 && checked.late > 0, "{checked:?}");
     }
 
     /// Whose ids they are is part of what they are: one tenant's cannot make another's records repeats.
