@@ -147,6 +147,23 @@ fn an_orphaned_transaction_is_found_and_ended() {
     assert_eq!(seen, [b"seen".to_vec()]);
 }
 
+/// librdkafka 2.12.1 ends the process when it has given a request up and the coordinator is back then.
+#[test]
+fn a_question_that_was_given_up_does_no_harm_when_the_coordinator_is_back() {
+    let (proxy, _broker, log) = behind_proxy();
+    let answers = || log.committed("g", &[at("t", 0)]).is_ok();
+    eventually("the coordinator answers", answers);
+    for _ in 0..4 {
+        proxy.cut(true);
+        let asked = Instant::now();
+        let answer = log.committed("g", &[at("t", 0)]);
+        assert!(matches!(answer, Err(Error::Retriable(_))), "{answer:?}");
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        proxy.cut(false);
+        eventually("it answers again", answers);
+    }
+}
+
 /// A dead member's transaction is waited for a moment at a time, so that the one who takes over stays in its group.
 #[test]
 fn offsets_that_an_open_transaction_may_move_are_told_apart_soon() {

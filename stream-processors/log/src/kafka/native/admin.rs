@@ -17,6 +17,11 @@ pub(super) type Operation = sys::rd_kafka_admin_op_t;
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much longer the answer may take to get here; then librdkafka itself has given up before.
 const GRACE: Duration = Duration::from_secs(5);
+/// librdkafka's own patience with requests to a group's coordinator, the longest that it takes: nobody waits for so long. One that
+/// it gives up while the coordinator is away ends the process when that is back: `rd_kafka_coord_req_fsm` then calls
+/// `rd_kafka_admin_coord_request` with what has been freed (`eonce->refcnt > 0`, librdkafka issue 3663, pull request 5397, not
+/// released). So whoever asks gives up first, and an answer that comes after that finds no queue.
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// A client for requests: a consumer that never joins, since a producer's requests could make topics by accident.
 pub(crate) struct Admin {
@@ -122,9 +127,9 @@ impl Admin {
         Options::new(&self.handle, operation, REQUEST_TIMEOUT)
     }
 
-    /// For a request whose sender cannot wait for long.
-    pub(super) fn options_within(&self, operation: Operation, timeout: Duration) -> Options {
-        Options::new(&self.handle, operation, timeout)
+    /// For a request to the coordinator of a group: [`Admin::ask_within`] bounds how long it is waited for.
+    pub(super) fn options_of_group(&self, operation: Operation) -> Options {
+        Options::new(&self.handle, operation, COORDINATOR_TIMEOUT)
     }
 
     /// Sends a request and waits for its answer. `send` gets the client and the queue to answer to.
@@ -132,12 +137,20 @@ impl Admin {
         &self,
         send: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_queue_t),
     ) -> Result<Answer, Fault> {
+        self.ask_within(REQUEST_TIMEOUT + GRACE, send)
+    }
+
+    /// As [`Admin::ask`], for so long.
+    pub(super) fn ask_within(
+        &self,
+        longest: Duration,
+        send: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_queue_t),
+    ) -> Result<Answer, Fault> {
         // SAFETY: live client; the queue is ours, outlives the request or is told apart by librdkafka's reference count, and is
         // destroyed once; the event is ours.
         let event = unsafe {
             let queue = sys::rd_kafka_queue_new(self.handle.pointer());
             send(self.handle.pointer(), queue);
-            let longest = REQUEST_TIMEOUT + GRACE;
             let event = blocking(Call::Request, longest, || sys::rd_kafka_queue_poll(queue, millis(longest)));
             sys::rd_kafka_queue_destroy(queue);
             event

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
-use super::admin::{Admin, Operation};
+use super::admin::{Admin, Operation, REQUEST_TIMEOUT};
 use super::c_string;
 use super::fault::{self, Fault};
 use super::list::{self, Entry, List};
@@ -25,13 +25,13 @@ impl Admin {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let mut options = self.options_within(Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, FETCH_TIMEOUT);
+        let mut options = self.options_of_group(Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
         options.require_stable()?;
         let (name, list) = (c_string(group), List::of(partitions.iter().collect::<BTreeSet<_>>()));
         // SAFETY: a NUL-terminated name and a live list, both copied.
         let mut request = unsafe { sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), list.pointer()) };
         // SAFETY: all live; the request is copied.
-        let answer = self.ask(|rk, queue| unsafe {
+        let answer = self.ask_within(FETCH_TIMEOUT, |rk, queue| unsafe {
             sys::rd_kafka_ListConsumerGroupOffsets(rk, &mut request, 1, options.pointer(), queue);
         });
         // SAFETY: ours, destroyed once. The answer is of this kind and outlives what is read from it.
@@ -47,7 +47,7 @@ impl Admin {
 
     /// Commits offsets for a group without members.
     pub(crate) fn set_group_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), Fault> {
-        let options = self.options(Operation::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
+        let options = self.options_of_group(Operation::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
         let name = c_string(group);
         let mut list = List::new(offsets.len());
         for offset in offsets {
@@ -56,7 +56,7 @@ impl Admin {
         // SAFETY: a NUL-terminated name and a live list, both copied.
         let mut request = unsafe { sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.pointer()) };
         // SAFETY: all live; the request is copied.
-        let answer = self.ask(|rk, queue| unsafe {
+        let answer = self.ask_within(REQUEST_TIMEOUT, |rk, queue| unsafe {
             sys::rd_kafka_AlterConsumerGroupOffsets(rk, &mut request, 1, options.pointer(), queue);
         });
         // SAFETY: ours, destroyed once. The answer is of this kind and outlives what is read from it.
@@ -72,13 +72,14 @@ impl Admin {
 
     /// Deletes a group with its offsets. Fails with `NON_EMPTY_GROUP` while it has members.
     pub(crate) fn delete_group(&self, group: &str) -> Result<(), Fault> {
-        let options = self.options(Operation::RD_KAFKA_ADMIN_OP_DELETEGROUPS);
+        let options = self.options_of_group(Operation::RD_KAFKA_ADMIN_OP_DELETEGROUPS);
         let name = c_string(group);
         // SAFETY: a NUL-terminated name, which is copied.
         let mut old = unsafe { sys::rd_kafka_DeleteGroup_new(name.as_ptr()) };
         // SAFETY: all live; the request copies the name.
-        let answer =
-            self.ask(|rk, queue| unsafe { sys::rd_kafka_DeleteGroups(rk, &mut old, 1, options.pointer(), queue) });
+        let answer = self.ask_within(REQUEST_TIMEOUT, |rk, queue| unsafe {
+            sys::rd_kafka_DeleteGroups(rk, &mut old, 1, options.pointer(), queue);
+        });
         // SAFETY: ours, destroyed once. The answer is of this kind and outlives what is read from it.
         unsafe {
             sys::rd_kafka_DeleteGroup_destroy(old);
