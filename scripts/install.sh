@@ -2,7 +2,7 @@
 # Installs what this machine lacks, and nothing else; quick when nothing is missing.
 #
 #   scripts/install.sh build     compile: C and C++ compilers, make, perl (OpenSSL, librdkafka and zstd are built from source)
-#   scripts/install.sh test      build, and: Java and Maven for the real servers, Python with the stock Confluent client,
+#   scripts/install.sh test      build, and: Java and Maven for the real servers, Python with the stock Confluent client and aiosmtpd,
 #                                Chromium with its driver, kcat, curl
 #   scripts/install.sh verify    test, and: cargo-deny, rustfmt, clippy
 #

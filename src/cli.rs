@@ -36,6 +36,15 @@ enum Command {
         /// Which part.
         #[arg(value_enum)]
         part: Part,
+        /// Of a worker: the process that started it, and that it ends with.
+        #[arg(long, value_name = "PID", hide = true)]
+        with_parent: Option<u32>,
+    },
+    /// Run a built-in step of the document pipeline: reads standard input, writes JSON. Workers call it.
+    #[command(hide = true)]
+    Step {
+        /// D1 to D5.
+        name: String,
     },
     /// Topics of the platform.
     Topics {
@@ -144,6 +153,13 @@ fn command() -> clap::Command {
 
 /// Parses the command line, runs the command and says what went wrong.
 pub fn main() -> ExitCode {
+    // A step is a process of its own, some hundred a second of them: nothing is made ready that it does not need.
+    let mut arguments = std::env::args_os().skip(1);
+    if let (Some(command), Some(step), None) = (arguments.next(), arguments.next(), arguments.next())
+        && command == "step"
+    {
+        return tidemark_document_steps::main(&step.to_string_lossy());
+    }
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     if !matches!(cli.command, Command::Up { .. } | Command::Serve { .. }) {
         // A reader that has seen enough, as `head`, ends the command without a word, as it does every tool of Unix. A server
@@ -154,12 +170,13 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Up { demo } => {
                 logging::init(&config);
-                serve::up(&config, demo).map(|()| ExitCode::SUCCESS)
+                serve::up(&config, cli.config.as_deref(), demo).map(|()| ExitCode::SUCCESS)
             }
-            Command::Serve { part } => {
+            Command::Serve { part, with_parent } => {
                 logging::init(&config);
-                serve::serve(&config, part).map(|()| ExitCode::SUCCESS)
+                serve::serve(&config, part, with_parent).map(|()| ExitCode::SUCCESS)
             }
+            Command::Step { name } => Ok(tidemark_document_steps::main(&name)),
             Command::Topics { command } => match command {
                 TopicsCommand::Apply => topics::apply(&config),
                 TopicsCommand::Create(options) => topics::remote::create(&options),

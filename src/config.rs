@@ -1,12 +1,14 @@
 //! Configuration: flag > environment > file > default. Unknown keys are refused; everything is checked before any
 //! connection is opened. `tidemark.example.toml` shows every key with its default.
 
+mod documents;
 mod sections;
 
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use documents::{DocumentsConfig, MailConfig, MailTls, WorkerConfig};
 pub use sections::{
     AuthConfig, CqlConfig, FlowsConfig, JobsConfig, KafkaConfig, LogConfig, LogFormat, RegistryConfig, SpoolConfig,
     TelemetryConfig,
@@ -41,6 +43,12 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// The job `flows.hourly` and its source topic.
     pub flows: FlowsConfig,
+    /// Upload, queue and results of documents.
+    pub documents: DocumentsConfig,
+    /// A worker of the document pipeline.
+    pub worker: WorkerConfig,
+    /// How mails go out.
+    pub mail: MailConfig,
 }
 
 impl Default for Config {
@@ -57,6 +65,9 @@ impl Default for Config {
             spool: SpoolConfig::default(),
             jobs: JobsConfig::default(),
             flows: FlowsConfig::default(),
+            documents: DocumentsConfig::default(),
+            worker: WorkerConfig::default(),
+            mail: MailConfig::default(),
         }
     }
 }
@@ -213,7 +224,21 @@ impl Config {
             "jobs.session_timeout_ms",
             &self.jobs.session_timeout_ms,
             "1000 or more",
-        )
+        )?;
+        let documents = &self.documents;
+        rule(documents.max_bytes >= 1, "documents.max_bytes", &documents.max_bytes, "1 or more")?;
+        rule(documents.workers <= 64, "documents.workers", &documents.workers, "0 to 64")?;
+        let timeout = documents.heartbeat_timeout_ms;
+        rule(timeout >= 1_000, "documents.heartbeat_timeout_ms", &timeout, "1000 or more")?;
+        rule(documents.accept_ms >= 100, "documents.accept_ms", &documents.accept_ms, "100 or more")?;
+        rule(documents.lease_floor_ms >= 100, "documents.lease_floor_ms", &documents.lease_floor_ms, "100 or more")?;
+        rule(documents.lease_factor >= 1, "documents.lease_factor", &documents.lease_factor, "1 or more")?;
+        rule(documents.progress_every >= 1, "documents.progress_every", &documents.progress_every, "1 or more")?;
+        let (url, capacity) = (&self.worker.url, self.worker.capacity);
+        let http = url.starts_with("http://") || url.starts_with("https://");
+        rule(http, "worker.url", url, "a URL that begins with http:// or https://")?;
+        rule((1..=64).contains(&capacity), "worker.capacity", &capacity, "1 to 64")?;
+        rule(self.worker.heartbeat_ms >= 100, "worker.heartbeat_ms", &self.worker.heartbeat_ms, "100 or more")
     }
 }
 

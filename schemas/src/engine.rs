@@ -366,3 +366,11 @@ avro_record! {
         pub value: Option<&'a [u8]>,
     }
 }
+
+avro_record! {
+    /// `Ticked.avsc`: Time has passed: a timer of a keyed process is due. Its append time is the time; written by the owner of the partition to its own input.
+    pub struct Ticked {
+        /// The timer that called for it.
+        pub due: i64,
+    }
+}

@@ -5,11 +5,14 @@
 
 pub mod avro;
 pub mod catalog;
+pub mod dispatch;
+pub mod documents;
 pub mod engine;
 pub mod flows;
 pub mod gateway;
 pub mod jobs;
 pub mod near;
+pub mod notifications;
 pub mod registry;
 pub mod resolve;
 pub mod wire;

@@ -11,10 +11,13 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::*;
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::catalog::{self, Schema};
+use tidemark_schemas::dispatch::*;
+use tidemark_schemas::documents::*;
 use tidemark_schemas::engine::*;
 use tidemark_schemas::flows::*;
 use tidemark_schemas::gateway::{Answer, SpoolPosition};
 use tidemark_schemas::jobs::{JobEntry, JobRetiring, JobSource, JobVersion};
+use tidemark_schemas::notifications::{MailHandled, MailRequested};
 
 /// A field as apache-avro sees it, logical types taken off.
 trait AsValue {
@@ -99,6 +102,30 @@ records! {
     JobRetiring { version, retired_at, topics, groups, table, replica, until }
     JobVersion { version, created_at, applied_at, fingerprint, spec, sources }
     JobSource { topic, schema }
+    Answered { request_id, at, outcome, message, key, task_id, token, attempt, deadline, payload, revoked }
+    RevokedLease { task_id, token }
+    Heartbeat { tenant, queue, request_id, worker, capacity, push, memory_bytes, cpu_percent, held }
+    HeldLease { task_id, token, step }
+    LeaseRequested { tenant, queue, request_id, worker, capacity, wait_until }
+    QueueEntry { next_place, next_token, times }
+    RunTime { kind, step, expected_ms }
+    RequestEntry { request_id, worker, place, wait_until }
+    RunTimesLearned { tenant, queue, times }
+    TaskActed { tenant, queue, request_id, key, action, by }
+    TaskEntry { task_id, kind, place, queued_at, attempt, lost, undelivered, refused, worker, token, request_id, accepted, step, leased_at, deadline, finished, finished_at }
+    TaskReported { tenant, queue, request_id, worker, task_id, token, outcome, step, message, result, result_bytes, attempts }
+    AttemptReport { step, attempt, outcome, message, started_at, wall_us, cpu_us, memory_bytes }
+    Ticked { due }
+    WorkerChanged { tenant, queue, worker, capacity, leases, last_heartbeat, memory_bytes, cpu_percent }
+    WorkerEntry { worker, capacity, push, last_heartbeat, assigned_at }
+    CountEntry { done }
+    Document { tenant, queue, file_id, task_id, name, media_type, bytes, owner, mail, state, uploaded_at, changed_at, queued_at, leased_at, worker, token, attempt, step, error, result, result_bytes, duplicates, infrastructure_failures, seq, revision }
+    DocumentUploaded { tenant, queue, request_id, upload_id, file_id, name, media_type, bytes, owner, mail, received_at }
+    StepAttempted { tenant, event_id, file_id, task_id, token, worker, place, step, attempt, outcome, message, media_type, at, started_at, wall_us, cpu_us, memory_bytes }
+    TaskChanged { tenant, event_id, file_id, task_id, seq, at, event, state, message, worker, token, attempt, step, media_type, bytes, queued_ms, worked_ms }
+    UploadEntry { upload_id, file_id, outcome, at }
+    MailHandled { tenant, mail_id, at, to, template, outcome, message, tries }
+    MailRequested { tenant, mail_id, at, to, template, data }
 }
 
 /// Takes logical types off.
@@ -129,6 +156,290 @@ fn in_step<'a, T: Avro<'a> + AsValue + PartialEq + Debug>(schema: Schema, ours: 
     assert_eq!(T::get(&mut reader).unwrap(), *ours);
     reader.finish().unwrap();
     schema.name.to_string()
+}
+
+/// Those of the dispatcher, the documents and the mails: every field filled.
+fn dispatch_and_documents(check: &mut impl FnMut(String)) {
+    check(in_step(
+        catalog::ANSWERED,
+        &Answered {
+            request_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            at: 2,
+            outcome: "outcome".into(),
+            message: Some("message".into()),
+            key: Some("key".into()),
+            task_id: Some("task_id".into()),
+            token: Some(7),
+            attempt: Some(8),
+            deadline: Some(9),
+            payload: Some("payload".into()),
+            revoked: vec![RevokedLease { task_id: "task_id".into(), token: 2 }],
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::HEARTBEAT,
+        &Heartbeat {
+            tenant: "tenant".into(),
+            queue: "queue".into(),
+            request_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            worker: "worker".into(),
+            capacity: 5,
+            push: true,
+            memory_bytes: 7,
+            cpu_percent: 8,
+            held: vec![HeldLease { task_id: "task_id".into(), token: 2, step: "step".into() }],
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::LEASE_REQUESTED,
+        &LeaseRequested {
+            tenant: "tenant".into(),
+            queue: "queue".into(),
+            request_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            worker: "worker".into(),
+            capacity: 5,
+            wait_until: 6,
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::QUEUE_ENTRY,
+        &QueueEntry {
+            next_place: 1,
+            next_token: 2,
+            times: vec![RunTime { kind: "kind".into(), step: "step".into(), expected_ms: 3 }],
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::REQUEST_ENTRY,
+        &RequestEntry {
+            request_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            worker: "worker".into(),
+            place: 3,
+            wait_until: 4,
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::RUN_TIMES_LEARNED,
+        &RunTimesLearned {
+            tenant: "tenant".into(),
+            queue: "queue".into(),
+            times: vec![RunTime { kind: "kind".into(), step: "step".into(), expected_ms: 3 }],
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::TASK_ACTED,
+        &TaskActed {
+            tenant: "tenant".into(),
+            queue: "queue".into(),
+            request_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            key: "key".into(),
+            action: "action".into(),
+            by: "by".into(),
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::TASK_ENTRY,
+        &TaskEntry {
+            task_id: "task_id".into(),
+            kind: "kind".into(),
+            place: 3,
+            queued_at: 4,
+            attempt: 5,
+            lost: 6,
+            undelivered: 7,
+            refused: 8,
+            worker: Some("worker".into()),
+            token: 10,
+            request_id: Some("0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into()),
+            accepted: true,
+            step: "step".into(),
+            leased_at: 14,
+            deadline: 15,
+            finished: Some("finished".into()),
+            finished_at: 17,
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::TASK_REPORTED,
+        &TaskReported {
+            tenant: "tenant".into(),
+            queue: "queue".into(),
+            request_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            worker: "worker".into(),
+            task_id: "task_id".into(),
+            token: 6,
+            outcome: "outcome".into(),
+            step: Some("step".into()),
+            message: Some("message".into()),
+            result: Some("result".into()),
+            result_bytes: 11,
+            attempts: vec![AttemptReport {
+                step: "step".into(),
+                attempt: 2,
+                outcome: "outcome".into(),
+                message: Some("message".into()),
+                started_at: 5,
+                wall_us: 6,
+                cpu_us: 7,
+                memory_bytes: 8,
+            }],
+        },
+        &mut vec![],
+    ));
+    check(in_step(catalog::TICKED, &Ticked { due: 1 }, &mut vec![]));
+    check(in_step(
+        catalog::WORKER_CHANGED,
+        &WorkerChanged {
+            tenant: "tenant".into(),
+            queue: "queue".into(),
+            worker: "worker".into(),
+            capacity: 4,
+            leases: 5,
+            last_heartbeat: 6,
+            memory_bytes: 7,
+            cpu_percent: 8,
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::WORKER_ENTRY,
+        &WorkerEntry { worker: "worker".into(), capacity: 2, push: true, last_heartbeat: 4, assigned_at: 5 },
+        &mut vec![],
+    ));
+    check(in_step(catalog::COUNT_ENTRY, &CountEntry { done: 1 }, &mut vec![]));
+    check(in_step(
+        catalog::DOCUMENT,
+        &Document {
+            tenant: "tenant".into(),
+            queue: "queue".into(),
+            file_id: "file_id".into(),
+            task_id: "task_id".into(),
+            name: "name".into(),
+            media_type: "media_type".into(),
+            bytes: 7,
+            owner: "owner".into(),
+            mail: "mail".into(),
+            state: "state".into(),
+            uploaded_at: 11,
+            changed_at: 12,
+            queued_at: 13,
+            leased_at: 14,
+            worker: Some("worker".into()),
+            token: 16,
+            attempt: 17,
+            step: Some("step".into()),
+            error: Some("error".into()),
+            result: Some("result".into()),
+            result_bytes: 21,
+            duplicates: 22,
+            infrastructure_failures: 23,
+            seq: 24,
+            revision: 25,
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::DOCUMENT_UPLOADED,
+        &DocumentUploaded {
+            tenant: "tenant".into(),
+            queue: "queue".into(),
+            request_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            upload_id: "upload_id".into(),
+            file_id: "file_id".into(),
+            name: "name".into(),
+            media_type: "media_type".into(),
+            bytes: 8,
+            owner: "owner".into(),
+            mail: "mail".into(),
+            received_at: 11,
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::STEP_ATTEMPTED,
+        &StepAttempted {
+            tenant: "tenant".into(),
+            event_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            file_id: "file_id".into(),
+            task_id: "task_id".into(),
+            token: 5,
+            worker: "worker".into(),
+            place: 7,
+            step: "step".into(),
+            attempt: 9,
+            outcome: "outcome".into(),
+            message: Some("message".into()),
+            media_type: "media_type".into(),
+            at: 13,
+            started_at: 14,
+            wall_us: 15,
+            cpu_us: 16,
+            memory_bytes: 17,
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::TASK_CHANGED,
+        &TaskChanged {
+            tenant: "tenant".into(),
+            event_id: "0190b5a2-7d2c-7e31-8f3b-2f6f1d0c9a11".into(),
+            file_id: "file_id".into(),
+            task_id: "task_id".into(),
+            seq: 5,
+            at: 6,
+            event: "event".into(),
+            state: "state".into(),
+            message: "message".into(),
+            worker: Some("worker".into()),
+            token: Some(11),
+            attempt: Some(12),
+            step: Some("step".into()),
+            media_type: "media_type".into(),
+            bytes: 15,
+            queued_ms: Some(16),
+            worked_ms: Some(17),
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::UPLOAD_ENTRY,
+        &UploadEntry { upload_id: "upload_id".into(), file_id: "file_id".into(), outcome: "outcome".into(), at: 4 },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::MAIL_HANDLED,
+        &MailHandled {
+            tenant: "tenant".into(),
+            mail_id: "mail_id".into(),
+            at: 3,
+            to: "to".into(),
+            template: "template".into(),
+            outcome: "outcome".into(),
+            message: Some("message".into()),
+            tries: 8,
+        },
+        &mut vec![],
+    ));
+    check(in_step(
+        catalog::MAIL_REQUESTED,
+        &MailRequested {
+            tenant: "tenant".into(),
+            mail_id: "mail_id".into(),
+            at: 3,
+            to: "to".into(),
+            template: "template".into(),
+            data: "data".into(),
+        },
+        &mut vec![],
+    ));
 }
 
 #[test]
@@ -171,6 +482,7 @@ fn every_struct_is_its_avsc() {
     check(in_step(catalog::ANSWER, &answer(), &mut vec![]));
     check(in_step(catalog::SPOOL_POSITION, &spool_position(), &mut vec![]));
     check(in_step(catalog::JOB_ENTRY, &job_entry(), &mut vec![]));
+    dispatch_and_documents(&mut check);
     assert_eq!(
         seen,
         catalog::ALL.iter().map(|s| s.name.to_string()).collect(),

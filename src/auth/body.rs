@@ -13,12 +13,14 @@ use tokio::time::{Instant, Sleep};
 const GRACE: Duration = Duration::from_secs(5);
 /// From then on it must have come at this pace on the whole, bytes a second.
 const PACE: u64 = 4_096;
-/// It must be there after so long, whatever its size.
+/// It must be there after so long, whatever its size; but for one that is stored as it comes.
 const WHOLE: Duration = Duration::from_secs(60);
+/// The same for that: documents may be large, and lines slow.
+const WHOLE_STREAMED: Duration = Duration::from_secs(6 * 3_600);
 
 /// When more must have come than `bytes`, from the body's start.
-fn patience(bytes: u64) -> Duration {
-    GRACE.saturating_add(Duration::from_millis(bytes.saturating_mul(1_000) / PACE)).min(WHOLE)
+fn patience(bytes: u64, whole: Duration) -> Duration {
+    GRACE.saturating_add(Duration::from_millis(bytes.saturating_mul(1_000) / PACE)).min(whole)
 }
 
 /// A body that fails when it comes too slowly.
@@ -26,16 +28,19 @@ pub(super) struct Paced {
     inner: Body,
     began: Instant,
     bytes: u64,
+    whole: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Paced {
-    pub(super) fn over(inner: Body) -> Body {
+    /// `streamed` says that the route stores the body as it comes, however long that takes.
+    pub(super) fn over(inner: Body, streamed: bool) -> Body {
         if inner.is_end_stream() {
             return inner;
         }
-        let began = Instant::now();
-        Body::new(Self { inner, began, bytes: 0, timer: Box::pin(tokio::time::sleep_until(began + patience(0))) })
+        let (began, whole) = (Instant::now(), if streamed { WHOLE_STREAMED } else { WHOLE });
+        let timer = Box::pin(tokio::time::sleep_until(began + patience(0, whole)));
+        Body::new(Self { inner, began, bytes: 0, whole, timer })
     }
 }
 
@@ -48,7 +53,7 @@ impl HttpBody for Paced {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             if let Some(Ok(frame)) = &frame {
                 self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                let deadline = self.began + patience(self.bytes);
+                let deadline = self.began + patience(self.bytes, self.whole);
                 self.timer.as_mut().reset(deadline);
             }
             return Poll::Ready(frame);
@@ -112,9 +117,10 @@ mod tests {
 
     #[test]
     fn patience_grows_with_what_came_and_ends() {
-        assert_eq!(patience(0), GRACE);
-        assert_eq!(patience(4_096), Duration::from_secs(6));
-        assert_eq!(patience(16 << 20), WHOLE);
-        assert_eq!(patience(u64::MAX), WHOLE);
+        assert_eq!(patience(0, WHOLE), GRACE);
+        assert_eq!(patience(4_096, WHOLE), Duration::from_secs(6));
+        assert_eq!(patience(16 << 20, WHOLE), WHOLE);
+        assert_eq!(patience(u64::MAX, WHOLE), WHOLE);
+        assert!(patience(16 << 20, WHOLE_STREAMED) > WHOLE, "a large document may take its time");
     }
 }

@@ -47,7 +47,7 @@ pub enum Error {
     #[error(
         "{address} can be reached from other machines, and there are no tokens: whoever reaches it could read and write \
          everything. Make a token, then start with it:\n\n    \
-         tidemark token new admin --role publish --role query --role ops --role registry --role admin --file tokens.toml\n    \
+         tidemark token new admin --role publish --role query --role ops --role registry --role work --role admin --file tokens.toml\n    \
          tidemark {command} --listen {address} --tokens tokens.toml\n\nor listen on 127.0.0.1 alone"
     )]
     Open {
@@ -149,7 +149,8 @@ async fn pass(State(guard): State<Arc<Guard>>, mut request: Request, next: Next)
     // Nothing behind this layer has a use for them, so nothing can log them.
     request.headers_mut().remove(header::AUTHORIZATION);
     request.headers_mut().remove(header::COOKIE);
-    let mut response = next.run(request.map(Paced::over)).await;
+    let streamed = request.method() == Method::POST && route(&request) == Some("/v1/documents");
+    let mut response = next.run(request.map(|body| Paced::over(body, streamed))).await;
     if is_public {
         response = without_reasons(response.status());
     }

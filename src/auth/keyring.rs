@@ -57,7 +57,7 @@ impl Keyring {
         Ok(Arc::new(Self { path: path.to_owned(), read: RwLock::new(read(path)?), own: Token::random()? }))
     }
 
-    /// A token of this process alone, for what it sends to itself: it may publish.
+    /// A token of this process and the workers that it starts, for what they send to it: it may publish and work.
     pub fn own(&self) -> &Token {
         &self.own
     }
@@ -65,7 +65,7 @@ impl Keyring {
     /// Whose token it is, if it is good now.
     pub fn find(&self, token: &Token) -> Option<Caller> {
         if self.own.hash().same(token.hash()) {
-            return Some(Caller { name: "this-process".into(), roles: vec![Role::Publish] });
+            return Some(Caller { name: "this-process".into(), roles: vec![Role::Publish, Role::Work] });
         }
         let read = self.read.read().unwrap_or_else(PoisonError::into_inner);
         read.find(token, now()).map(|entry| entry.caller.clone())

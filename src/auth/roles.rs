@@ -17,13 +17,15 @@ pub enum Role {
     Ops,
     /// Read and register schemas at the embedded registry.
     Registry,
+    /// Take tasks from queues, read what they are about, and report.
+    Work,
     /// Make topics and register their schemas; read what is on them; apply and change jobs.
     Admin,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Publish, Self::Query, Self::Ops, Self::Registry, Self::Admin];
+    pub const ALL: [Self; 6] = [Self::Publish, Self::Query, Self::Ops, Self::Registry, Self::Work, Self::Admin];
 }
 
 impl fmt::Display for Role {
@@ -33,6 +35,7 @@ impl fmt::Display for Role {
             Self::Query => "query",
             Self::Ops => "ops",
             Self::Registry => "registry",
+            Self::Work => "work",
             Self::Admin => "admin",
         })
     }
@@ -88,11 +91,12 @@ const OPS: Need = Need::Roles(&[Role::Ops]);
 const STATUS: Need = Need::Roles(&[Role::Ops, Role::Query]);
 const REGISTRY: Need = Need::Roles(&[Role::Registry]);
 const ADMIN: Need = Need::Roles(&[Role::Admin]);
+const WORK: Need = Need::Roles(&[Role::Work]);
 /// Whoever publishes to topics, reads what comes of them, or makes them.
 const TOPICS: Need = Need::Roles(&[Role::Query, Role::Publish, Role::Admin]);
 
 /// Every route of every process.
-pub static TABLE: [Rule; 59] = [
+pub static TABLE: [Rule; 76] = [
     post("/v1/flows", PUBLISH),
     post("/v1/events/{type}", PUBLISH),
     get("/v1/topics", TOPICS),
@@ -116,6 +120,21 @@ pub static TABLE: [Rule; 59] = [
     // It reads and compares, and changes nothing.
     post("/v1/jobs/{job}/recompute", QUERY),
     post("/v1/jobs/{job}/recompute/write", ADMIN),
+    post("/v1/documents", PUBLISH),
+    get("/v1/documents", QUERY),
+    get("/v1/documents/live", QUERY),
+    get("/v1/documents/{file_id}", QUERY),
+    get("/v1/documents/{file_id}/log", QUERY),
+    get("/v1/documents/{file_id}/results", QUERY),
+    get("/v1/documents/{file_id}/contents", Need::Roles(&[Role::Query, Role::Work])),
+    post("/v1/documents/{file_id}/retry", PUBLISH),
+    post("/v1/documents/{file_id}/cancel", PUBLISH),
+    get("/v1/queues/{queue}", Need::Roles(&[Role::Query, Role::Work, Role::Ops])),
+    post("/v1/queues/{queue}/lease", WORK),
+    post("/v1/queues/{queue}/heartbeat", WORK),
+    post("/v1/queues/{queue}/tasks/{task_id}/complete", WORK),
+    post("/v1/queues/{queue}/tasks/{task_id}/fail", WORK),
+    post("/v1/queues/{queue}/tasks/{task_id}/refuse", WORK),
     get("/metrics", OPS),
     get("/v1/status", STATUS),
     get("/v1/openapi.json", Need::Token),
@@ -124,6 +143,8 @@ pub static TABLE: [Rule; 59] = [
     // The page holds no data: what it shows comes by the routes above.
     get("/", QUERY),
     get("/views", QUERY),
+    get("/documents", QUERY),
+    get("/documents/{file}", Need::Nothing),
     get("/dashboard/style.css", Need::Nothing),
     get("/dashboard/views.css", Need::Nothing),
     get("/dashboard/views.js", Need::Nothing),

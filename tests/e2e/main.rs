@@ -10,6 +10,7 @@
 
 mod browser;
 mod collector;
+mod documents;
 mod embedded;
 mod flows;
 mod ingest;

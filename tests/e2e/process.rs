@@ -22,6 +22,13 @@ impl Tidemark {
         started
     }
 
+    /// Starts it on an address that is known, and waits until it is ready.
+    pub fn start_at(data_dir: &Path, args: &[&str], address: &str) -> Self {
+        let mut started = Self::spawn_at(data_dir, args, &[], address);
+        started.wait_ready();
+        started
+    }
+
     /// Starts it and does not wait.
     pub fn spawn(data_dir: &Path, args: &[&str]) -> Self {
         Self::spawn_with(data_dir, args, &[])
@@ -29,12 +36,15 @@ impl Tidemark {
 
     /// Starts it with variables in its environment and does not wait.
     pub fn spawn_with(data_dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let address = format!("127.0.0.1:{}", tidemark_harness::free_port().unwrap());
+        Self::spawn_at(data_dir, args, environment, &format!("127.0.0.1:{}", tidemark_harness::free_port().unwrap()))
+    }
+
+    fn spawn_at(data_dir: &Path, args: &[&str], environment: &[(&str, &str)], address: &str) -> Self {
         let log = data_dir.with_extension(format!("{}.log", address.rsplit(':').next().unwrap()));
         let stderr = std::fs::File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_tidemark"))
             .args(args)
-            .args(["--listen", &address, "--data-dir"])
+            .args(["--listen", address, "--data-dir"])
             .arg(data_dir)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -77,10 +87,15 @@ impl Tidemark {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal by its name, such as STOP.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
     /// SIGTERM, and waits for a clean end.
     pub fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         let began = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             assert!(began.elapsed() < DEADLINE, "did not stop:\n{}", self.log());

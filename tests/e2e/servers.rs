@@ -33,6 +33,23 @@ impl Servers {
         Tidemark::start(data, &all)
     }
 
+    /// The same on an address that is known, such as that of a process that was killed.
+    pub fn run_at(&self, data: &Path, command: &[&str], address: &str) -> Tidemark {
+        let args = self.args();
+        let all: Vec<&str> = command.iter().copied().chain(args.iter().map(String::as_str)).collect();
+        Tidemark::start_at(data, &all, address)
+    }
+
+    /// SIGKILL to the broker.
+    pub fn kill_broker(&mut self) {
+        self.kafka.kill();
+    }
+
+    /// Starts it again where it was.
+    pub fn start_broker(&mut self) {
+        self.kafka.restart().unwrap();
+    }
+
     pub fn log(&self) -> std::sync::Arc<KafkaLog> {
         KafkaLog::connect(KafkaConfig::new(self.kafka.bootstrap())).unwrap()
     }

@@ -7,11 +7,13 @@
 
 pub mod aggregate;
 pub mod dedupe;
+pub mod dispatch;
 pub mod driver;
 pub mod job;
 pub mod join;
 pub mod merge;
 pub mod partial;
+pub mod process;
 pub mod session;
 pub mod table;
 pub mod value;

@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod directory;
+pub mod documents;
 pub mod flows;
 pub mod hosted;
 pub mod platform;

@@ -321,7 +321,10 @@ impl Stage<'_> {
                 if self.operator.due() == Due::Now { self.pause(true) } else { Ok(()) }
             }
             Err(error) if error.is_retriable() => {
-                tracing::warn!(stage = self.operator.stage(), %error, "reading is paused until the write goes through");
+                // Tried again twice a second: said once, and in the status for as long as it lasts.
+                if !matches!(self.preparing, Preparing::Failed(_)) {
+                    tracing::warn!(stage = self.operator.stage(), %error, "reading is paused until the write goes through");
+                }
                 self.status.stalled(&error.to_string());
                 self.preparing = Preparing::Failed(self.now());
                 self.pause(true)

@@ -86,6 +86,45 @@ pub enum Error {
         /// A version that has not been used.
         next_version: u32,
     },
+    /// The input of a keyed process has another number of partitions than its keys were placed by.
+    #[error(
+        "topic {topic} has {found} partition(s) and {declared} are declared: keys would move between them and leave their state \
+         behind; declare {found} again, or give the process a new version with an input topic of its own"
+    )]
+    KeyedPartitions {
+        /// Its input or changelog.
+        topic: String,
+        /// Partitions that are there.
+        found: u32,
+        /// Partitions that are declared.
+        declared: u32,
+    },
+    /// A keyed process's offsets are gone while its changelog is not.
+    #[error(
+        "group {group} has no offsets, but {topic} holds the state of its process: kafka deletes the offsets of a group that has \
+         had no members for offsets.retention.minutes (7 days by default), or somebody has deleted them. To begin again would \
+         apply records a second time, so the process does not start: give it version {next_version}, which begins without state \
+         at the first record that {input} still holds; a longer offsets.retention.minutes on the brokers keeps this from \
+         happening again"
+    )]
+    KeyedOffsetsDeleted {
+        /// Consumer group.
+        group: String,
+        /// The changelog.
+        topic: String,
+        /// Its input.
+        input: String,
+        /// A version that has not been used.
+        next_version: u32,
+    },
+    /// A keyed process does what its plan does not provide for: a defect.
+    #[error("the process {process} is not as it was declared: {what}; please report it")]
+    Process {
+        /// Its name.
+        process: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A table is not read as far as the records that are joined with it: nothing is folded meanwhile.
     #[error("table {topic}: {reason}")]
     Table {
@@ -104,6 +143,9 @@ pub enum Error {
         /// How large it is.
         full: tidemark_core::versions::Full,
     },
+    /// What a stage writes to outside of the log takes nothing for now.
+    #[error("{0}")]
+    Unavailable(String),
     /// A source topic is not there.
     #[error("source topic {0} does not exist: create it with `tidemark topics apply`")]
     NoSource(String),
@@ -123,12 +165,17 @@ impl Error {
             },
             Self::Views(error) => matches!(error, tidemark_views::Error::Unavailable(_)),
             Self::Registry(error) => matches!(error, registry::Error::Unavailable(_)),
-            Self::NoSource(_) | Self::Panicked(_) | Self::State { .. } | Self::Table { .. } => true,
+            Self::NoSource(_) | Self::Unavailable(_) | Self::Panicked(_) | Self::State { .. } | Self::Table { .. } => {
+                true
+            }
             Self::Unreadable { reason, .. } => matches!(reason, wire::Error::Registry(_)),
             Self::Merge(_)
             | Self::Position(_)
             | Self::Spec(_)
             | Self::OffsetsDeleted { .. }
+            | Self::KeyedOffsetsDeleted { .. }
+            | Self::KeyedPartitions { .. }
+            | Self::Process { .. }
             | Self::MergePartitions { .. }
             | Self::TableFull { .. }
             | Self::Changelog { .. } => false,

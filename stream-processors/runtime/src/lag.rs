@@ -28,6 +28,29 @@ fn stages(plan: &Plan) -> [(&'static str, &[String]); 3] {
     ]
 }
 
+/// What a stage's group reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reads {
+    pub(crate) stage: &'static str,
+    pub(crate) group: String,
+    pub(crate) topics: Vec<String>,
+}
+
+/// Asks for the lag of every stage and sets the gauges; what cannot be had keeps its last value.
+pub(crate) fn look(all: &[Reads], log: &dyn Log, metrics: &Metrics) {
+    let mut by_stage: HashMap<&'static str, Vec<(TopicPartition, i64)>> = HashMap::new();
+    for Reads { stage, group, topics } in all {
+        match of_group(log, group, topics) {
+            Ok(lags) => {
+                let lags = lags.into_iter().map(|lag| (lag.partition, lag.records));
+                by_stage.entry(stage).or_default().extend(lags);
+            }
+            Err(error) => return tracing::debug!(stage, %error, "the lag cannot be had"),
+        }
+    }
+    by_stage.into_iter().for_each(|(stage, lags)| metrics.lag(stage, lags));
+}
+
 /// Asks again and again.
 #[derive(Default)]
 pub(crate) struct Looks {

@@ -65,17 +65,7 @@ impl Address<'_> {
     }
 
     pub(crate) fn dead(&self, out: &mut Letters, rule: &str, detail: &str) {
-        let letter = DeadLetter {
-            topic: self.topic,
-            partition: self.partition as i32,
-            offset: self.record.offset,
-            appended_at: self.record.timestamp,
-            rule,
-            detail,
-            key: self.record.key.map(first),
-            value_length: self.record.value.map_or(0, |value| value.len() as i64),
-            value: self.record.value.map(first),
-        };
+        let letter = dead_letter(self.topic, self.partition, self.record, rule, detail);
         out.push(self.target(), self.plan.ids.dead_letter, &letter);
     }
 
@@ -97,6 +87,27 @@ impl Address<'_> {
             value: self.record.value.map_or(&[], first),
         };
         out.push(self.target(), self.plan.ids.late_record, &letter);
+    }
+}
+
+/// A letter about a record that is not counted or not taken.
+pub(crate) fn dead_letter<'r>(
+    topic: &'r str,
+    partition: u32,
+    record: &'r Record<'r>,
+    rule: &'r str,
+    detail: &'r str,
+) -> DeadLetter<'r> {
+    DeadLetter {
+        topic,
+        partition: partition as i32,
+        offset: record.offset,
+        appended_at: record.timestamp,
+        rule,
+        detail,
+        key: record.key.map(first),
+        value_length: record.value.map_or(0, |value| value.len() as i64),
+        value: record.value.map(first),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A job is a chain of three stages linked by topics: [`partial`] folds records of a source partition, [`merge`] folds
 //! partials into window state, [`writer`] puts rows into a view store. [`plan`] knows the topics, [`drive`] runs one stage
-//! on one thread, [`run`] keeps the threads of a process going.
+//! on one thread, [`run`] keeps the threads of a process going. [`keyed`] runs state machines by key.
 //!
 //! Invariants:
 //! - records are folded with no transaction open; outputs, changelog and offsets commit together or not at all;
@@ -14,6 +14,7 @@ mod align;
 pub mod drive;
 pub mod error;
 mod held;
+pub mod keyed;
 mod lag;
 mod letters;
 pub mod merge;

@@ -1,6 +1,7 @@
 //! Counters and gauges of the stages in one process, in Prometheus' text format, and what each stage thread is doing.
 
 pub mod join;
+mod process;
 mod state;
 
 pub use state::{Origins, Restoring};
@@ -67,6 +68,7 @@ struct State {
     sources: BTreeMap<(String, i32), SourceCounts>,
     merges: BTreeMap<u32, MergeGauges>,
     held: state::StateMetrics,
+    process: process::ProcessMetrics,
     commits: BTreeMap<&'static str, Histogram>,
     rows_written: u64,
     visible: Histogram,
@@ -184,6 +186,7 @@ impl Metrics {
         render_sources(&state, out);
         render_merges(&state, out);
         state::render(&state.held, out);
+        process::render(&state.process, out);
         head(out, "tidemark_stage_commit_seconds", "histogram", "Time of a stage's commit.");
         for (stage, histogram) in &state.commits {
             histogram.render("tidemark_stage_commit_seconds", &format!("stage=\"{stage}\""), out);

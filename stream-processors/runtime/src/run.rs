@@ -8,9 +8,9 @@ use crate::standby::Standby;
 use crate::state::StateConfig;
 use crate::tables::{Follower, Tables};
 use crate::writer::{ViewSource, WriterStage};
-use crate::{Alignment, Error, Metrics, Plan, lag};
-use std::sync::Arc;
+use crate::{Alignment, Error, Metrics, Plan, keyed, lag};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidemark_core::{Accumulator, Job};
@@ -79,9 +79,27 @@ pub struct Shape {
 }
 
 /// Stage threads at work. Dropping it does not stop them: call [`Running::stop`].
+#[derive(Default)]
 pub struct Running {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    /// What the stages that were added read.
+    added: Arc<Mutex<Vec<lag::Reads>>>,
+}
+
+/// The place of a stage thread among those at work.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// What it is called, in its status and for people: `documents process`, `documents.tasks view-writer`.
+    pub name: String,
+    /// Its consumer group.
+    pub group: String,
+    /// What it reads.
+    pub topics: Vec<String>,
+    /// Number of the thread among those of this group in this process.
+    pub thread: u32,
+    /// Longest time between two commits while there is something to commit, milliseconds.
+    pub commit_interval_ms: i64,
 }
 
 /// Makes what the job needs and starts its stages. Each thread keeps trying until it is told to stop or meets an error
@@ -107,7 +125,7 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
         Arc::new(standby)
     });
     let tables = Arc::new(Tables::new(job.tables()));
-    let mut running = Running { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+    let mut running = Running::new();
     for thread in 0..settings.threads {
         let (log, registry, metrics) = (&parts.log, &parts.registry, &parts.metrics);
         let partial = PartialStage::new(
@@ -153,10 +171,15 @@ pub fn start<J: Job>(job: Arc<J>, shape: &Shape, parts: &Parts, settings: &Setti
 }
 
 impl Running {
+    /// None at work.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     #[allow(clippy::too_many_arguments, reason = "private; the names of a thread come from all of them")]
     fn spawn(
         &mut self,
-        mut operator: Box<dyn Operator>,
+        operator: Box<dyn Operator>,
         plan: &Plan,
         role: &str,
         topics: Vec<String>,
@@ -164,9 +187,34 @@ impl Running {
         settings: &Settings,
         thread: u32,
     ) {
-        let id = format!("{}-{}-{thread}", plan.group(role), settings.replica);
-        let member = MemberConfig { group: plan.group(role), topics, id, session_timeout: settings.session_timeout };
-        let config = StageConfig { member, commit_interval_ms: settings.commit_interval_ms };
+        let (name, group) = (format!("{} {role}", plan.spec.name), plan.group(role));
+        let commit_interval_ms = settings.commit_interval_ms;
+        self.sit(Seat { name, group, topics, thread, commit_interval_ms }, operator, &parts.into(), settings);
+    }
+
+    /// Adds a stage of any kind on a thread of its own, which keeps trying until it is told to stop or meets an error that
+    /// another try cannot mend. How far its group is behind is asked for now and then.
+    pub fn add(&mut self, seat: Seat, operator: Box<dyn Operator>, parts: &keyed::Parts, settings: &Settings) {
+        let reads = lag::Reads { stage: operator.stage(), group: seat.group.clone(), topics: seat.topics.clone() };
+        let is_first = {
+            let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_first = added.is_empty();
+            if !added.contains(&reads) {
+                added.push(reads);
+            }
+            is_first
+        };
+        self.sit(seat, operator, parts, settings);
+        if is_first {
+            self.watch_added(parts);
+        }
+    }
+
+    fn sit(&mut self, seat: Seat, mut operator: Box<dyn Operator>, parts: &keyed::Parts, settings: &Settings) {
+        let Seat { name, group, topics, thread, commit_interval_ms } = seat;
+        let (name, id) = (format!("{name} {thread}"), format!("{group}-{}-{thread}", settings.replica));
+        let member = MemberConfig { group, topics, id, session_timeout: settings.session_timeout };
+        let config = StageConfig { member, commit_interval_ms };
         let context = Context {
             log: Arc::clone(&parts.log),
             clock: Arc::clone(&parts.clock),
@@ -174,7 +222,6 @@ impl Running {
             metrics: Arc::clone(&parts.metrics),
             spans: Arc::clone(&parts.spans),
         };
-        let name = format!("{} {role} {thread}", plan.spec.name);
         let status = StageStatus::new(name.clone(), Arc::clone(&parts.metrics));
         let work = move || supervise(&context, operator.as_mut(), &config, &status);
         match std::thread::Builder::new().name(name.clone()).spawn(work) {
@@ -187,13 +234,25 @@ impl Running {
 
     /// Asks the log now and then how far the groups are behind, whoever owns the partitions.
     fn watch_lag(&mut self, plan: &Arc<Plan>, parts: &Parts, alignment: Arc<Alignment>, every: Duration) {
-        let (plan, parts, stop) = (Arc::clone(plan), parts.clone(), Arc::clone(&self.stop));
+        let (plan, parts, mut looks) = (Arc::clone(plan), parts.clone(), lag::Looks::default());
+        self.watch(every, move || looks.look(&plan, parts.log.as_ref(), &parts.metrics, &alignment));
+    }
+
+    /// The same of the stages that were added.
+    fn watch_added(&mut self, parts: &keyed::Parts) {
+        let (added, parts) = (Arc::clone(&self.added), parts.clone());
+        let reads = move || added.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.watch(LAG_EVERY, move || lag::look(&reads(), parts.log.as_ref(), &parts.metrics));
+    }
+
+    fn watch(&mut self, every: Duration, mut look: impl FnMut() + Send + 'static) {
+        let stop = Arc::clone(&self.stop);
         let watch = move || {
-            let (mut next, mut looks) = (Instant::now(), lag::Looks::default());
+            let mut next = Instant::now();
             while !stop.load(Ordering::Relaxed) {
                 if Instant::now() >= next {
                     next = Instant::now() + every;
-                    looks.look(&plan, parts.log.as_ref(), &parts.metrics, &alignment);
+                    look();
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }

@@ -6,8 +6,12 @@
 //! offset stays before it, and its metadata says how far the rows have come, so that no owner writes them again. A write is done in
 //! slices (`slices.rs`) that are waited for a moment at a time: a store that is slow, hangs or is down never keeps the
 //! member from its group. Reading goes on while a write is under way, up to a bound; nothing is lost and memory stays bounded.
+//!
+//! A topic of rows alone ([`WriterStage::of_rows`]) has nothing that waits: its records need not be keyed as its rows are, and
+//! the offset follows what is acknowledged, past control markers too.
 
 use crate::drive::{Due, Operator, Prepared};
+use crate::keyed;
 use crate::metrics::Metrics;
 use crate::slices::{Slice, Slices};
 use crate::trace::CommitTrace;
@@ -21,7 +25,7 @@ use tidemark_schemas::catalog::Schema;
 use tidemark_schemas::engine::{Ledger, Progress};
 use tidemark_schemas::registry::Registry;
 use tidemark_schemas::wire;
-use tidemark_views::{Row, ViewSpec, ViewStore};
+use tidemark_views::{Row, RowPartition, Value, ViewSpec, ViewStore};
 use tokio::runtime::Handle;
 
 /// Changed rows in memory that begin a write; as many again are taken in while one is under way.
@@ -43,7 +47,10 @@ pub struct ViewSource {
 #[derive(Default)]
 struct Pending {
     next_offset: i64,
+    /// By the keys of their records.
     rows: HashMap<Vec<u8>, Row>,
+    /// By their own keys: of a topic of rows alone, where records of many rows may have one key.
+    keyed: BTreeMap<(RowPartition, Vec<Value>), Row>,
     claims: Claims,
     oldest_append: Option<i64>,
     moved: bool,
@@ -78,6 +85,20 @@ impl Claims {
 impl Pending {
     fn from(next_offset: i64) -> Self {
         Self { next_offset, ..Self::default() }
+    }
+
+    fn count(&self) -> usize {
+        self.rows.len() + self.keyed.len()
+    }
+
+    /// Takes in a row of a topic of rows alone.
+    fn add(&mut self, row: Row, appended_at: i64) {
+        let key = (row.partition.clone(), row.clustering.clone());
+        self.oldest_append = earliest(self.oldest_append, Some(appended_at));
+        let newer = self.keyed.get(&key).is_none_or(|known| known.revision <= row.revision);
+        if newer {
+            self.keyed.insert(key, row);
+        }
     }
 }
 
@@ -118,6 +139,15 @@ impl Owned {
         }
     }
 
+    /// Everything that was handed over is folded: what the position is ahead by are control markers.
+    fn skip_markers(&mut self, member: &dyn Member) -> Result<(), Error> {
+        let position = member.position(&self.partition)?;
+        if position > self.pending.next_offset {
+            (self.pending.next_offset, self.pending.moved) = (position, true);
+        }
+        Ok(())
+    }
+
     /// Offset of the first claim that cannot be written yet.
     fn first_waiting(&self) -> Option<i64> {
         let waiting = self.waiting.as_ref().and_then(|(claims, _)| claims.first_offset);
@@ -139,9 +169,11 @@ struct Written {
     oldest_append: Option<i64>,
 }
 
-/// The view writer of a job.
+/// The view writer of a job, or of a topic of rows alone.
 pub struct WriterStage {
-    plan: Arc<Plan>,
+    group: String,
+    /// The topic has neither ledgers nor progress.
+    rows_alone: bool,
     source: ViewSource,
     log: Arc<dyn Log>,
     slices: Slices<Written>,
@@ -174,13 +206,37 @@ impl WriterStage {
     ) -> Self {
         let decoder = wire::Decoder::new(registry, Arc::clone(&source.schemas));
         Self {
-            plan,
+            group: plan.group("view-writer"),
+            rows_alone: false,
             source,
             log,
             slices: Slices::new(store, view, handle),
             created: false,
             decoder,
             metrics,
+            assigned: Vec::new(),
+            assigned_at: 0,
+            owned: Vec::new(),
+            written: Vec::new(),
+            trace: CommitTrace::default(),
+            failed: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Writes the rows of a topic that has nothing else; `handle` runs the store's futures.
+    pub fn of_rows(view: &keyed::View, store: &Arc<dyn ViewStore>, handle: &Handle, parts: &keyed::Parts) -> Self {
+        let schemas: Arc<[Schema]> = Arc::new([view.schema.clone()]);
+        let source = ViewSource { schemas: Arc::clone(&schemas), row: Arc::clone(&view.row) };
+        Self {
+            group: view.group(),
+            rows_alone: true,
+            source,
+            log: Arc::clone(&parts.log),
+            slices: Slices::new(Arc::clone(store), view.table.clone(), handle.clone()),
+            created: false,
+            decoder: wire::Decoder::new(Arc::clone(&parts.registry), schemas),
+            metrics: Arc::clone(&parts.metrics),
             assigned: Vec::new(),
             assigned_at: 0,
             owned: Vec::new(),
@@ -200,6 +256,10 @@ impl WriterStage {
         let (schema, datum) = self.decoder.datum(value, &mut self.scratch)?;
         match schema {
             0 if record.offset < *rows_acknowledged => {}
+            0 if self.rows_alone => {
+                pending.add((self.source.row)(datum)?, record.timestamp);
+                self.trace.see(partition, record);
+            }
             0 => {
                 let row = (self.source.row)(datum)?;
                 pending.rows.insert(record.key.unwrap_or_default().to_vec(), row);
@@ -232,10 +292,10 @@ impl WriterStage {
                 partition: owned.partition.clone(),
                 next_offset: owned.first_waiting().unwrap_or(next_offset),
                 rows_next_offset: next_offset.max(owned.rows_acknowledged),
-                rows: pending.rows.len(),
+                rows: pending.count(),
                 oldest_append: pending.oldest_append,
             };
-            self.slices.rows(pending.rows.into_values());
+            self.slices.rows(pending.rows.into_values().chain(pending.keyed.into_values()));
             if !ready.ledgers.is_empty() {
                 self.slices.push(Slice::Ledger(ready.ledgers.into_values().collect()));
             }
@@ -279,7 +339,7 @@ impl Operator for WriterStage {
         if !self.create(self.assigned_at)? {
             return Ok(None);
         }
-        let committed = match self.log.committed(&self.plan.group("view-writer"), &self.assigned) {
+        let committed = match self.log.committed(&self.group, &self.assigned) {
             Err(tidemark_log::Error::Unstable(_)) => return Ok(None),
             answer => answer?,
         };
@@ -317,11 +377,14 @@ impl Operator for WriterStage {
     }
 
     fn tick(&mut self, member: &mut dyn Member, _now: i64) -> Result<(), Error> {
+        if self.rows_alone {
+            return self.owned.iter_mut().try_for_each(|owned| owned.skip_markers(member));
+        }
         self.owned.iter_mut().try_for_each(|owned| owned.settle(member))
     }
 
     fn due(&self) -> Due {
-        let rows: usize = self.owned.iter().map(|owned| owned.pending.rows.len()).sum();
+        let rows: usize = self.owned.iter().map(|owned| owned.pending.count()).sum();
         if rows >= ROWS_MAX {
             Due::Now
         } else if self.owned.iter().any(Owned::is_due) {

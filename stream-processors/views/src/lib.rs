@@ -14,6 +14,7 @@ use tidemark_schemas::engine::{Ledger, Progress};
 pub mod catalog;
 mod check;
 pub mod cql;
+pub mod documents;
 pub mod local;
 mod value;
 

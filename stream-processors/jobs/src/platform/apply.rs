@@ -33,6 +33,23 @@ impl Jobs {
         Ok((entry, applied, job.spec().version))
     }
 
+    /// Applies a file that comes with the platform, unless this version of it or a later one has been: what became of it since, such
+    /// as that it was retired, stays. Gives whether it was applied.
+    ///
+    /// # Errors
+    /// As [`Jobs::apply`].
+    pub fn apply_new(&self, name: &str, text: &str) -> Result<bool, ApplyError> {
+        let entries = self.directory.entries().map_err(Error::Log)?;
+        let is_known = sources::named(text).is_some_and(|(job, version)| {
+            let known = entries.get(&job).map(|(_, entry)| entry);
+            known.is_some_and(|entry| {
+                let latest = entry.versions.iter().filter_map(|there| u32::try_from(there.version).ok()).max();
+                latest.is_none_or(|latest| latest >= version)
+            })
+        });
+        if is_known { Ok(false) } else { self.apply(name, text).map(|_| true) }
+    }
+
     /// What [`Jobs::apply`] would do once the files in `before` were applied, the topics that are missing made, and the schemas
     /// that came with the file registered. Nothing is changed.
     ///

@@ -190,6 +190,7 @@ impl Metrics {
             let percent = (percent * 10.0).round() / 10.0;
             json!({ "stage": "merge", "partition": partition, "rows": rows, "percent": percent, "seconds_left": seconds_left })
         });
+        let restoring = restoring.chain(state.process.restoring());
         let failed = state.held.checkpoints.iter().filter_map(|(partition, checkpoints)| {
             let error = checkpoints.last_error.as_ref()?;
             Some(json!({ "partition": partition, "error": error }))

@@ -1,0 +1,1 @@
+../../query-api/dashboard/units.js
