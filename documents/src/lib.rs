@@ -31,6 +31,7 @@ mod document;
 mod file;
 mod follow;
 mod index;
+mod instant;
 mod learn;
 mod list;
 mod live;

@@ -26,7 +26,9 @@ pub(crate) struct Worker {
     capacity: i32,
     /// Leases that it holds.
     leases: i32,
-    /// Milliseconds since 1970.
+    /// When it was last heard of.
+    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     last_heartbeat: i64,
     /// Resident memory of it and its steps.
     memory_bytes: i64,

@@ -37,9 +37,13 @@ fn ask(target: &Target, rule: &Rule, headers: &str) -> String {
         .replace("{topic}", "abuse.topic")
         .replace("{subject}", "s")
         .replace("{version}", "1")
-        .replace("{id}", "1");
+        .replace("{id}", "1")
+        .replace("{file_id}", &"0".repeat(64))
+        .replace("{queue}", "documents")
+        .replace("{task_id}", "1")
+        .replace("{file}", "main.js");
     let body = if rule.method == "GET" { &b""[..] } else { GOOD };
-    if rule.path != "/v1/live" {
+    if !["/v1/live", "/v1/documents/live"].contains(&rule.path) {
         return target.send(rule.method.as_str(), &path, headers, body);
     }
     // Never ends by itself.

@@ -72,6 +72,13 @@ impl Browser {
         self.command("POST", "/actions", Some(body));
     }
 
+    /// Chooses files on this machine for a file input, as a person does.
+    pub fn choose(&self, selector: &str, files: &[&str]) {
+        let found = self.command("POST", "/element", Some(json!({"using": "css selector", "value": selector})));
+        let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str).unwrap();
+        self.command("POST", &format!("/element/{id}/value"), Some(json!({"text": files.join("\n")})));
+    }
+
     /// Lines of the browser's console and the addresses that the page asked for.
     pub fn log(&self, kind: &str) -> Vec<String> {
         let entries = self.command("POST", "/se/log", Some(json!({ "type": kind })));

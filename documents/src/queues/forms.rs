@@ -40,7 +40,9 @@ pub(crate) struct Task {
     pub(super) token: i64,
     /// How many leases the task has had, this one included.
     pub(super) attempt: i32,
-    /// The lease is lost then, unless a next step has begun; milliseconds since 1970.
+    /// The lease is lost then, unless a next step has begun.
+    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub(super) deadline: i64,
     /// `{"file_id","name","type","bytes"}`.
     #[schema(value_type = Object)]

@@ -168,7 +168,7 @@ fn f_the_worker_was_killed() {
     let worker = world.worker(&platform.url, "w", 1, QUICK);
     let first = wait_for_state(&platform.url, &file_id(b"first"), "DONE");
     let second = wait_for_state(&platform.url, &file_id(b"second"), "DONE");
-    let leased = |document: &serde_json::Value| document["leased_at"].as_i64().unwrap();
+    let leased = |document: &serde_json::Value| document["leased_at"].as_str().unwrap().to_owned();
     assert!(leased(&second) < leased(&first), "what was requeued is behind what came meanwhile: {second} {first}");
     worker.stop();
     platform.stop();
