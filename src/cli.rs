@@ -158,6 +158,8 @@ pub fn main() -> ExitCode {
     if let (Some(command), Some(step), None) = (arguments.next(), arguments.next(), arguments.next())
         && command == "step"
     {
+        // A worker that is killed leaves no step behind. Where the kernel refuses, its limits end it.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
         return tidemark_document_steps::main(&step.to_string_lossy());
     }
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());

@@ -238,7 +238,11 @@ impl Config {
         let http = url.starts_with("http://") || url.starts_with("https://");
         rule(http, "worker.url", url, "a URL that begins with http:// or https://")?;
         rule((1..=64).contains(&capacity), "worker.capacity", &capacity, "1 to 64")?;
-        rule(self.worker.heartbeat_ms >= 100, "worker.heartbeat_ms", &self.worker.heartbeat_ms, "100 or more")
+        let heartbeat = self.worker.heartbeat_ms;
+        rule(heartbeat >= 100, "worker.heartbeat_ms", &heartbeat, "100 or more")?;
+        let timeout = u64::try_from(timeout).unwrap_or(0);
+        let rare = "a third of documents.heartbeat_timeout_ms or less";
+        rule(heartbeat.saturating_mul(3) <= timeout, "worker.heartbeat_ms", &heartbeat, rare)
     }
 }
 

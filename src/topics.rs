@@ -5,7 +5,7 @@ use crate::open;
 use tidemark_core::Job;
 use tidemark_jobs::flows;
 use tidemark_log::{Cleanup, Log, TopicSpec};
-use tidemark_runtime::Plan;
+use tidemark_runtime::{Plan, keyed};
 
 pub mod fetch;
 pub mod records;
@@ -44,6 +44,12 @@ pub fn all(config: &Config, log: &dyn Log) -> anyhow::Result<Vec<TopicSpec>> {
     let plan = Plan::new(job.spec().clone())?;
     plan.check_topics(log)?;
     topics.extend(plan.topics());
+    topics.extend(keyed::Plan::new(tidemark_jobs::documents::plan::spec()).topics());
+    for topic in tidemark_notifier::plan::topics() {
+        if topics.iter().all(|known| known.name != topic.name) {
+            topics.push(topic);
+        }
+    }
     Ok(topics)
 }
 

@@ -27,19 +27,19 @@ pub struct Shown {
     #[schema(example = "DONE")]
     pub state: String,
     /// First upload.
-    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[serde(with = "crate::instant")]
     #[schema(value_type = String, format = DateTime)]
     pub uploaded_at: i64,
     /// Of the state.
-    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[serde(with = "crate::instant")]
     #[schema(value_type = String, format = DateTime)]
     pub changed_at: i64,
     /// When it last entered the queue.
-    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[serde(with = "crate::instant")]
     #[schema(value_type = String, format = DateTime)]
     pub queued_at: i64,
     /// When the latest lease was given; none before the first.
-    #[serde(serialize_with = "crate::instant::if_ever")]
+    #[serde(with = "crate::instant::if_ever")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub leased_at: i64,
     /// Of the latest lease.
@@ -118,11 +118,11 @@ pub(crate) struct Step {
     /// 0, 1, … within the lease.
     place: i32,
     /// By the worker's clock.
-    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[serde(with = "crate::instant")]
     #[schema(value_type = String, format = DateTime)]
     started_at: i64,
     /// When it was reported.
-    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[serde(with = "crate::instant")]
     #[schema(value_type = String, format = DateTime)]
     reported_at: i64,
     /// Microseconds by the clock.
@@ -159,7 +159,7 @@ pub(crate) struct Line {
     /// 1, 2, … within the document.
     seq: i64,
     /// When.
-    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[serde(with = "crate::instant")]
     #[schema(value_type = String, format = DateTime)]
     at: i64,
     /// UPLOADED, ASSIGNED, REQUEUED, DONE, ERROR, RETRIED, DUPLICATE or REFUSED.

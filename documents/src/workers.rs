@@ -27,7 +27,7 @@ pub(crate) struct Worker {
     /// Leases that it holds.
     leases: i32,
     /// When it was last heard of.
-    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[serde(with = "crate::instant")]
     #[schema(value_type = String, format = DateTime)]
     last_heartbeat: i64,
     /// Resident memory of it and its steps.

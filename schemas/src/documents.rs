@@ -11,7 +11,7 @@ avro_record! {
 }
 
 avro_record! {
-    /// `Document.avsc`: A document and the state of its task: row of the view documents, keyed by file_id, and changelog entry.
+    /// `Document.avsc`: A document and the state of its task: row of the view documents, keyed by tenant/queue/file_id, and changelog entry.
     pub struct Document {
         /// Whose.
         pub tenant: String,
@@ -95,7 +95,7 @@ avro_record! {
 }
 
 avro_record! {
-    /// `StepAttempted.avsc`: One run of one step of a document, reported with the lease that it ran under. Keyed by file_id.
+    /// `StepAttempted.avsc`: One run of one step of a document, reported with the lease that it ran under. Keyed by tenant/queue/file_id.
     pub struct StepAttempted {
         /// Whose.
         pub tenant: String,
@@ -135,7 +135,7 @@ avro_record! {
 }
 
 avro_record! {
-    /// `TaskChanged.avsc`: A line of the task log: one change of a document's task, or what was noticed about it. Keyed by file_id.
+    /// `TaskChanged.avsc`: A line of the task log: one change of a document's task, or what was noticed about it. Keyed by tenant/queue/file_id.
     pub struct TaskChanged {
         /// Whose.
         pub tenant: String,
@@ -149,7 +149,7 @@ avro_record! {
         pub seq: i64,
         /// Event time.
         pub at: i64,
-        /// UPLOADED, ASSIGNED, REQUEUED, DONE, ERROR, RETRIED, DUPLICATE, or REFUSED (a stale token).
+        /// UPLOADED, ASSIGNED, REQUEUED, DONE, ERROR, CANCELLED, RETRIED, DUPLICATE, or REFUSED (a stale token).
         pub event: String,
         /// After it: UPLOADED, PROCESSING, DONE or ERROR.
         pub state: String,

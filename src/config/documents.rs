@@ -21,7 +21,8 @@ pub struct DocumentsConfig {
     pub heartbeat_timeout_ms: i64,
     /// A lease that its worker has not taken up by then goes back to the queue, milliseconds, 100 or more.
     pub accept_ms: i64,
-    /// A step may take so long at least before the lease is lost, milliseconds, 100 or more.
+    /// A step may take so long at least before the lease is lost, milliseconds, 100 or more. Longer than the longest `wall_seconds` of the
+    /// pipeline, so that a step that hangs is an attempt that failed, and its worker is not taken for lost.
     pub lease_floor_ms: i64,
     /// A step may take so many times its expected run time before the lease is lost, 1 or more.
     pub lease_factor: i64,
@@ -48,7 +49,7 @@ impl Default for DocumentsConfig {
             workers: 2,
             heartbeat_timeout_ms: 15_000,
             accept_ms: 10_000,
-            lease_floor_ms: 60_000,
+            lease_floor_ms: 180_000,
             lease_factor: 3,
             progress_every: 1_000,
             progress_to: Vec::new(),

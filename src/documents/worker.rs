@@ -1,10 +1,12 @@
 //! `tidemark serve document-worker`: takes documents from the queue of a running platform and runs the steps on them.
 
+use crate::auth::Guard;
 use crate::config::Config;
 use crate::ops::{self, Ops};
 use crate::server;
 use anyhow::Context;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemark_document_worker::{Pipeline, Settings, Status, Stop, Token, Worker, end_with_parent};
@@ -22,15 +24,16 @@ pub fn serve(config: &Config, parent: Option<u32>) -> anyhow::Result<()> {
             "the parent process {parent} is gone"
         );
     }
+    let guard = config.listen.map(|listen| Guard::open(config.auth.tokens.as_deref(), listen, "serve document-worker"));
+    let guard = guard.transpose()?;
     let stop = Stop::new();
     let worker = Worker::new(settings(config)?, &stop)?;
     // One thread is enough for signals and a question now and then: a worker that is small shows what its steps take.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
-    let told = worker.clone();
-    let config = config.clone();
-    let asked = stop.clone();
-    std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(answer(&config, told, asked)))?;
+    let (told, asked) = (worker.clone(), stop.clone());
+    let place = config.listen.zip(guard);
+    std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(answer(place, told, asked)))?;
     worker.run()?;
     Ok(())
 }
@@ -58,14 +61,15 @@ fn own(name: &str) -> String {
 }
 
 /// Serves the operator's questions, and hands signals on: the second one ends what is in hand at once.
-async fn answer(config: &Config, worker: Worker, stop: Stop) {
+async fn answer(place: Option<(SocketAddr, Arc<Guard>)>, worker: Worker, stop: Stop) {
     let signals = async {
         loop {
             crate::serve::wait_for_signal().await;
             stop.ask();
         }
     };
-    let Some(listen) = config.listen else { return signals.await };
+    let Some((listen, guard)) = place else { return signals.await };
+    tokio::spawn(Arc::clone(&guard).follow());
     let listener = match server::bind(listen).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -73,7 +77,7 @@ async fn answer(config: &Config, worker: Worker, stop: Stop) {
             return signals.await;
         }
     };
-    tokio::join!(signals, server::serve(listener, ops::router(ops(worker)), std::future::pending()));
+    tokio::join!(signals, server::serve(listener, guard.protect(ops::router(ops(worker))), std::future::pending()));
 }
 
 fn ops(worker: Worker) -> Ops {

@@ -56,8 +56,9 @@ fn ask(target: &Target, rule: &Rule, headers: &str) -> String {
 
 /// Whether the router has such a route.
 fn is_served(answer: &str) -> bool {
-    let missing = answer.contains("urn:tidemark:problem:not_found") || answer.contains("\"error_code\":404,");
-    !missing && status(answer) != Some(405)
+    // A document or task that is not there is another thing than a route that is not.
+    let missing = answer.contains("urn:tidemark:problem:not_found") && !answer.contains("there is no document");
+    !missing && !answer.contains("\"error_code\":404,") && status(answer) != Some(405)
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_flow_is_one_trace_from_the_publisher_to_the_view() {
     let log = platform.log();
     let access = log
         .lines()
-        .find(|line| line.contains("tidemark::access") && line.contains("POST"))
+        .find(|line| line.contains("tidemark::access") && line.contains("/v1/flows"))
         .unwrap_or_else(|| panic!("no access log line"));
     assert!(access.contains(TRACE), "{access}");
     platform.stop();

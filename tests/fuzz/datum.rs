@@ -8,7 +8,7 @@ use apache_avro::types::Value;
 use std::sync::OnceLock;
 use tidemark_schemas::avro::{Avro, Reader};
 use tidemark_schemas::resolve::parse;
-use tidemark_schemas::{catalog, engine, flows, gateway, jobs, wire};
+use tidemark_schemas::{catalog, dispatch, documents, engine, flows, gateway, jobs, notifications, wire};
 
 /// Reads one record and gives what is written again.
 pub type Again = fn(&[u8]) -> Result<Vec<u8>, String>;
@@ -42,6 +42,26 @@ kinds! {
     SPOOL_POSITION => gateway::SpoolPosition<'_>,
     JOB_ENTRY => jobs::JobEntry,
     REPAIR => engine::Repair<'_>,
+    ANSWERED => dispatch::Answered,
+    HEARTBEAT => dispatch::Heartbeat,
+    LEASE_REQUESTED => dispatch::LeaseRequested,
+    QUEUE_ENTRY => dispatch::QueueEntry,
+    REQUEST_ENTRY => dispatch::RequestEntry,
+    RUN_TIMES_LEARNED => dispatch::RunTimesLearned,
+    TASK_ACTED => dispatch::TaskActed,
+    TASK_ENTRY => dispatch::TaskEntry,
+    TASK_REPORTED => dispatch::TaskReported,
+    TICKED => engine::Ticked,
+    WORKER_CHANGED => dispatch::WorkerChanged,
+    WORKER_ENTRY => dispatch::WorkerEntry,
+    COUNT_ENTRY => documents::CountEntry,
+    DOCUMENT => documents::Document,
+    DOCUMENT_UPLOADED => documents::DocumentUploaded,
+    STEP_ATTEMPTED => documents::StepAttempted,
+    TASK_CHANGED => documents::TaskChanged,
+    UPLOAD_ENTRY => documents::UploadEntry,
+    MAIL_HANDLED => notifications::MailHandled,
+    MAIL_REQUESTED => notifications::MailRequested,
 }
 
 /// Their schemas.

@@ -41,7 +41,7 @@ pub(crate) struct Task {
     /// How many leases the task has had, this one included.
     pub(super) attempt: i32,
     /// The lease is lost then, unless a next step has begun.
-    #[serde(serialize_with = "crate::instant::rfc3339")]
+    #[serde(with = "crate::instant")]
     #[schema(value_type = String, format = DateTime)]
     pub(super) deadline: i64,
     /// `{"file_id","name","type","bytes"}`.

@@ -2,7 +2,7 @@
 //! here, and whoever serves them makes records of rows.
 //!
 //! Rows are under (tenant, window 0, [`bucket`]): a document has all of its rows of a table in one partition, and a tenant's are
-//! spread over [`BUCKETS`] of them. They are kept for 20 years, which is CQL's bound.
+//! spread over [`BUCKETS`] of them. They are kept for ten years, which is CQL's bound.
 
 use crate::{Column, Kind, Revision, Row, RowPartition, RowQuery, Value, ViewSpec};
 use tidemark_schemas::documents::{Document, StepAttempted, TaskChanged};

@@ -82,7 +82,7 @@ impl Queue {
         let Some(lease) = task::lease(entry) else { return };
         let heard = self.workers.get(&lease.worker).is_some_and(|worker| worker.last_heartbeat > lease.leased_at);
         let why = match why {
-            Why::Refused => why,
+            Why::Refused | Why::Undelivered => why,
             _ if entry.accepted => why,
             _ if heard => Why::Undelivered,
             _ => Why::Silent,

@@ -35,6 +35,9 @@ pub use view::{TaskState, TaskView, WorkerView};
 pub const CAPACITY_MAX: i32 = 1024;
 /// Most workers of a queue. One more is not taken in: its requests get no task.
 pub const WORKERS_MAX: usize = 10_000;
+
+/// A timer that fires later than this, milliseconds, was not watched: the log or the owner of the queue was away.
+pub const LATE_MS: i64 = 5_000;
 /// Most finished tasks that are remembered: those that ended first are forgotten before their time.
 pub const FINISHED_MAX: usize = 100_000;
 /// Most run times that are expected, by kind and step; more are ignored.
@@ -211,7 +214,7 @@ pub enum Effect {
         /// The lease that is over by it.
         lease: Option<Lease>,
     },
-    /// A worker has begun a step.
+    /// A worker has begun a step, or its lease has its time anew after nobody could be heard.
     Stepped {
         /// The task.
         task: TaskId,

@@ -7,7 +7,8 @@ use tidemark_schemas::dispatch::{RequestEntry, TaskEntry, WorkerEntry};
 
 use super::index::{Index, Timer};
 use super::leases::Outcome;
-use super::{Command, Effect, EntryKey, Expected, FINISHED_MAX, Settings, TIMES_MAX, TaskId, Why};
+use super::task;
+use super::{Command, Effect, EntryKey, Expected, FINISHED_MAX, LATE_MS, Settings, TIMES_MAX, TaskId, Why};
 
 /// A queue of tasks. A function of its commands and their times: no clock, no randomness, no order of hash maps in what it gives.
 #[derive(Debug, Clone)]
@@ -69,11 +70,15 @@ impl Queue {
     }
 
     /// Time has come to `now`: fires every timer that is due by then, in the order of their times, and then gives out what has
-    /// come back.
+    /// come back. A timer that fires late by more than [`LATE_MS`] says that the log or the owner of the queue was away: nobody
+    /// could be heard meanwhile, so workers and leases have their time anew.
     pub fn tick(&mut self, now: i64, out: &mut Vec<Effect>) {
         while self.due().is_some_and(|due| due <= now) {
-            let Some((_, timer)) = self.index.timers.pop_first() else { break };
+            let Some((due, timer)) = self.index.timers.pop_first() else { break };
+            let was_away = now.saturating_sub(due) > LATE_MS;
             match timer {
+                Timer::Worker(worker) if was_away => self.spare_worker(&worker, now),
+                Timer::Lease(task) if was_away => self.spare_lease(&task, now, out),
                 Timer::Worker(worker) => self.lose_worker(worker, now, out),
                 Timer::Lease(task) => self.give_back(&task, Why::Overdue, None, now, out),
                 Timer::Request(request) => {
@@ -91,6 +96,24 @@ impl Queue {
     #[must_use]
     pub fn due(&self) -> Option<i64> {
         self.index.timers.first().map(|(at, _)| *at)
+    }
+
+    fn spare_worker(&mut self, worker: &str, now: i64) {
+        if let Some(entry) = self.workers.get(worker).cloned() {
+            self.put_worker(WorkerEntry { last_heartbeat: now, ..entry });
+        }
+    }
+
+    /// One that nobody has taken up goes back, and that is nobody's fault.
+    fn spare_lease(&mut self, task_id: &str, now: i64, out: &mut Vec<Effect>) {
+        let Some(entry) = self.tasks.get(task_id) else { return };
+        if !entry.accepted {
+            return self.give_back(task_id, Why::Undelivered, None, now, out);
+        }
+        let (deadline, step) = (self.deadline(&entry.kind, &entry.step, now), entry.step.clone());
+        self.change_task(task_id, |entry| entry.deadline = deadline);
+        let lease = self.tasks.get(task_id).and_then(task::lease);
+        out.extend(lease.map(|lease| Effect::Stepped { task: task_id.to_owned(), lease, step }));
     }
 
     /// Forgets finished tasks whose time is over, and the oldest when there are too many.
@@ -116,8 +139,9 @@ impl Queue {
         }
     }
 
-    /// When a lease ends whose step begins at `now`.
+    /// When a lease ends whose step begins at `now`. What stands behind `#` tells the attempts of a step apart: each has its time.
     pub(super) fn deadline(&self, kind: &str, step: &str, now: i64) -> i64 {
+        let step = step.split('#').next().unwrap_or(step);
         let expected = self.times.get(kind).and_then(|steps| steps.get(step)).copied().unwrap_or(0);
         now.saturating_add(self.settings.factor.saturating_mul(expected).max(self.settings.floor_ms))
     }

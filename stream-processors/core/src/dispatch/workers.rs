@@ -162,7 +162,7 @@ impl Queue {
         self.workers.insert(entry.worker.clone(), entry);
     }
 
-    /// A worker is silent: it is forgotten, its requests are dropped and its leases are lost.
+    /// A worker is silent: it is forgotten, its requests are answered that there is no task, and its leases are lost.
     pub(super) fn lose_worker(&mut self, worker: String, now: i64, out: &mut Vec<Effect>) {
         if let Some(entry) = self.workers.remove(&worker) {
             self.index.remove_worker(&entry, &self.settings);
@@ -171,6 +171,7 @@ impl Queue {
         let asked: Vec<String> = self.index.asked_by(&worker).cloned().collect();
         for request in asked {
             self.drop_request(&request);
+            out.push(Effect::NoTask { request });
         }
         let held: Vec<String> = self.index.held_by(&worker).cloned().collect();
         for task in held {

@@ -112,7 +112,7 @@ impl Change<'_> {
             queued_ms: line.queued_ms,
             worked_ms: line.worked_ms,
         };
-        self.out.emit(TASKS, file_id.as_bytes(), &changed);
+        self.out.emit(TASKS, &key_of(document), &changed);
     }
 
     /// Tells of the runs of steps that the report of a lease has.
@@ -144,7 +144,7 @@ impl Change<'_> {
                 cpu_us: run.cpu_us,
                 memory_bytes: run.memory_bytes,
             };
-            self.out.emit(STEPS, file_id.as_bytes(), &attempted);
+            self.out.emit(STEPS, &key_of(document), &attempted);
         }
     }
 
@@ -175,7 +175,7 @@ impl Change<'_> {
         let Self { lane, out, offset, changed, .. } = self;
         for (file_id, mut document) in changed {
             document.revision = offset.max(document.revision).saturating_add(1);
-            out.emit(ROWS, file_id.as_bytes(), &document);
+            out.emit(ROWS, &key_of(&document), &document);
             out.change(lane.id.entry(&Key::Document(file_id)));
             lane.documents.put(document);
         }
@@ -183,4 +183,10 @@ impl Change<'_> {
             out.change(lane.id.entry(&Key::Dispatch(key)));
         }
     }
+}
+
+/// Key of what is told of a document: `tenant/queue/file_id`.
+fn key_of(document: &Document) -> Vec<u8> {
+    let Document { tenant, queue, file_id, .. } = document;
+    format!("{tenant}/{queue}/{file_id}").into_bytes()
 }

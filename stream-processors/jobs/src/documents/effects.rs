@@ -35,8 +35,10 @@ impl Change<'_> {
             }
             Effect::Cancelled { task, lease } => self.cancel(&task, lease.as_ref()),
             Effect::Stepped { task, lease: _, step } => {
-                if let Some(document) = self.of_task(&task) {
-                    self.set(Document { step: Some(step).filter(|step| !step.is_empty()), ..document });
+                // What stands behind `#` tells attempts apart.
+                let step = step.split('#').next().filter(|step| !step.is_empty()).map(str::to_owned);
+                if let Some(document) = self.of_task(&task).filter(|document| document.step != step) {
+                    self.set(Document { step, ..document });
                 }
             }
             Effect::Repeated { request, task } => self.accept(Some(&request), &task),
@@ -136,7 +138,7 @@ impl Change<'_> {
         document.error = Some(message.clone());
         document.step = None;
         let worked_ms = lease.map(|lease| self.now.saturating_sub(lease.leased_at));
-        let line = Line::of("ERROR", message, &document, lease);
+        let line = Line::of("CANCELLED", message, &document, lease);
         self.line(&mut document, Line { worked_ms, ..line });
         self.set(document);
     }

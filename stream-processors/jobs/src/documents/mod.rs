@@ -39,11 +39,11 @@ use tidemark_core::dispatch;
 pub mod output {
     /// `Answered`, by request_id.
     pub const ANSWERS: usize = 0;
-    /// `TaskChanged`, by file_id.
+    /// `TaskChanged`, by tenant/queue/file_id.
     pub const TASKS: usize = 1;
-    /// `StepAttempted`, by file_id.
+    /// `StepAttempted`, by tenant/queue/file_id.
     pub const STEPS: usize = 2;
-    /// `Document`, by file_id.
+    /// `Document`, by tenant/queue/file_id.
     pub const ROWS: usize = 3;
     /// `WorkerChanged`, by tenant, queue and worker.
     pub const WORKERS: usize = 4;

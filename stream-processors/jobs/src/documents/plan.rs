@@ -18,11 +18,11 @@ pub mod topic {
     pub const COMMANDS: &str = "documents.commands";
     /// What they are answered, by request_id.
     pub const ANSWERS: &str = "documents.answers";
-    /// The task log, by file_id.
+    /// The task log, by tenant/queue/file_id.
     pub const TASKS: &str = "documents.tasks";
-    /// Runs of steps, by file_id.
+    /// Runs of steps, by tenant/queue/file_id.
     pub const STEPS: &str = "documents.steps";
-    /// Rows of documents, by file_id.
+    /// Rows of documents, by tenant/queue/file_id.
     pub const ROWS: &str = "view.documents.v1";
     /// Workers, by tenant, queue and worker.
     pub const WORKERS: &str = "documents.workers";

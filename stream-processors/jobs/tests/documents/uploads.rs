@@ -146,5 +146,5 @@ fn people_cancel_and_try_again() {
     assert_eq!(world.row(&file(1)).state, "ERROR");
     assert!(world.seen.mails.is_empty(), "who cancels knows it");
     let events: Vec<_> = world.seen.log(&file(1)).into_iter().map(|(event, _)| event).collect();
-    assert_eq!(events, ["UPLOADED", "ERROR", "RETRIED", "ASSIGNED", "ERROR", "REFUSED"]);
+    assert_eq!(events, ["UPLOADED", "CANCELLED", "RETRIED", "ASSIGNED", "CANCELLED", "REFUSED"]);
 }

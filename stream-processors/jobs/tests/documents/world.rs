@@ -71,9 +71,15 @@ impl Seen {
         };
         match output {
             output::ANSWERS => self.answers.push(keyed(&key, &datum, |record: &Answered| record.request_id.clone())),
-            output::TASKS => self.lines.push(keyed(&key, &datum, |record: &TaskChanged| record.file_id.clone())),
-            output::STEPS => self.runs.push(keyed(&key, &datum, |record: &StepAttempted| record.file_id.clone())),
-            output::ROWS => self.rows.push(keyed(&key, &datum, |record: &Document| record.file_id.clone())),
+            output::TASKS => {
+                self.lines.push(keyed(&key, &datum, |record: &TaskChanged| of(&key, &record.tenant, &record.file_id)))
+            }
+            output::STEPS => {
+                self.runs.push(keyed(&key, &datum, |record: &StepAttempted| of(&key, &record.tenant, &record.file_id)))
+            }
+            output::ROWS => self.rows.push(keyed(&key, &datum, |record: &Document| {
+                format!("{}/{}/{}", record.tenant, record.queue, record.file_id)
+            })),
             output::WORKERS => self.workers.push((key, Some(read(&datum)))),
             output::MAILS => self.mails.push(keyed(&key, &datum, |record: &MailRequested| record.mail_id.clone())),
             other => panic!("there is no output {other}"),
@@ -98,6 +104,12 @@ fn keyed<T: for<'a> Avro<'a>>(key: &str, datum: &[u8], of: impl Fn(&T) -> String
     let record = read(datum);
     assert_eq!(of(&record), key);
     record
+}
+
+/// `tenant/queue/file_id`, with the queue of the key: the record does not name it.
+fn of(key: &str, tenant: &str, file_id: &str) -> String {
+    let queue = key.split('/').nth(1).unwrap();
+    format!("{tenant}/{queue}/{file_id}")
 }
 
 /// Entries of the changelog, compacted.

@@ -189,3 +189,18 @@ fn each_way_to_lose_a_lease_is_counted_apart() {
     world.beat("w", &[]);
     assert_eq!(world.at(25_000), ["a back: Undelivered"]);
 }
+
+/// A log that was away for a while: nobody could be heard, so nobody is lost for it, and what is not heard after it is.
+#[test]
+fn time_in_which_nobody_could_be_heard_does_not_count() {
+    let mut world = leased();
+    world.submit(&["b"]);
+    world.beat("w", &[("a", 1, "D1")]);
+    world.ask("r2", "v", 1);
+    let said = world.jump(100_000);
+    assert!(said.contains(&"b back: Undelivered".to_owned()), "b was never taken up, which is nobody's fault: {said:?}");
+    assert_eq!((world.queue.task("a").unwrap().lost, world.queue.task("b").unwrap().lost), (0, 0));
+    assert_eq!(world.queue.workers().count(), 2);
+    let said = world.at(115_000);
+    assert!(said.contains(&"a back: Silent".to_owned()) && said.contains(&"w gone".to_owned()), "{said:?}");
+}

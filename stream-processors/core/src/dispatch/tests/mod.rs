@@ -39,6 +39,14 @@ impl World {
         out.iter().map(say).collect()
     }
 
+    /// Time goes on to `now` at once, as after a log that was away.
+    fn jump(&mut self, now: i64) -> Vec<String> {
+        let mut out = Vec::new();
+        self.queue.tick(now, &mut out);
+        self.now = now;
+        out.iter().map(say).collect()
+    }
+
     fn submit(&mut self, tasks: &[&str]) -> Vec<String> {
         let submit = |task: &&str| Command::Submit { task: (*task).to_owned(), kind: "pdf".to_owned() };
         tasks.iter().flat_map(|task| self.tell(submit(task))).collect()

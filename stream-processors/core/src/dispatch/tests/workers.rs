@@ -12,7 +12,7 @@ fn a_silent_worker_is_gone_with_its_requests_and_leases() {
     world.at(100);
     world.beat("w", &[("z", 1, ""), ("a", 2, "")]);
     assert!(world.at(15_099).is_empty());
-    assert_eq!(world.at(15_100), ["z back: Silent", "a back: Silent", "w gone"]);
+    assert_eq!(world.at(15_100), ["r3: none", "z back: Silent", "a back: Silent", "w gone"]);
     assert_eq!((world.queue.pending(), world.queue.leased()), (2, 0));
     assert!(world.queue.worker("w").is_none());
     assert_eq!(world.at(60_000), Vec::<String>::new(), "its request is dropped, not answered");
