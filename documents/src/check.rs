@@ -43,8 +43,8 @@ pub(crate) fn mail(value: &str) -> Result<(), Problem> {
     }
     text("mail", value, MAIL_BYTES_MAX)?;
     let plain = !value.contains(|c: char| c.is_whitespace() || "<>,;\"()".contains(c));
-    match value.rsplit_once('@') {
-        Some((local, domain)) if plain && !local.is_empty() && !domain.is_empty() => Ok(()),
+    match value.split_once('@') {
+        Some((local, domain)) if plain && !local.is_empty() && !domain.is_empty() && !domain.contains('@') => Ok(()),
         _ => {
             let rule = "one address such as ann@example.org, or nothing";
             Err(Problem::field("mail", format!("`mail` is {value:?}"), rule))
@@ -104,7 +104,7 @@ mod tests {
         for good in ["", "ann@example.org", "a+b@localhost"] {
             mail(good).unwrap();
         }
-        for bad in ["ann", "@x", "a@", "a@b, c@d", "a@b\r\nBcc: x@y", "Ann <a@b>"] {
+        for bad in ["ann", "@x", "a@", "a@b, c@d", "a@b\r\nBcc: x@y", "Ann <a@b>", "@b@c", "a@@", "a@b@c"] {
             mail(bad).unwrap_err();
         }
     }

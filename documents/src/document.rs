@@ -105,7 +105,7 @@ pub(crate) struct OneDocument {
 pub(crate) struct Step {
     /// Which step.
     step: String,
-    /// 1 to 4: the first run and up to 3 retries.
+    /// 1 to 100: the first run and its retries.
     attempt: i32,
     /// OK, FAILED, CRASHED, KILLED, GARBAGE or INFRASTRUCTURE.
     outcome: String,

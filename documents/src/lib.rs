@@ -45,6 +45,7 @@ mod problem;
 mod queues;
 mod range;
 mod read;
+mod rest;
 mod routes;
 mod sniff;
 mod stop;
@@ -103,6 +104,8 @@ pub enum Error {
 
 /// Bodies of results in memory at a time; more wait.
 const RESULTS_AT_A_TIME: usize = 4;
+/// How often what is left of uploads that broke off is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// Searches at a time; more wait.
 const SEARCHES_AT_A_TIME: usize = 4;
 
@@ -120,7 +123,7 @@ pub struct Documents {
     metrics: Arc<Metrics>,
     uploads: Arc<Semaphore>,
     results: Semaphore,
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
     stop: Arc<Stop>,
     closing: watch::Sender<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -150,7 +153,7 @@ impl Documents {
             live: live::Live::default(),
             uploads: Arc::new(Semaphore::new(config.upload.at_a_time)),
             results: Semaphore::new(RESULTS_AT_A_TIME),
-            searches: Semaphore::new(SEARCHES_AT_A_TIME),
+            searches: Arc::new(Semaphore::new(SEARCHES_AT_A_TIME)),
             closing: watch::Sender::new(false),
             threads: Mutex::new(Vec::new()),
             answers: Arc::default(),
@@ -180,14 +183,8 @@ impl Documents {
         };
         all.spawn("documents-index", move |stop| indexer.run(source, stop))?;
         learn::start(all, &runtime);
-        let swept = all.store.clone();
-        runtime.spawn(async move {
-            match swept.sweep(std::time::SystemTime::now()).await {
-                Ok(0) => {}
-                Ok(removed) => tracing::info!(removed, "what was left of uploads that broke off is removed"),
-                Err(error) => tracing::warn!(%error, "what is left of uploads that broke off could not be removed"),
-            }
-        });
+        live::start(all, &runtime);
+        runtime.spawn(all.store.clone().sweep_every(SWEEP_EVERY, all.closing.subscribe()));
         Ok(documents)
     }
 

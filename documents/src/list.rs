@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use crate::document::Shown;
@@ -35,7 +36,8 @@ pub(crate) struct ListAnswer {
 /// Documents, the newest first.
 ///
 /// By the first upload each document is on one page exactly, whatever becomes of it meanwhile; `sort=changed` has those in front
-/// that changed last. The index is about a second behind.
+/// that changed last. The index is committed every quarter of a second, and about
+/// so much behind.
 #[utoipa::path(
     get, path = "/v1/documents", tag = "documents", operation_id = "documents", params(crate::openapi::ListQuery),
     responses((status = 200, description = "A page", body = ListAnswer), crate::openapi::Failures)
@@ -48,13 +50,22 @@ pub(crate) async fn list(
     let question = params.question();
     let asked = asked(&params, question, &documents.config.tenant)?;
     let index = Arc::clone(&documents.index);
-    let _turn = documents.searches.acquire().await;
-    // A question that nobody waits for any more still ends by itself.
-    let found = tokio::task::spawn_blocking(move || index.list(&asked)).await;
-    let found = found.map_err(|error| Problem::new(Kind::Internal, format!("the search failed: {error}")))?;
-    let found = found.map_err(failed)?;
+    let found = in_turn(&documents.searches, move || index.list(&asked)).await?.map_err(failed)?;
     let next = found.next.map(|place| cursor::encode(&place, question));
     Ok(Json(ListAnswer { documents: found.documents, next, counts: found.counts }))
+}
+
+/// Searches when it is its turn. One that nobody waits for any more keeps its turn until it ends.
+async fn in_turn<T: Send + 'static>(
+    searches: &Arc<Semaphore>,
+    search: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let turn = Arc::clone(searches).acquire_owned().await;
+    let searched = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        search()
+    });
+    searched.await.map_err(|error| Problem::new(Kind::Internal, format!("the search failed: {error}")))
 }
 
 fn asked(params: &Params, question: u64, tenant: &str) -> Result<Asked, Problem> {
@@ -98,5 +109,32 @@ fn failed(error: index::SearchError) -> Problem {
             Problem::new(Kind::Internal, format!("the index failed: {error}"))
                 .fix("restart the service with the folder of the index removed: it is made anew")
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_search_keeps_its_turn_when_its_caller_goes_away() {
+        let searches = Arc::new(Semaphore::new(1));
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let own = Arc::clone(&searches);
+        let caller = tokio::spawn(async move {
+            let search = move || {
+                begun.send(()).unwrap();
+                ended.recv().unwrap();
+            };
+            in_turn(&own, search).await.unwrap();
+        });
+        has_begun.await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(searches.available_permits(), 0, "it still searches");
+        end.send(()).unwrap();
+        in_turn(&searches, || ()).await.unwrap();
     }
 }

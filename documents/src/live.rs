@@ -11,8 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use utoipa::ToSchema;
 
 use crate::Documents;
@@ -25,7 +24,7 @@ use crate::topics::QUEUE;
 const STREAMS_MAX: usize = 100;
 /// Changed documents that a slow stream may be behind.
 const BEHIND_MAX: usize = 4_096;
-/// How often a stream looks at the queue.
+/// How often the queue is looked at while there is a stream.
 const QUEUE_EVERY: Duration = Duration::from_secs(1);
 
 /// Where changed documents are told.
@@ -42,12 +41,21 @@ impl Changes {
 /// What the streams share.
 pub(crate) struct Live {
     changes: Changes,
+    /// The queue as it was when it was looked at last, for all.
+    queue: Arc<watch::Sender<Arc<str>>>,
+    /// A stream was opened: it is to see the queue at once.
+    opened: Arc<Notify>,
     streams: Arc<Semaphore>,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { changes: Changes(broadcast::Sender::new(BEHIND_MAX)), streams: Arc::new(Semaphore::new(STREAMS_MAX)) }
+        Self {
+            changes: Changes(broadcast::Sender::new(BEHIND_MAX)),
+            queue: Arc::new(watch::Sender::new("".into())),
+            opened: Arc::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        }
     }
 }
 
@@ -91,16 +99,14 @@ pub(crate) async fn live(
         Problem::new(Kind::Overloaded, format!("{STREAMS_MAX} live streams are open, which is the limit"))
             .fix("close one, or read /v1/documents from time to time")
     })?;
-    let mut looks = tokio::time::interval(QUEUE_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let viewer = Viewer {
         changes: documents.live.changes.0.subscribe(),
         closing: documents.closing.subscribe(),
-        documents,
-        looks,
-        seen: String::new(),
+        queue: documents.live.queue.subscribe(),
+        seen: "".into(),
         _place: place,
     };
+    documents.live.opened.notify_one();
     let events = stream::unfold(viewer, |mut viewer| async move {
         let event = viewer.next().await?;
         Some((Ok::<_, Infallible>(event), viewer))
@@ -112,10 +118,9 @@ pub(crate) async fn live(
 struct Viewer {
     changes: broadcast::Receiver<Arc<str>>,
     closing: watch::Receiver<bool>,
-    documents: Arc<Documents>,
-    looks: Interval,
+    queue: watch::Receiver<Arc<str>>,
     /// The queue as it was told last.
-    seen: String,
+    seen: Arc<str>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -129,19 +134,88 @@ impl Viewer {
                     Ok(json) => return Some(Event::default().event("document").data(json)),
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return None,
                 },
-                _ = self.looks.tick() => {}
+                looked = self.queue.changed() => looked.ok()?,
             }
-            let now = self.queue();
+            let now = Arc::clone(&self.queue.borrow_and_update());
             if now != self.seen {
-                self.seen.clone_from(&now);
+                self.seen = Arc::clone(&now);
                 return Some(Event::default().event("queue").data(now));
             }
         }
     }
+}
 
-    fn queue(&self) -> String {
-        let counts = self.documents.index.counts(&self.documents.config.tenant);
-        let queue = self.documents.queue(QUEUE);
+/// Looks at the queue for all streams, until the service closes.
+pub(crate) fn start(documents: &Arc<Documents>, runtime: &tokio::runtime::Handle) {
+    let (all, closing) = (Arc::downgrade(documents), documents.closing.subscribe());
+    let queue = move || all.upgrade().map(|documents| documents.live_queue());
+    let (tell, opened) = (Arc::clone(&documents.live.queue), Arc::clone(&documents.live.opened));
+    runtime.spawn(look(tell, opened, closing, QUEUE_EVERY, queue));
+}
+
+/// Looks when a stream is opened, and `every` so often while there is one; ends when `queue` gives none.
+async fn look(
+    tell: Arc<watch::Sender<Arc<str>>>,
+    opened: Arc<Notify>,
+    mut closing: watch::Receiver<bool>,
+    every: Duration,
+    queue: impl Fn() -> Option<String> + Clone + Send + 'static,
+) {
+    loop {
+        let listened = tell.receiver_count() > 0;
+        tokio::select! {
+            _ = closing.wait_for(|closing| *closing) => return,
+            () = opened.notified() => {}
+            () = tokio::time::sleep(every), if listened => {}
+        }
+        match tokio::task::spawn_blocking(queue.clone()).await {
+            Ok(Some(now)) => drop(tell.send_replace(now.into())),
+            Ok(None) => return,
+            Err(error) => tracing::error!(%error, "the queue could not be looked at"),
+        }
+    }
+}
+
+impl Documents {
+    /// Blocks.
+    fn live_queue(&self) -> String {
+        let counts = self.index.counts(&self.config.tenant);
+        let queue = self.queue(QUEUE);
         serde_json::to_string(&LiveQueue { queue, counts }).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_looks_for_all_and_only_while_somebody_listens() {
+        let (tell, opened, closing) =
+            (Arc::new(watch::Sender::new("".into())), Arc::<Notify>::default(), watch::Sender::new(false));
+        let looks = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&looks);
+        let queue = move || Some(counted.fetch_add(1, Ordering::SeqCst).to_string());
+        let every = Duration::from_millis(10);
+        let looking = tokio::spawn(look(Arc::clone(&tell), Arc::clone(&opened), closing.subscribe(), every, queue));
+        let mut streams: Vec<_> = (0..50).map(|_| tell.subscribe()).collect();
+        opened.notify_one();
+        for stream in &mut streams {
+            stream.wait_for(|now| now.parse::<usize>().is_ok_and(|n| n >= 5)).await.unwrap();
+        }
+        assert!(looks.load(Ordering::SeqCst) < 250, "not five for each");
+        drop(streams);
+        // One may be under way.
+        tokio::time::sleep(20 * every).await;
+        let before = looks.load(Ordering::SeqCst);
+        tokio::time::sleep(20 * every).await;
+        assert_eq!(looks.load(Ordering::SeqCst), before, "nobody listens");
+        opened.notify_one();
+        tell.subscribe().wait_for(|now| **now == *before.to_string()).await.unwrap();
+        closing.send_replace(true);
+        looking.await.unwrap();
     }
 }

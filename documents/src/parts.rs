@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures::Stream;
 
 use crate::problem::Problem;
+use crate::rest::Read;
 
 /// Bytes taken in that have not come out: a header, a boundary, and a piece of the body.
 const AHEAD_MAX: u64 = 1 << 20;
@@ -32,7 +32,7 @@ pub(crate) struct Part {
 }
 
 impl Parts {
-    pub(crate) fn new(content_type: &str, body: Body) -> Result<Self, Problem> {
+    pub(crate) fn new(content_type: &str, body: Read) -> Result<Self, Problem> {
         let boundary = multer::parse_boundary(content_type).map_err(|error| {
             Problem::field(
                 "Content-Type",
@@ -41,7 +41,7 @@ impl Parts {
             )
         })?;
         let ahead = Arc::new(AtomicU64::new(0));
-        let stream = Metered { body: body.into_data_stream(), ahead: Arc::clone(&ahead), rested: true };
+        let stream = Metered { body, ahead: Arc::clone(&ahead), rested: true };
         Ok(Self { parts: multer::Multipart::new(stream, boundary), ahead })
     }
 
@@ -106,7 +106,7 @@ fn broken(error: multer::Error) -> Problem {
 
 /// The body, one piece for each poll.
 struct Metered {
-    body: BodyDataStream,
+    body: Read,
     ahead: Arc<AtomicU64>,
     rested: bool,
 }

@@ -53,6 +53,7 @@ pub(crate) enum Kind {
     NotFound,
     NoResults,
     NotAllowedNow,
+    KeyReused,
     LeaseLost,
     TooLarge,
     TypeNotAllowed,
@@ -84,6 +85,11 @@ impl Kind {
                 StatusCode::CONFLICT,
                 "urn:tidemark:problem:wrong_state",
                 "the state of the document does not allow it",
+            ),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:tidemark:problem:key_reused",
+                "the key is that of another upload",
             ),
             Self::LeaseLost => {
                 (StatusCode::CONFLICT, "urn:tidemark:problem:lease_lost", "the lease is not the worker's any more")

@@ -22,6 +22,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
 use ring::digest;
 pub(crate) use staged::Staged;
+use tokio::sync::watch;
 
 /// Bytes of a part of an upload to a local folder; as many again are on their way to the disk.
 const PART_LOCAL: usize = 1 << 20;
@@ -119,7 +120,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens it; of a folder, what is left of old uploads is removed.
+    /// Opens it; a folder is made if it is missing.
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, Error> {
         match config {
             StoreConfig::Folder(dir) => {
@@ -188,6 +189,21 @@ impl Store {
             // Uploads that were not finished have names that the object store does not list.
             Some(dir) => sweep_folder(&dir.join("staging"), old),
             None => self.sweep_bucket(old).await,
+        }
+    }
+
+    /// Sweeps at once, and then again and again until the service closes.
+    pub(crate) async fn sweep_every(self, every: Duration, mut closing: watch::Receiver<bool>) {
+        loop {
+            match self.sweep(SystemTime::now()).await {
+                Ok(0) => {}
+                Ok(removed) => tracing::info!(removed, "what was left of uploads that broke off is removed"),
+                Err(error) => tracing::warn!(%error, "what is left of uploads that broke off could not be removed"),
+            }
+            tokio::select! {
+                _ = closing.wait_for(|closing| *closing) => return,
+                () = tokio::time::sleep(every) => {}
+            }
         }
     }
 
@@ -262,5 +278,25 @@ mod tests {
         let error = store.put(Kind::Results, Bytes::from_static(b"{}")).await.unwrap_err();
         assert!(matches!(error, Error::Away(_)), "{error}");
         assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn leftovers_are_looked_for_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::Folder(dir.path().to_owned())).unwrap();
+        let closing = watch::Sender::new(false);
+        let sweeps = tokio::spawn(store.sweep_every(Duration::from_millis(5), closing.subscribe()));
+        for name in ["first", "second"] {
+            let path = dir.path().join("staging").join(name);
+            let file = std::fs::File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - 2 * STAGING_KEPT).unwrap();
+            let until = std::time::Instant::now() + Duration::from_secs(30);
+            while path.exists() {
+                assert!(std::time::Instant::now() < until, "{name} is never removed");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        closing.send_replace(true);
+        sweeps.await.unwrap();
     }
 }

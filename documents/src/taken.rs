@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tidemark_schemas::dispatch::Answered;
 use tidemark_schemas::documents::DocumentUploaded;
 use utoipa::ToSchema;
 
@@ -55,11 +56,18 @@ impl Documents {
         match self.ask(&uploaded.request_id.clone(), QUEUE, Type::Uploaded, &uploaded, self.config.answer_within).await
         {
             Ok(answer) => {
-                let (outcome, state) = match answer.outcome.as_str() {
-                    "CREATED" => ("created", self.state_of(&uploaded.file_id).await.or(Some("UPLOADED".to_owned()))),
+                let outcome = match outcome(&answer) {
+                    Ok(outcome) => outcome,
+                    Err(problem) => {
+                        self.metrics.refused();
+                        return Taken { name, error: Some(Box::new(problem)), ..Taken::default() };
+                    }
+                };
+                let state = match outcome {
+                    "created" => self.state_of(&uploaded.file_id).await.or(Some("UPLOADED".to_owned())),
                     // The view may still say ERROR.
-                    "RETRIED" => ("retried", Some("UPLOADED".to_owned())),
-                    _ => ("duplicate", self.state_of(&uploaded.file_id).await),
+                    "retried" => Some("UPLOADED".to_owned()),
+                    _ => self.state_of(&uploaded.file_id).await,
                 };
                 self.metrics.taken(outcome);
                 let file_id = Some(uploaded.file_id);
@@ -73,6 +81,26 @@ impl Documents {
     /// As far as the view knows.
     async fn state_of(&self, file_id: &str) -> Option<String> {
         self.row(file_id).await.ok().flatten().map(|row| row.state)
+    }
+}
+
+/// What the process made of an upload, in our words.
+fn outcome(answer: &Answered) -> Result<&'static str, Problem> {
+    match answer.outcome.as_str() {
+        "CREATED" => Ok("created"),
+        "RETRIED" => Ok("retried"),
+        "DUPLICATE" => Ok("duplicate"),
+        "REJECTED" => {
+            let why = answer.message.clone().unwrap_or_else(|| "this upload was made before".to_owned());
+            Err(Problem::new(Kind::KeyReused, why).fix("send it with an Idempotency-Key of its own"))
+        }
+        other => {
+            tracing::error!(outcome = other, "the process answered an upload with an outcome that is not known");
+            Err(Problem::new(
+                Kind::Internal,
+                format!("the answer {other:?} is not known; nothing is known of the file"),
+            ))
+        }
     }
 }
 
@@ -93,4 +121,34 @@ pub(crate) fn answer(documents: Vec<Taken>) -> Response {
     let mut problem = first.unwrap_or_else(|| Problem::new(Kind::Internal, "nothing is known of the files"));
     problem.documents = documents.into();
     problem.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_no_success() {
+        let came_to = |text: &str| {
+            let answer = Answered { outcome: text.to_owned(), ..EMPTY };
+            outcome(&answer).map_err(|problem| problem.status)
+        };
+        assert_eq!(came_to("DUPLICATE"), Ok("duplicate"));
+        assert_eq!(came_to("REJECTED"), Err(422));
+        assert_eq!(came_to("ASSIGNED"), Err(500));
+    }
+
+    const EMPTY: Answered = Answered {
+        request_id: String::new(),
+        at: 0,
+        outcome: String::new(),
+        message: None,
+        key: None,
+        task_id: None,
+        token: None,
+        attempt: None,
+        deadline: None,
+        payload: None,
+        revoked: Vec::new(),
+    };
 }

@@ -18,7 +18,7 @@ use crate::parts::{Part, Parts};
 use crate::problem::{Kind, Problem};
 use crate::taken::{Taken, Uploaded, answer, with_error};
 use crate::topics::QUEUE;
-use crate::{Documents, check, digest};
+use crate::{Documents, check, digest, rest};
 
 /// Files of one request.
 const FILES_MAX: usize = 1_000;
@@ -38,8 +38,9 @@ const NOBODY: &str = "anonymous";
         (status = 200, description = "Nothing new: duplicates, or retried after an ERROR", body = Uploaded),
         (status = 400, description = "A field breaks a rule, the digest does not match, or the body ends early", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The upload came to a halt", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "A file is too large; the rest of the body is not read", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "A file is too large; the rest of the body is dropped", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "A file's type is not taken", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The Idempotency-Key is that of an upload of other contents", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Log or object store away, or too much under way; Retry-After says when to come again", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "Stored, and no answer came in time: send it again with the same Idempotency-Key", body = Problem, content_type = "application/problem+json"),
     )
@@ -50,6 +51,8 @@ pub(crate) async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    // First of all: whatever refuses the upload, the rest of it is taken in.
+    let body = rest::Read::new(&headers, body);
     let place = documents.begin_upload()?;
     let key = idempotency_key(&headers)?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -114,7 +117,7 @@ struct Upload {
 }
 
 impl Upload {
-    async fn raw(mut self, name: &str, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    async fn raw(mut self, name: &str, headers: &HeaderMap, body: rest::Read) -> Result<Response, Problem> {
         check::name(name)?;
         let config = &self.documents.config.upload;
         let told =
@@ -126,7 +129,7 @@ impl Upload {
         let broken = |error: axum::Error| {
             Problem::field("body", format!("the body ends early: {error}"), "as many bytes as Content-Length says")
         };
-        let mut pieces = body.into_data_stream().map(|piece| piece.map_err(broken));
+        let mut pieces = body.map(|piece| piece.map_err(broken));
         let contents = file::receive(&self.documents.store, config, sha256.as_deref(), &mut pieces).await;
         self.put(name.to_owned(), contents.inspect_err(|_| self.documents.metrics.refused())?, None);
         Ok(answer(self.finish().await))

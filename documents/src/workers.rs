@@ -70,6 +70,10 @@ impl Workers {
         }
     }
 
+    fn clear(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// By its key, `tenant/queue/worker`: neither tenant nor queue has a `/`.
     fn remove(&self, key: &[u8]) {
         let key = String::from_utf8_lossy(key);
@@ -93,6 +97,8 @@ pub(crate) fn run(workers: &Workers, mut topic: Topic, registry: Arc<dyn Registr
 
 fn follow(workers: &Workers, topic: &mut Topic, values: &mut Values, stop: &Stop) -> Result<(), Error> {
     topic.seek(topic.ask(At::Start)?);
+    // Who left meanwhile is in the topic no more.
+    workers.clear();
     while !stop.stopping() {
         for record in topic.poll()? {
             match record.value {
@@ -102,4 +108,52 @@ fn follow(workers: &Workers, topic: &mut Topic, values: &mut Values, stop: &Stop
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use tidemark_log::embedded::EmbeddedLog;
+    use tidemark_log::{Cleanup, Log, TopicSpec, system_clock};
+    use tidemark_schemas::registry;
+
+    use super::*;
+
+    struct NoSchemas;
+
+    impl Registry for NoSchemas {
+        fn register(&self, _: &str, _: &str) -> Result<u32, registry::Error> {
+            Ok(1)
+        }
+
+        fn schema(&self, _: u32) -> Result<Option<Arc<str>>, registry::Error> {
+            Ok(None)
+        }
+    }
+
+    /// A tombstone that was cleaned up while the topic could not be read does not leave its worker behind.
+    #[test]
+    fn what_is_read_anew_begins_with_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(dir.path(), system_clock()).unwrap();
+        let name = WORKERS.to_owned();
+        log.create_topics(&[TopicSpec { name, partitions: 1, cleanup: Cleanup::Compact, retention_ms: None }]).unwrap();
+        let (tenant, queue, worker) = ("t".to_owned(), "q".to_owned(), "w".to_owned());
+        let (workers, stop) = (Workers::default(), Stop::default());
+        workers.put(WorkerChanged {
+            tenant,
+            queue,
+            worker,
+            capacity: 1,
+            leases: 0,
+            last_heartbeat: 1,
+            memory_bytes: 0,
+            cpu_percent: 0,
+        });
+        assert_eq!(workers.of("t", "q").len(), 1);
+        let mut values = Values::new(Arc::new(NoSchemas), catalog::WORKER_CHANGED, WORKERS);
+        stop.stop();
+        follow(&workers, &mut Topic::new(log, WORKERS), &mut values, &stop).unwrap();
+        assert_eq!(workers.of("t", "q"), []);
+    }
 }

@@ -11,6 +11,7 @@ use tidemark_log::At;
 use tidemark_schemas::documents::Document;
 
 use super::open::{Payload, writer};
+use super::unread::Unread;
 use super::{Index, text};
 use crate::document::Shown;
 use crate::follow::{PAUSE, Topic, Values};
@@ -37,10 +38,12 @@ pub(crate) struct Source {
 pub(crate) struct Indexer {
     index: Arc<Index>,
     writer: Option<IndexWriter>,
-    /// As committed; none before the first commit.
+    /// As committed, which is before all that is unread; none before the first commit.
     positions: BTreeMap<u32, i64>,
     /// The last row of each document since then; `None` is one that is gone.
     rows: HashMap<String, Option<Document>>,
+    /// Documents that are in the index without their text.
+    unread: Unread,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,15 +52,13 @@ enum Failed {
     Log(#[from] tidemark_log::Error),
     #[error("the index failed: {0}")]
     Index(#[from] tantivy::TantivyError),
-    #[error(transparent)]
-    Store(#[from] store::Error),
     #[error("a row cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl Indexer {
     pub(super) fn new(index: Arc<Index>, writer: IndexWriter, positions: BTreeMap<u32, i64>) -> Self {
-        Self { index, writer: Some(writer), positions, rows: HashMap::new() }
+        Self { index, writer: Some(writer), positions, rows: HashMap::new(), unread: Unread::default() }
     }
 
     /// Follows the topic until the service stops. After a failure the index is as it was committed, and goes on from there.
@@ -66,6 +67,7 @@ impl Indexer {
             if let Err(error) = self.follow(&mut source, stop) {
                 tracing::warn!(%error, "the index cannot be kept up to date; trying again");
                 self.rows.clear();
+                self.unread.clear();
                 // A writer that has failed may be of no further use.
                 self.writer = None;
                 stop.pause(PAUSE);
@@ -89,6 +91,11 @@ impl Indexer {
                     },
                 };
                 self.rows.insert(key, row);
+                first.get_or_insert_with(Instant::now);
+            }
+            // Not over a newer row that waits for the commit.
+            for row in self.unread.due(Instant::now()) {
+                self.rows.entry(row.file_id.clone()).or_insert(Some(row));
                 first.get_or_insert_with(Instant::now);
             }
             let (is_stopping, is_past) = (stop.stopping(), source.topic.is_past(&ends));
@@ -141,6 +148,7 @@ impl Indexer {
         let (fields, rows) = (self.index.fields, std::mem::take(&mut self.rows));
         let mut changed = Vec::with_capacity(rows.len());
         for (file_id, row) in rows {
+            self.unread.forget(&file_id);
             let entry = row.map(|row| self.entry(row, source)).transpose()?;
             let writer = self.writer()?;
             writer.delete_term(Term::from_field_text(fields.file_id, &file_id));
@@ -149,11 +157,12 @@ impl Indexer {
                 changed.push(json);
             }
         }
-        let payload = serde_json::to_string(&Payload::new(source.topic.positions().clone()))?;
+        let positions = self.unread.position(source.topic.positions());
+        let payload = serde_json::to_string(&Payload::new(positions.clone()))?;
         let mut commit = self.writer()?.prepare_commit()?;
         commit.set_payload(&payload);
         commit.commit()?;
-        self.positions = source.topic.positions().clone();
+        self.positions = positions;
         self.index.reader.reload()?;
         self.index.commits.fetch_add(1, Ordering::Relaxed);
         if self.index.is_caught_up() {
@@ -162,9 +171,32 @@ impl Indexer {
         Ok(())
     }
 
-    fn entry(&self, row: Document, source: &Source) -> Result<(TantivyDocument, String), Failed> {
+    /// Results that are gone are not searched; when the store is away, the row waits for them.
+    fn text(&mut self, row: &Document, sha256: &str, source: &Source) -> String {
+        if !self.unread.is_away(Instant::now()) {
+            match source.runtime.block_on(source.store.read(Kind::Results, sha256, RESULTS_BYTES_MAX)) {
+                Ok(results) => {
+                    self.unread.answered();
+                    return results.map(|results| text::of(&results)).unwrap_or_default();
+                }
+                Err(store::Error::NotFound(path)) => {
+                    tracing::warn!(path, "results are not in the object store: their text is not searched");
+                    self.unread.answered();
+                    return String::new();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, row.file_id, "results cannot be read: their text is searched later");
+                    self.unread.failed(Instant::now());
+                }
+            }
+        }
+        self.unread.put(row.clone(), &self.positions);
+        String::new()
+    }
+
+    fn entry(&mut self, row: Document, source: &Source) -> Result<(TantivyDocument, String), Failed> {
         let text = match &row.result {
-            Some(sha256) => read(source, sha256)?,
+            Some(sha256) => self.text(&row, sha256, source),
             None => String::new(),
         };
         let (fields, tenant) = (self.index.fields, row.tenant.clone());
@@ -192,16 +224,4 @@ impl Indexer {
 /// Times of the same length order like numbers.
 fn place(at: i64, file_id: &str) -> String {
     format!("{:015}{file_id}", at.max(0))
-}
-
-/// Results that are gone are not searched; a store that is away is waited for.
-fn read(source: &Source, sha256: &str) -> Result<String, Failed> {
-    match source.runtime.block_on(source.store.read(Kind::Results, sha256, RESULTS_BYTES_MAX)) {
-        Ok(results) => Ok(results.map(|results| text::of(&results)).unwrap_or_default()),
-        Err(store::Error::NotFound(path)) => {
-            tracing::warn!(path, "results are not in the object store: their text is not searched");
-            Ok(String::new())
-        }
-        Err(error) => Err(error.into()),
-    }
 }

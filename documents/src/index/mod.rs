@@ -1,7 +1,7 @@
 //! The index over documents and their results: list, filters, counts, full text.
 //!
-//! Promise: what is found is what [`DOCUMENTS`](crate::topics::DOCUMENTS) said up to a position, at most a second or so ago. That
-//! position is in the payload of the index's own commits, so that the two are one: whatever dies, the next start goes on from
+//! Promise: what is found is what [`DOCUMENTS`](crate::topics::DOCUMENTS) said up to a position: it is
+//! committed every quarter of a second, and about so much behind. That position is in the payload of the index's own commits, so that the two are one: whatever dies, the next start goes on from
 //! exactly what the index holds. An index that is missing, of another version or damaged is made anew from the topic and the
 //! results in the object store.
 //!
@@ -11,6 +11,7 @@ mod build;
 mod open;
 mod search;
 mod text;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -109,7 +109,7 @@ pub(crate) struct ReportBody {
     pub(super) error: Option<String>,
     /// Of a refusal: why.
     pub(super) reason: Option<String>,
-    /// Runs of steps, in order; at most 256.
+    /// Runs of steps, in order; at most 1000.
     #[serde(default)]
     pub(super) attempts: Vec<Attempt>,
     /// Of a completion: the results, at most 32 MiB of JSON; stored as they are.
@@ -123,7 +123,7 @@ pub(crate) struct ReportBody {
 pub(crate) struct Attempt {
     /// Which step.
     pub(super) step: String,
-    /// 1 to 4.
+    /// 1 to 100: the first run and its retries.
     pub(super) attempt: i32,
     /// OK, FAILED, CRASHED, KILLED, GARBAGE or INFRASTRUCTURE.
     pub(super) outcome: String,

@@ -1,10 +1,12 @@
 //! What a worker says of a lease: complete, fail, refuse.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use tidemark_schemas::dispatch::{AttemptReport, TaskReported};
 use uuid::Uuid;
 
@@ -14,10 +16,12 @@ use crate::commands::Type;
 use crate::file::store_failed;
 use crate::problem::{Kind, Problem};
 use crate::store::Kind as Object;
-use crate::{Documents, check};
+use crate::{Documents, RESULTS_AT_A_TIME, check, rest};
 
 /// A body with results: 32 MiB of them, and the attempts.
 const RESULTS_MAX: usize = 33 << 20;
+/// How long a report waits for that room.
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
 /// Runs of steps in a report.
 const ATTEMPTS_MAX: usize = 1_000;
 /// Bytes of an error or reason; the rest is cut.
@@ -36,16 +40,23 @@ const OUTCOMES: [&str; 6] = ["OK", "FAILED", "CRASHED", "KILLED", "GARBAGE", "IN
 pub(crate) async fn complete(
     State(documents): State<Arc<Documents>>,
     Path((queue, task_id)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ReportAnswer>, Problem> {
+    // A refusal is to reach who still sends.
+    let body = Body::from_stream(rest::Read::new(&headers, body));
     // A body of this size is only read when there is room for it.
-    let _room = documents.results.acquire().await;
+    let room = tokio::time::timeout(ROOM_WITHIN, documents.results.acquire()).await.map_err(|_| {
+        let detail = format!("{RESULTS_AT_A_TIME} results are on their way, which is the limit");
+        Problem::new(Kind::Overloaded, detail).fix("send the request again after Retry-After seconds")
+    })?;
     let mut body: ReportBody = read(&queue, body, RESULTS_MAX).await?;
     let Some(result) = body.result.take() else {
         return Err(Problem::field("result", "there are no results", "any JSON value"));
     };
-    let result = Bytes::from(result.get().to_owned());
+    let result = Bytes::from(Box::<str>::from(result).into_boxed_bytes());
     let stored = documents.store.put(Object::Results, result).await.map_err(store_failed)?;
+    drop(room);
     tidemark_log::failpoint::hit("results-stored", "documents");
     let bytes = i64::try_from(stored.bytes).unwrap_or(i64::MAX);
     report(&documents, queue, task_id, "COMPLETED", body, Some((stored.sha256, bytes))).await

@@ -15,6 +15,7 @@ mod queues;
 mod rebuild;
 mod responder;
 mod routes;
+mod sockets;
 mod stores;
 mod uploads;
 mod world;

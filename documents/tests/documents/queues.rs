@@ -170,3 +170,17 @@ async fn bad_requests_reach_nobody() {
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert_eq!(world.said.reports.lock().unwrap().len(), 1);
 }
+
+/// Room for results that nobody uses to the end does not keep others waiting for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_without_room_are_sent_again() {
+    let world = World::new().await;
+    let api = world.api().await;
+    let never = || Body::from_stream(futures::stream::pending::<Result<axum::body::Bytes, std::io::Error>>());
+    let request = || Request::post("/v1/queues/documents/tasks/t/complete").body(never()).unwrap();
+    // One more than there is room for; whichever has none is answered first.
+    let all = (0..5).map(|_| Box::pin(api.send(request())));
+    let (first, _, _) = futures::future::select_all(all).await;
+    assert_eq!(first.status, StatusCode::SERVICE_UNAVAILABLE, "{}", String::from_utf8_lossy(&first.body));
+    assert_eq!(first.headers["retry-after"], "1");
+}

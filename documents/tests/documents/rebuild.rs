@@ -159,3 +159,40 @@ async fn a_row_that_cannot_be_read_is_passed_over() {
     let list = api.listed("", |list| list["counts"]["UPLOADED"] == 2).await;
     assert!(list["documents"].as_array().unwrap().iter().any(|row| row["file_id"] == file_id.as_str()));
 }
+
+/// A store that is away holds up nothing but the text; that is read when it is back, by this process or the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_goes_on_while_the_store_is_away() {
+    let world = World::new().await;
+    let api = world.api().await;
+    fill(&api).await;
+    api.stop().await;
+    let (results, aside) = (world.objects().join("results"), world.objects().join("aside"));
+    let away = || {
+        std::fs::rename(&results, &aside).unwrap();
+        // A file where a folder is looked for is another failure than that there is none.
+        std::fs::write(&results, b"").unwrap();
+    };
+    let back = || {
+        std::fs::remove_file(&results).unwrap();
+        std::fs::rename(&aside, &results).unwrap();
+    };
+    let found = async |api: &Api| {
+        api.listed("?q=fox", |list| list["counts"]["DONE"] == 6).await;
+    };
+    std::fs::remove_dir_all(world.config().index).unwrap();
+    away();
+    let api = world.api().await;
+    let list = api.get("/v1/documents").await.json();
+    assert_eq!(list["counts"], json!({"UPLOADED": 1, "PROCESSING": 0, "DONE": 6, "ERROR": 1}));
+    assert_eq!(api.get("/v1/documents?q=fox").await.json()["counts"]["DONE"], 0);
+    back();
+    found(&api).await;
+    api.stop().await;
+    // What is still to be read is not forgotten with the process.
+    std::fs::remove_dir_all(world.config().index).unwrap();
+    away();
+    world.api().await.stop().await;
+    back();
+    found(&world.api().await).await;
+}

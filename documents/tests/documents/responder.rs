@@ -98,6 +98,10 @@ impl Responder {
 
     fn uploaded(&mut self, upload: DocumentUploaded) {
         if let Some(first) = self.uploads.get(&upload.upload_id) {
+            if first.key.as_ref() != Some(&upload.file_id) {
+                let message = Some("this upload was made before with other contents".to_owned());
+                return self.answer(Answered { message, ..answered(&upload.request_id, "REJECTED") });
+            }
             let again = Answered { request_id: upload.request_id, ..first.clone() };
             return self.answer(again);
         }

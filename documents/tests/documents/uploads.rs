@@ -342,3 +342,20 @@ async fn uploads_at_a_time_are_bounded_and_silence_ends_them() {
     assert_eq!(api.raw("a", "x").await.status, StatusCode::CREATED);
     world.said.silent.store(true, Ordering::SeqCst);
 }
+
+/// One key is one upload: other contents under it are not taken for a copy of the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_contents_under_the_same_key_are_refused() {
+    let (_world, api) = with(&[], 1 << 20).await;
+    let send = async |contents: &'static str| {
+        let request = Request::post("/v1/documents?name=a").header("idempotency-key", "k1");
+        api.send(request.body(Body::from(contents)).unwrap()).await
+    };
+    assert_eq!(send("first").await.status, StatusCode::CREATED);
+    assert_eq!(send("first").await.json()["documents"][0]["file_id"], sha256(b"first").as_str());
+    let refused = send("second").await;
+    let json = refused.json();
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{json:#}");
+    assert_eq!(json["detail"], "this upload was made before with other contents");
+    assert!(json["fix"].is_string());
+}

@@ -6,10 +6,11 @@ use crate::usage::{Meter, memory_bytes};
 use crate::wire::{HeartbeatBody, HeldLease};
 use crate::worker::Shared;
 
-/// Heartbeats are never closer together, however many tasks begin: a task that is done before the next one needs none.
+/// Heartbeats are never closer together, however many tasks and steps begin: what is done before the next one needs none.
 const GAP: Duration = Duration::from_millis(200);
 
-/// Runs until the worker is over. The first heartbeat goes out at once, one more when a task begins or the worker is to stop.
+/// Runs until the worker is over. The first heartbeat goes out at once, one more when a task begins or comes to another
+/// step, and when the worker is to stop.
 pub(crate) fn run(shared: &Shared) {
     let mut meter = Meter::new();
     while !shared.is_over() {

@@ -17,13 +17,17 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Empty before the first.
+    /// As heartbeats name it: empty while the contents are fetched, then the step and its attempt, `report` at the end.
     pub(crate) fn step(&self) -> String {
         self.step.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn at(&self, step: &str) {
-        step.clone_into(&mut self.step.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Gives whether it was at another.
+    fn at(&self, step: &str) -> bool {
+        let mut at = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *at != step;
+        step.clone_into(&mut at);
+        is_new
     }
 }
 
@@ -91,6 +95,16 @@ impl Hand {
 pub(crate) struct InHand<'a> {
     hand: &'a Hand,
     pub(crate) held: Arc<Held>,
+}
+
+impl InHand<'_> {
+    /// The task is at this step now. The service hears of another one than before at once: until then the lease's deadline is that of
+    /// the step before.
+    pub(crate) fn at(&self, step: &str) {
+        if self.held.at(step) {
+            self.hand.wake();
+        }
+    }
 }
 
 impl Drop for InHand<'_> {

@@ -18,6 +18,7 @@ mod heartbeat;
 mod held;
 mod parent;
 mod pipeline;
+mod progress;
 mod report;
 mod room;
 mod settings;

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 use crate::client::{Client, Error};
 use crate::executor::{Cancelled, Running};
+use crate::progress::{self, Progress};
 use crate::wire::{AttemptReport, ReportBody, Task};
 
 /// A service that is back is told soon.
@@ -58,7 +59,12 @@ pub(crate) struct Reporter<'a> {
 impl Reporter<'_> {
     /// Sends the report until it is settled. While the service is away it is sent again and again, for as long as the lease is not
     /// known to be over. A result that the service never takes, because it is too large, is reported as an error of the last step.
-    pub(crate) fn send(&self, mut report: Report, running: &Running) -> Settled {
+    /// `at` is told that it is sent, and again now and then while the service is away, so that the lease does not become overdue.
+    pub(crate) fn send(&self, report: Report, running: &Running, at: &dyn Fn(&str)) -> Settled {
+        self.send_named(report, running, Progress::of_reporting(at, progress::PAUSE))
+    }
+
+    fn send_named(&self, mut report: Report, running: &Running, mut progress: Progress<'_>) -> Settled {
         let (mut backoff, mut tried) = (Backoff::new(PAUSE_MAX), 0_u64);
         loop {
             let error = match self.try_once(&report) {
@@ -69,6 +75,9 @@ impl Reporter<'_> {
                 tracing::warn!(task = self.task.task_id, %error, "a report is not taken at once");
             }
             tried += 1;
+            if matches!(error, Error::Away { .. }) {
+                progress.goes_on(0, Instant::now());
+            }
             match next(&report, error) {
                 Next::Settled(settled) => return settled,
                 Next::Instead(other) => report = other,
@@ -185,6 +194,29 @@ fn next(report: &Report, error: Error) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_that_is_sent_again_is_named_anew() {
+        let document =
+            crate::wire::Document { file_id: "f".into(), name: "n".into(), media_type: "m".into(), bytes: 0 };
+        let task = Task { task_id: "t".into(), token: 1, document };
+        // Nobody listens there.
+        let client = Client::new("http://127.0.0.1:1", None, 1);
+        let reporter = Reporter { client: &client, queue: "q", worker: "w", task: &task, attempts: &[] };
+        let (running, named) = (Running::default(), std::cell::RefCell::new(Vec::new()));
+        let at = |name: &str| {
+            named.borrow_mut().push(name.to_owned());
+            if name == "report#3" {
+                running.cancel(Cancelled::Revoked);
+            }
+        };
+        let progress = Progress::of_reporting(&at, Duration::ZERO);
+        let settled = reporter.send_named(Report::Refused { reason: "r".into() }, &running, progress);
+        assert_eq!(
+            (settled, &*named.borrow()),
+            (Settled::Stale, &["report", "report#2", "report#3"].map(String::from).to_vec())
+        );
+    }
 
     #[test]
     fn what_follows_each_error() {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,9 +13,11 @@ const LOCK: &str = "lock";
 /// A younger directory may be one that its owner has not locked yet.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// A directory that only this user can read and that goes when the worker does. One whose worker was killed is removed by the next.
+/// A directory that only this user can read and that goes when the worker does. One whose worker was killed is removed by the next,
+/// or by one that runs beside it.
 #[derive(Debug)]
 pub(crate) struct Room {
+    base: PathBuf,
     directory: Mutex<Option<TempDir>>,
     /// Locked while the worker lives.
     _lock: File,
@@ -27,7 +29,7 @@ impl Room {
         let directory = Builder::new().prefix(PREFIX).tempdir_in(base)?;
         let lock = File::create(directory.path().join(LOCK))?;
         lock.lock()?;
-        Ok(Self { directory: Mutex::new(Some(directory)), _lock: lock })
+        Ok(Self { base: base.to_owned(), directory: Mutex::new(Some(directory)), _lock: lock })
     }
 
     /// A directory for one task.
@@ -36,6 +38,11 @@ impl Room {
             Some(directory) => Builder::new().prefix("task-").tempdir_in(directory.path()),
             None => Err(io::Error::other("the worker has stopped")),
         }
+    }
+
+    /// Removes what killed workers have left beside it.
+    pub(crate) fn sweep(&self) {
+        sweep(&self.base, SystemTime::now());
     }
 
     /// Removes it. Threads that still wait for an answer of the service would else keep it until the process is gone, and longer.
@@ -81,6 +88,11 @@ mod tests {
         sweep(base.path(), SystemTime::now() + 2 * YOUNG);
         let task = held.for_task().unwrap();
         assert!(!left.exists() && task.path().starts_with(base.path()));
+        fs::create_dir(&left).unwrap();
+        let long_ago = SystemTime::now() - 2 * YOUNG;
+        File::create(left.join(LOCK)).unwrap().set_modified(long_ago).unwrap();
+        held.sweep();
+        assert!(!left.exists() && task.path().exists(), "it sweeps while it is held");
         held.close();
         assert!(held.for_task().is_err() && !task.path().exists());
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);

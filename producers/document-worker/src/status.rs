@@ -32,7 +32,8 @@ pub struct InHand {
     pub task_id: String,
     /// Fencing token of the lease.
     pub token: i64,
-    /// The step that it is at; empty before the first.
+    /// What it is at, as heartbeats name it: empty while the contents are fetched (then `#1`, `#2` … as they come), `D2` in the first
+    /// attempt of a step, `D2#2` in the second, `report` at the end.
     pub step: String,
 }
 

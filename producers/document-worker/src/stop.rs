@@ -26,10 +26,11 @@ impl Stop {
         *self.lock()
     }
 
-    /// Waits until it was asked.
-    pub(crate) fn wait_until_asked(&self) {
-        let asked = self.lock();
-        drop(self.0.1.wait_while(asked, |asked| *asked == 0));
+    /// Waits until it was asked, and does something every so often meanwhile.
+    pub(crate) fn wait_until_asked(&self, every: Duration, meanwhile: impl Fn()) {
+        while !self.wait(1, every) {
+            meanwhile();
+        }
     }
 
     /// Waits until it was asked `times`, or for `pause`. Gives whether it was.
@@ -48,5 +49,25 @@ impl Stop {
 
     fn lock(&self) -> MutexGuard<'_, u32> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_is_done_meanwhile_is_done_until_it_is_asked() {
+        let (stop, times) = (Stop::new(), Cell::new(0));
+        stop.wait_until_asked(Duration::from_millis(1), || {
+            times.set(times.get() + 1);
+            if times.get() == 3 {
+                stop.ask();
+            }
+        });
+        assert_eq!(times.get(), 3);
+        stop.wait_until_asked(Duration::ZERO, || panic!("it was asked before"));
     }
 }

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
+use crate::contents::{Fetch, NotFetched};
 use crate::executor::Cancelled;
-use crate::held::Held;
+use crate::held::InHand;
 use crate::report::{Report, Reporter, Settled};
 use crate::settings::Settings;
+use crate::usage;
 use crate::wire::{AttemptReport, Task};
 use crate::work::Work;
 use crate::worker::Shared;
-use crate::{contents, usage};
 
 /// Outputs of a task over this have left their mark on the worker's own peak.
 const LARGE_OUTPUTS: u64 = 1 << 20;
@@ -80,7 +81,7 @@ impl Shared {
         let room = self.room.for_task();
         let report = match &room {
             _ if self.stop.asked() > 0 => Err(Cancelled::Stopping),
-            Ok(room) => self.process(task, &in_hand.held, room.path(), &mut attempts),
+            Ok(room) => self.process(task, &in_hand, room.path(), &mut attempts),
             Err(error) => Ok(Report::Refused { reason: format!("cannot make a directory to work in: {error}") }),
         };
         let report = match report {
@@ -91,23 +92,31 @@ impl Shared {
             }
             Err(Cancelled::Stopping) => Report::Refused { reason: "the worker stops".into() },
         };
-        self.settle(task, &in_hand.held, &attempts, report, began)
+        self.settle(task, &in_hand, &attempts, report, began)
     }
 
     fn process(
         &self,
         task: &Task,
-        held: &Held,
+        in_hand: &InHand<'_>,
         directory: &Path,
         attempts: &mut Vec<AttemptReport>,
     ) -> Result<Report, Cancelled> {
         let contents = directory.join("contents");
-        let fetched = contents::fetch(&self.client, &task.document, &contents, &held.running);
-        if let Some(why) = held.running.cancelled() {
-            return Err(why);
-        }
-        if let Err(reason) = fetched {
-            return Ok(Report::Refused { reason });
+        let (running, at) = (&in_hand.held.running, &|step: &str| in_hand.at(step));
+        let fetch = Fetch {
+            client: &self.client,
+            document: &task.document,
+            into: &contents,
+            running,
+            stop: &self.stop,
+            pause_max: self.settings.pause_max,
+            at,
+        };
+        match fetch.run() {
+            Ok(()) => {}
+            Err(NotFetched::Cancelled(why)) => return Err(why),
+            Err(NotFetched::Refused(reason)) => return Ok(Report::Refused { reason }),
         }
         let work = Work {
             executor: &self.executor,
@@ -115,13 +124,20 @@ impl Shared {
             document: &task.document,
             contents: &contents,
             directory,
-            running: &held.running,
-            at: &|step| held.at(step),
+            running,
+            at,
         };
         work.run(attempts)
     }
 
-    fn settle(&self, task: &Task, held: &Held, attempts: &[AttemptReport], report: Report, began: Instant) -> bool {
+    fn settle(
+        &self,
+        task: &Task,
+        in_hand: &InHand<'_>,
+        attempts: &[AttemptReport],
+        report: Report,
+        began: Instant,
+    ) -> bool {
         let (task_id, token, file_id) = (&task.task_id, task.token, &task.document.file_id);
         let took = began.elapsed();
         match &report {
@@ -142,7 +158,7 @@ impl Shared {
         let worked = !matches!(report, Report::Refused { .. });
         let reporter =
             Reporter { client: &self.client, queue: &self.settings.queue, worker: &self.worker, task, attempts };
-        let count = match reporter.send(report, &held.running) {
+        let count = match reporter.send(report, &in_hand.held.running, &|step| in_hand.at(step)) {
             Settled::Done => &self.counts.done,
             Settled::Failed => &self.counts.failed,
             Settled::Stale => &self.counts.revoked,

@@ -52,7 +52,7 @@ pub(crate) struct HeartbeatBody<'a> {
 pub(crate) struct HeldLease {
     pub(crate) task_id: String,
     pub(crate) token: i64,
-    /// Empty before the first.
+    /// Another one than before moves the lease's deadline; see [`crate::status::InHand::step`] for the names.
     pub(crate) step: String,
 }
 

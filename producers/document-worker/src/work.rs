@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::executor::{Cancelled, Executor, Outcome, Ran, Run, Running, Verdict};
 use crate::pipeline::{Pipeline, Step};
+use crate::progress;
 use crate::report::Report;
 use crate::wire::{AttemptReport, Document};
 
@@ -23,7 +24,7 @@ pub(crate) struct Work<'a> {
     /// For the outputs and whatever the steps write; an empty directory of its own.
     pub(crate) directory: &'a Path,
     pub(crate) running: &'a Running,
-    /// Told which step begins.
+    /// Told which attempt of which step begins.
     pub(crate) at: &'a dyn Fn(&str),
 }
 
@@ -38,7 +39,6 @@ impl Work<'_> {
     pub(crate) fn run(&self, attempts: &mut Vec<AttemptReport>) -> Result<Report, Cancelled> {
         let mut outputs: Vec<(String, PathBuf)> = Vec::new();
         for step in &self.pipeline.steps {
-            (self.at)(&step.name);
             let input = outputs.last().map_or(self.contents, |(_, output)| output.as_path());
             match self.step(step, input, attempts) {
                 Ok(output) => outputs.push((step.name.clone(), output)),
@@ -53,6 +53,7 @@ impl Work<'_> {
     fn step(&self, step: &Step, input: &Path, attempts: &mut Vec<AttemptReport>) -> Result<PathBuf, Stopped> {
         let mut attempt = 1;
         loop {
+            (self.at)(&progress::attempt(&step.name, attempt));
             let started_at = now_ms();
             let (mut ran, output) = self.attempt(step, attempt, input);
             if let Some(why) = self.running.cancelled() {

@@ -19,6 +19,8 @@ use crate::{heartbeat, tasks};
 const GIVE_BACK: Duration = Duration::from_secs(1);
 /// How often a worker that stops looks whether it is done.
 const LOOK: Duration = Duration::from_millis(10);
+/// How often it removes what workers beside it that were killed have left behind.
+const SWEEP: Duration = Duration::from_secs(3600);
 
 /// A worker. [`Worker::run`] makes it work.
 #[derive(Debug, Clone)]
@@ -104,7 +106,7 @@ impl Worker {
         let (worker, queue, capacity) = (&shared.worker, &shared.settings.queue, shared.settings.capacity);
         tracing::info!(worker, queue, capacity, "the worker begins");
         let ended = self.start().map(|()| {
-            shared.stop.wait_until_asked();
+            shared.stop.wait_until_asked(SWEEP, || shared.room.sweep());
             shared.finish();
         });
         // Threads that still wait for an answer of the service hold nothing; they end when it comes.

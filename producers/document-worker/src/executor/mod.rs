@@ -3,6 +3,12 @@
 //! The process leads a group of its own, works in a directory of its own, and has nothing in its environment but what the protocol of
 //! steps names. Limits are set before it is fed a byte. When it ends, or is killed, its whole group is killed; what has left the group
 //! lives on under the same limits on memory and CPU, but holds nobody up. One thread does it all, and no input can hang it.
+//!
+//! A worker that is killed (SIGKILL, out of memory) can end nobody. Built-in steps ask the kernel for a signal when it dies. A command
+//! of a user's pipeline lives on until it is done, writes to its output, which nobody reads any more, or meets its limit on CPU; its
+//! limit on time is watched no longer. It does no harm to results, because the lease is given to another worker, but it takes memory
+//! meanwhile. Who runs the worker in a container, or under systemd (`KillMode=control-group`, the default), has all of it ended; else
+//! `["setpriv", "--pdeathsig", "KILL", "--", "/the/command"]` does the same for one command.
 
 mod json;
 mod limits;

@@ -1,6 +1,6 @@
 //! Steps that fail in every way: exactly the stated attempts, and the worker goes on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidemark_document_worker::{Limits, Step};
@@ -134,12 +134,31 @@ fn contents_that_are_missing_or_damaged_go_back_to_the_queue() {
         }
     }
     let _worker = Started::new(&service, &[sh("D1", "wc -c")], |_| {});
-    for (name, told) in [("missing", "404"), ("damaged", "damaged"), ("short", "have not the 3 bytes")] {
+    for (name, told) in [("missing", "404"), ("damaged", "damaged (3 transfers)"), ("short", "told (3 transfers)")] {
         let (verb, body) = service.report(name);
         let reason = body["reason"].as_str().unwrap().to_owned();
         assert!(verb == "refuse" && reason.contains(told) && body["attempts"] == json!([]), "{verb} {body}");
     }
     assert_eq!(service.report("good").0, "complete");
+    assert_eq!(
+        service.tries("/contents"),
+        1 + 3 + 3 + 1,
+        "only what may have been damaged on its way is fetched again"
+    );
+}
+
+/// Which attempt it is, as well: else the queue would take a step that is tried again for one that hangs.
+#[test]
+fn heartbeats_name_each_attempt() {
+    let service = Service::start();
+    service.add("a", b"abc");
+    service.told().away = Some("/fail".into());
+    // Longer than heartbeats are apart at least, so that none is missed.
+    let fails = Step { retries: 3, ..sh("D2", "sleep 0.6; exit 1") };
+    let _worker = Started::new(&service, &[fails], |settings| settings.heartbeat = Duration::from_secs(10));
+    until("the last is named", || service.steps("a").last().is_some_and(|step| step == "report"));
+    let steps: Vec<_> = service.steps("a").into_iter().filter(|step| !step.is_empty()).collect();
+    assert_eq!(steps, ["D2", "D2#2", "D2#3", "D2#4", "report"]);
 }
 
 /// Else it would go through the whole queue and give back everything, until it is all counted as failed.
@@ -151,9 +170,13 @@ fn a_worker_that_can_do_nothing_slows_down() {
     }
     let nowhere = Step { command: vec!["/nowhere/program".into()], ..sh("D1", "") };
     let _worker = Started::new(&service, &[nowhere], |settings| settings.pause_max = Duration::from_secs(30));
-    std::thread::sleep(Duration::from_millis(1_500));
-    let given_back = service.told().reports.len();
-    assert!((1..=7).contains(&given_back), "{given_back} tasks given back in 1.5 s");
+    let began = Instant::now();
+    until("some are given back", || service.told().reports.len() >= 5);
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(700),
+        "five in {took:?}, with pauses of half of 0.1, 0.2, 0.4, 0.8 s at least"
+    );
 }
 
 #[test]

@@ -37,6 +37,12 @@ pub(crate) struct Told {
     pub(crate) unavailable: usize,
     pub(crate) token: Option<String>,
     pub(crate) never_waits: bool,
+    /// Paths that contain this are answered 503.
+    pub(crate) away: Option<String>,
+    /// So many answers with contents break off in the middle.
+    pub(crate) break_off: usize,
+    /// The path of everything that was asked, answered or not.
+    pub(crate) tries: Vec<String>,
     tokens: i64,
 }
 
@@ -104,6 +110,27 @@ impl Service {
         self.shared.1.notify_waiters();
     }
 
+    /// How often a path that contains this was asked for.
+    pub(crate) fn tries(&self, path: &str) -> usize {
+        self.told().tries.iter().filter(|tried| tried.contains(path)).count()
+    }
+
+    /// Waits until the worker has said so many times more that it lives, and has heard the answer to all but the last.
+    pub(crate) fn heartbeats(&self, more: usize) {
+        let before = self.told().heartbeats.len();
+        crate::support::until("heartbeats", || self.told().heartbeats.len() >= before + more);
+    }
+
+    /// What heartbeats have named a document's task to be at, each once in a row.
+    pub(crate) fn steps(&self, name: &str) -> Vec<String> {
+        let (told, task) = (self.told(), format!("task {name}"));
+        let held = told.heartbeats.iter().flat_map(|beat| beat["tasks"].as_array().unwrap());
+        let mut steps: Vec<_> =
+            held.filter(|held| held["task_id"] == task).map(|held| held["step"].as_str().unwrap().to_owned()).collect();
+        steps.dedup();
+        steps
+    }
+
     /// Waits for the report about a document.
     pub(crate) fn report(&self, name: &str) -> (String, Value) {
         let mut found = None;
@@ -128,12 +155,15 @@ impl Drop for Service {
 async fn gate(State(shared): State<Shared>, request: axum::extract::Request, next: axum::middleware::Next) -> Response {
     let refusal = {
         let mut told = shared.0.lock().unwrap();
+        let path = request.uri().path().to_owned();
+        let is_away = told.away.as_ref().is_some_and(|away| path.contains(away));
+        told.tries.push(path);
         let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok());
         let wanted = told.token.as_ref().map(|token| format!("Bearer {token}"));
         if wanted.is_some() && shown != wanted.as_deref() {
             Some(StatusCode::UNAUTHORIZED.into_response())
-        } else if told.unavailable > 0 {
-            told.unavailable -= 1;
+        } else if told.unavailable > 0 || is_away {
+            told.unavailable = told.unavailable.saturating_sub(1);
             Some((StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response())
         } else {
             None
@@ -217,7 +247,14 @@ async fn report(
 }
 
 async fn contents(State(shared): State<Shared>, Path(file_id): Path<String>) -> Response {
-    match shared.0.lock().unwrap().contents.get(&file_id) {
+    let mut told = shared.0.lock().unwrap();
+    let breaks_off = told.break_off > 0;
+    told.break_off = told.break_off.saturating_sub(1);
+    match told.contents.get(&file_id) {
+        Some(contents) if breaks_off => {
+            let half = Bytes::from(contents[..contents.len() / 2].to_vec());
+            axum::body::Body::from_stream(futures_stream(vec![Ok(half), Err("killed")])).into_response()
+        }
         Some(contents) => contents.clone().into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }

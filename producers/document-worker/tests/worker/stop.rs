@@ -95,3 +95,17 @@ fn a_service_that_is_away_does_not_keep_a_worker_from_stopping() {
     assert!((700..10_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert!(service.told().reports.is_empty());
 }
+
+/// At once: what waits for a store that is away would not be done in time.
+#[test]
+fn what_waits_for_contents_is_given_back_when_the_worker_stops() {
+    let service = Service::start();
+    service.told().away = Some("/contents".into());
+    service.add("/", b"abc");
+    let mut worker = Started::new(&service, &[waits()], |settings| settings.stop_within = Duration::from_secs(300));
+    until("they are asked for", || service.tries("/contents") >= 4);
+    worker.stop.ask();
+    let (verb, body) = service.report("/");
+    assert_eq!((verb.as_str(), &body["reason"]), ("refuse", &json!("the worker stops")));
+    worker.join();
+}
