@@ -5,9 +5,14 @@ use crate::fault::Fault;
 
 /// The longest address that mail takes (RFC 5321, 4.5.3.1).
 const EMAIL_MAX: usize = 254;
+/// Characters of a URL; the rest of a longer one is not read.
+const URL_MAX: usize = 2_048;
 
 /// Addresses, with `address` in the form in which mail compares them: the domain in lowercase.
 pub(super) fn emails(text: &str) -> Result<Vec<Fact>, Fault> {
+    if !text.contains('@') {
+        return Ok(Vec::new());
+    }
     let found = pattern(
         r"[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}\b",
     )?;
@@ -22,9 +27,15 @@ pub(super) fn emails(text: &str) -> Result<Vec<Fact>, Fault> {
 
 /// URLs with a scheme, as they stand; signs that end a sentence or close a bracket opened before them are not theirs.
 pub(super) fn urls(text: &str) -> Result<Vec<Fact>, Fault> {
-    let found = pattern(r#"(?i)\b(?:https?|ftp)://[^\s<>"'`{}|\\^“”«»]{1,2048}"#)?;
+    if !text.contains("://") {
+        return Ok(Vec::new());
+    }
+    let found = pattern(r#"(?i)\b(?:https?|ftp)://[^\s<>"'`{}|\\^“”«»]+"#)?;
     let urls = found.find_iter(text).filter_map(|found| {
-        let url = without_end(found.as_str());
+        let whole = found.as_str();
+        // Counted here: a repetition with such a bound is thousands of states to be made for each document.
+        let end = whole.char_indices().nth(URL_MAX).map_or(whole.len(), |(end, _)| end);
+        let url = without_end(whole.get(..end)?);
         let host = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
         let at = found.start()..found.start() + url.len();
         host.contains(|c: char| c.is_alphanumeric()).then(|| Fact { at, fields: vec![("url", url.into())] })

@@ -3,7 +3,7 @@
 use regex::Captures;
 
 use super::numbers::decimal;
-use super::{FOUND_MAX, Fact, in_order, pattern};
+use super::{FOUND_MAX, Fact, LOOK_BYTES_MAX, in_order, pattern};
 use crate::fault::Fault;
 
 /// Signs and the currency that they stand for (ISO 4217). `$` is several dollars; without more said it is that of the United States, and
@@ -39,6 +39,10 @@ const WORDS: [(&str, &str); 10] = [
 const NUMBER: &str = r"(?:[0-9]{1,3}(?:[.,'’ ][0-9]{3})+(?:[.,][0-9]{1,4})?|[0-9]{1,15}(?:[.,][0-9]{1,4})?)";
 
 pub(super) fn find(text: &str) -> Result<Vec<Fact>, Fault> {
+    let named = || SIGNS.iter().chain(&WORDS).map(|(name, _)| *name).chain(CODES.split('|'));
+    if text.len() <= LOOK_BYTES_MAX && !named().any(|name| text.contains(name)) {
+        return Ok(Vec::new());
+    }
     let signs = SIGNS.map(|(sign, _)| sign.replace('$', r"\$")).join("|");
     let words = WORDS.map(|(word, _)| word).join("|");
     let before = pattern(&format!(r"(-|−)?({signs}|\b(?:{CODES})\b) ?(-|−)?({NUMBER})"))?;

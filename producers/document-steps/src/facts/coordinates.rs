@@ -3,7 +3,7 @@
 
 use regex::Captures;
 
-use super::{FOUND_MAX, Fact, in_order, pattern, stands_alone};
+use super::{FOUND_MAX, Fact, are_digits, has, in_order, pattern, stands_alone};
 use crate::fault::Fault;
 
 /// Two bare numbers are coordinates only with that many decimals: else any two numbers would be.
@@ -12,11 +12,15 @@ const BARE: &str = r"([+-−]?[0-9]{1,3}\.[0-9]{3,10})\s?[,;]\s?([+-−]?[0-9]{1
 const ANGLE: &str = r#"([0-9]{1,3}(?:[.,][0-9]{1,10})?)\s?°\s?(?:([0-9]{1,2}(?:[.,][0-9]{1,8})?)\s?[′'’]\s?)?(?:([0-9]{1,2}(?:[.,][0-9]{1,6})?)\s?(?:[″"”]|'')\s?)?"#;
 
 pub(super) fn find(text: &str) -> Result<Vec<Fact>, Fault> {
-    let bare = pattern(&BARE.replace("+-−", "+−-"))?;
-    let angles = pattern(&format!(r"{ANGLE}([NS])[\s,;/]{{0,3}}{ANGLE}([EWO])\b"))?;
-    let mut facts: Vec<_> =
-        bare.captures_iter(text).filter_map(|found| decimal(text, &found)).take(FOUND_MAX + 1).collect();
-    facts.extend(angles.captures_iter(text).filter_map(|found| degrees(&found)).take(FOUND_MAX + 1));
+    let mut facts = Vec::new();
+    if has(text, |four: &[u8; 4]| matches!(four, [b'.', digits @ ..] if are_digits(digits))) {
+        let bare = pattern(&BARE.replace("+-−", "+−-"))?;
+        facts.extend(bare.captures_iter(text).filter_map(|found| decimal(text, &found)).take(FOUND_MAX + 1));
+    }
+    if text.contains('°') {
+        let angles = pattern(&format!(r"{ANGLE}([NS])[\s,;/]{{0,3}}{ANGLE}([EWO])\b"))?;
+        facts.extend(angles.captures_iter(text).filter_map(|found| degrees(&found)).take(FOUND_MAX + 1));
+    }
     Ok(in_order(facts))
 }
 

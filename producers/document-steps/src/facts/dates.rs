@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use regex::Captures;
 
-use super::months::{month, names};
-use super::{FOUND_MAX, Fact, in_order, pattern, stands_alone};
+use super::months::{MONTHS, month, names};
+use super::{FOUND_MAX, Fact, LOOK_BYTES_MAX, are_digits, has, in_order, pattern, stands_alone};
 use crate::fault::Fault;
 
 /// Years that documents speak of.
@@ -18,12 +18,17 @@ type Read<'a> = dyn Fn(&Captures<'_>) -> Option<Date> + 'a;
 
 pub(super) fn find(text: &str, language: &str) -> Result<Vec<Fact>, Fault> {
     let names = names();
-    let patterns: [(String, &Read<'_>); 4] = [
+    let by_name = text.len() > LOOK_BYTES_MAX || names_a_month(&text.to_lowercase());
+    let iso = has(text, |four: &[u8; 4]| matches!(four, [b'-', day @ .., b'-'] if are_digits(day)));
+    let figures = has(text, |five: &[u8; 5]| matches!(five, [b'.' | b'/' | b'-', year @ ..] if are_digits(year)));
+    let patterns: [(bool, String, &Read<'_>); 4] = [
         (
+            iso,
             r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?".to_owned(),
             &|found| Some(Date { year: figure(found, 1)?, month: figure(found, 2)?, day: figure(found, 3)? }),
         ),
         (
+            by_name,
             format!(
                 r"(?i)([0-9]{{1,2}})(?:\.|º|st|nd|rd|th|er)?[ \n](?:of |de )?({names})\.?,?[ \n](?:de |del )?([0-9]{{4}})"
             ),
@@ -31,18 +36,30 @@ pub(super) fn find(text: &str, language: &str) -> Result<Vec<Fact>, Fault> {
                 Some(Date { year: figure(found, 3)?, month: month(found.get(2)?.as_str())?, day: figure(found, 1)? })
             },
         ),
-        (format!(r"(?i)\b({names})\.?[ \n]([0-9]{{1,2}})(?:st|nd|rd|th)?,?[ \n]([0-9]{{4}})"), &|found| {
+        (by_name, format!(r"(?i)\b({names})\.?[ \n]([0-9]{{1,2}})(?:st|nd|rd|th)?,?[ \n]([0-9]{{4}})"), &|found| {
             Some(Date { year: figure(found, 3)?, month: month(found.get(1)?.as_str())?, day: figure(found, 2)? })
         }),
-        (r"([0-9]{1,2})([./-])([0-9]{1,2})([./-])([0-9]{4})".to_owned(), &|found| in_figures(found, language)),
+        (figures, r"([0-9]{1,2})([./-])([0-9]{1,2})([./-])([0-9]{4})".to_owned(), &|found| in_figures(found, language)),
     ];
     let mut facts = Vec::new();
-    for (source, read) in patterns {
+    // To make a pattern takes longer than to read a page with it.
+    for (_, source, read) in patterns.into_iter().filter(|(is_needed, ..)| *is_needed) {
         let found = pattern(&source)?;
         let dates = found.captures_iter(text).filter_map(|found| fact(text, &found, read));
         facts.extend(dates.take(FOUND_MAX + 1));
     }
     Ok(in_order(facts))
+}
+
+/// Whether a figure follows the name of a month, as in both forms with names.
+fn names_a_month(lower: &str) -> bool {
+    let figure_follows = |(at, name): (usize, &str)| {
+        let after = lower.get(at + name.len()..).unwrap_or_default().trim_start_matches(['.', ',']);
+        let Some(after) = after.strip_prefix([' ', '\n']) else { return false };
+        let after = ["de ", "del "].iter().find_map(|word| after.strip_prefix(word)).unwrap_or(after);
+        after.starts_with(|c: char| c.is_ascii_digit())
+    };
+    MONTHS.iter().copied().flatten().any(|name| lower.match_indices(name).any(figure_follows))
 }
 
 struct Date {

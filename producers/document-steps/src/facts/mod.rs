@@ -91,9 +91,21 @@ fn told(text: &str, mut facts: Vec<Fact>) -> Value {
     json!({ "found": found, "more": more })
 }
 
+/// Longer texts are read by the patterns at once, which costs less than a look for each name.
+const LOOK_BYTES_MAX: usize = 64 << 10;
+
 /// A pattern of ours; that it does not compile is a defect, not the document's fault.
 fn pattern(pattern: &str) -> Result<Regex, Fault> {
     Regex::new(pattern).map_err(|error| failed(format!("a pattern of D4 is wrong: {error}")))
+}
+
+/// Whether so many bytes in a row are as wanted, somewhere in the text.
+fn has<const N: usize>(text: &str, wanted: impl Fn(&[u8; N]) -> bool) -> bool {
+    text.as_bytes().windows(N).any(|window| window.first_chunk().is_some_and(&wanted))
+}
+
+fn are_digits(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether what is before and after a range goes on with it: a letter or digit, or a sign between digits.

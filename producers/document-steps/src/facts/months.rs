@@ -1,7 +1,7 @@
 //! Names of months.
 
 /// English, German, French and Spanish, and how they are shortened, in lowercase, by month.
-const MONTHS: [&[&str]; 12] = [
+pub(super) const MONTHS: [&[&str]; 12] = [
     &["january", "jan", "januar", "jänner", "janvier", "janv", "enero", "ene"],
     &["february", "feb", "februar", "février", "févr", "fév", "febrero"],
     &["march", "mar", "märz", "mär", "mrz", "mars", "marzo"],
