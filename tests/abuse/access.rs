@@ -57,7 +57,7 @@ fn ask(target: &Target, rule: &Rule, headers: &str) -> String {
 /// Whether the router has such a route.
 fn is_served(answer: &str) -> bool {
     // A document or task that is not there is another thing than a route that is not.
-    let missing = answer.contains("urn:tidemark:problem:not_found") && !answer.contains("there is no document");
+    let missing = answer.contains("urn:tidemark:problem:not_found") && !answer.contains("there is no such thing");
     !missing && !answer.contains("\"error_code\":404,") && status(answer) != Some(405)
 }
 

@@ -198,7 +198,10 @@ fn time_in_which_nobody_could_be_heard_does_not_count() {
     world.beat("w", &[("a", 1, "D1")]);
     world.ask("r2", "v", 1);
     let said = world.jump(100_000);
-    assert!(said.contains(&"b back: Undelivered".to_owned()), "b was never taken up, which is nobody's fault: {said:?}");
+    assert!(
+        said.contains(&"b back: Undelivered".to_owned()),
+        "b was never taken up, which is nobody's fault: {said:?}"
+    );
     assert_eq!((world.queue.task("a").unwrap().lost, world.queue.task("b").unwrap().lost), (0, 0));
     assert_eq!(world.queue.workers().count(), 2);
     let said = world.at(115_000);
