@@ -47,7 +47,7 @@ export const named = (name) => element("bdi", {}, name);
 
 const SHORT = {
   "application/pdf": "PDF", "text/html": "HTML", "text/plain": "text", "application/xhtml+xml": "XHTML", "text/markdown": "Markdown", "application/zip": "ZIP",
-  "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "Word", "application/octet-stream": "unknown",
+  "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "Word", "application/octet-stream": "unknown", "application/x-empty": "empty",
 };
 
 /** A media type as people call it. */

@@ -151,6 +151,12 @@ fn e_the_mail_was_decided_and_not_sent() {
     let platform = world.up();
     upload(&platform.url, "c.txt", b"twice");
     world.wait_for_mails(&[("Already", 2)]);
+    // A maildir shows no repeat, since a mail has one file: the process itself says how many it sent.
+    eventually("one mail was sent", || {
+        let metrics = get(&format!("{}/metrics", platform.url)).map_err(|error| error.to_string())?.body;
+        let sent = metrics.lines().find(|line| line.starts_with("tidemark_mails_sent_total")).unwrap_or_default();
+        if sent.ends_with(" 1") { Ok(()) } else { Err(sent.to_owned()) }
+    });
     platform.stop();
 }
 
